@@ -1,0 +1,152 @@
+package sysutil
+
+import (
+	"fmt"
+	"math"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Ready is a set of readiness bits as epoll reports them.
+type Ready uint32
+
+// The bits of Ready that matter here. See epoll_ctl(2).
+const (
+	Readable Ready = unix.EPOLLIN
+	Writable Ready = unix.EPOLLOUT
+	// Urgent: urgent data is in the stream, at which reads stop short.
+	Urgent Ready = unix.EPOLLPRI
+	// PeerClosed: the peer has sent FIN; what it sent before is still to be read.
+	PeerClosed Ready = unix.EPOLLRDHUP
+	// HungUp: both directions are shut down, by a reset or by two FINs.
+	HungUp Ready = unix.EPOLLHUP
+	// Failed: the socket holds an error (SO_ERROR).
+	Failed Ready = unix.EPOLLERR
+)
+
+// An Event says that the descriptor registered with Token became ready.
+type Event struct {
+	Token uint64
+	Ready Ready
+}
+
+// A Poller is one epoll instance. Wait is for one goroutine; Add, Remove and
+// Modify may be called from any.
+type Poller struct {
+	fd  int
+	raw []unix.EpollEvent
+	// hot is set while Wait finds several events at a time: more are likely
+	// at hand, so it asks without telling the scheduler first. A loop with
+	// little to do would only ask twice.
+	hot bool
+}
+
+// hotBatch is how many events at once make a loop hot.
+const hotBatch = 4
+
+// NewPoller returns a Poller that takes at most batch events from the kernel
+// at a time.
+func NewPoller(batch int) (*Poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("create epoll: %w", err)
+	}
+	return &Poller{fd: fd, raw: make([]unix.EpollEvent, batch)}, nil
+}
+
+// AddSession registers a connected or connecting socket once for its whole
+// life: edge-triggered, both directions, and the peer's FIN. Steady state
+// needs no further epoll_ctl.
+func (p *Poller) AddSession(fd int, token uint64) syscall.Errno {
+	return p.add(fd, token, unix.EPOLLIN|unix.EPOLLPRI|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+}
+
+// AddListener registers a listening socket that several pollers share. It is
+// level-triggered, so that a loop may leave connections in the queue, and
+// EPOLLEXCLUSIVE, so that a connection does not wake every loop (epoll_ctl(2)).
+func (p *Poller) AddListener(fd int, token uint64) syscall.Errno {
+	return p.add(fd, token, unix.EPOLLIN|unix.EPOLLEXCLUSIVE)
+}
+
+// AddReadable registers fd, level-triggered, for reading.
+func (p *Poller) AddReadable(fd int, token uint64) syscall.Errno {
+	return p.add(fd, token, unix.EPOLLIN)
+}
+
+func (p *Poller) add(fd int, token uint64, events uint32) syscall.Errno {
+	ev := unix.EpollEvent{Events: events, Fd: int32(uint32(token)), Pad: int32(uint32(token >> 32))}
+	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.fd), unix.EPOLL_CTL_ADD, uintptr(fd),
+		uintptr(unsafe.Pointer(&ev)), 0, 0)
+	return errno
+}
+
+// Remove forgets fd. Closing a descriptor that was never duplicated does the
+// same, so sessions do not call it.
+func (p *Poller) Remove(fd int) syscall.Errno {
+	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.fd), unix.EPOLL_CTL_DEL, uintptr(fd), 0, 0, 0)
+	return errno
+}
+
+// Wait fills dst with the events at hand and returns their number. With none
+// at hand it waits up to timeout: negative waits for ever, zero not at all.
+// A signal ends the wait early with no event. See epoll_wait(2).
+func (p *Poller) Wait(dst []Event, timeout time.Duration) (int, error) {
+	limit := min(len(dst), len(p.raw))
+	if p.hot || timeout == 0 {
+		n, errno := p.poll(limit)
+		if n != 0 || timeout == 0 || errno != 0 {
+			return p.take(dst, n, errno)
+		}
+	}
+	n, errno := p.block(limit, milliseconds(timeout))
+	return p.take(dst, n, errno)
+}
+
+// poll asks without waiting, and without telling the Go scheduler.
+func (p *Poller) poll(limit int) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.raw[0])),
+		uintptr(limit), 0, 0, 0)
+	return int(n), errno
+}
+
+// block waits. The scheduler is told, so that other goroutines get the P.
+func (p *Poller) block(limit, ms int) (int, syscall.Errno) {
+	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.raw[0])),
+		uintptr(limit), uintptr(ms), 0, 0)
+	return int(n), errno
+}
+
+func (p *Poller) take(dst []Event, n int, errno syscall.Errno) (int, error) {
+	if errno != 0 {
+		p.hot = false
+		if errno == unix.EINTR {
+			return 0, nil
+		}
+		return 0, fmt.Errorf("wait for epoll: %w", errno)
+	}
+	p.hot = n >= hotBatch
+	for i := range n {
+		raw := &p.raw[i]
+		dst[i] = Event{
+			Token: uint64(uint32(raw.Fd)) | uint64(uint32(raw.Pad))<<32,
+			Ready: Ready(raw.Events),
+		}
+	}
+	return n, nil
+}
+
+// Close releases the epoll instance.
+func (p *Poller) Close() error {
+	return unix.Close(p.fd)
+}
+
+// milliseconds rounds up, so that a timer is not asked for before it is due.
+func milliseconds(d time.Duration) int {
+	if d < 0 {
+		return -1
+	}
+	return int(min((d+time.Millisecond-1)/time.Millisecond, math.MaxInt32))
+}

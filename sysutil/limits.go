@@ -1,0 +1,62 @@
+package sysutil
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// RaiseFileLimit raises the soft limit of open descriptors to the hard one
+// and returns it. See RLIMIT_NOFILE in getrlimit(2).
+func RaiseFileLimit() (uint64, error) {
+	// package syscall, not unix: its Setrlimit tells the runtime, which
+	// otherwise hands the old soft limit to child processes.
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("read descriptor limit: %w", err)
+	}
+	limit.Cur = limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("raise descriptor limit to %d: %w", limit.Max, err)
+	}
+	return limit.Cur, nil
+}
+
+// FileLimit is the number of descriptors this process may have open.
+func FileLimit() (uint64, error) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("read descriptor limit: %w", err)
+	}
+	return limit.Cur, nil
+}
+
+// OpenFiles is the number of descriptors this process has open. It reads
+// /proc/self/fd, so it is for a scrape, not for the data path.
+func OpenFiles() (int, error) {
+	dir, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	return len(names) - 1, err // the directory itself is one of them
+}
+
+// HasCapability reports whether the process holds a capability in its
+// effective set. See capabilities(7).
+func HasCapability(capability int) bool {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(status)) {
+		if hex, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			set, err := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
+			return err == nil && set&(1<<capability) != 0
+		}
+	}
+	return false
+}

@@ -1,0 +1,124 @@
+package sysutil
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// backlog asks for the longest queue of connections not yet accepted; the
+// kernel lowers it to net.core.somaxconn. See listen(2).
+const backlog = 65535
+
+// ListenTCP returns a listening socket on ap. An invalid address stands for
+// every address of both families; "::" means IPv6 only, so that "0.0.0.0" and
+// "::" can be bound side by side. Port 0 lets the kernel choose.
+//
+// Sockets accepted from it inherit TCP_NODELAY.
+func ListenTCP(ap netip.AddrPort) (int, error) {
+	if ap.Addr().IsValid() {
+		return listenTCP(TCPSockaddr(ap), true)
+	}
+	fd, err := listenTCP(TCPSockaddr(netip.AddrPortFrom(netip.IPv6Unspecified(), ap.Port())), false)
+	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
+		return listenTCP(TCPSockaddr(netip.AddrPortFrom(netip.IPv4Unspecified(), ap.Port())), false)
+	}
+	return fd, err
+}
+
+func listenTCP(sa Sockaddr, v6only bool) (_ int, err error) {
+	fd, err := streamSocket(sa.family())
+	if err != nil {
+		return -1, err
+	}
+	defer closeOnError(fd, &err)
+	// A restart must not wait for the TIME_WAIT of the old process's
+	// connections; see SO_REUSEADDR in socket(7).
+	if errno := setInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); errno != 0 {
+		return -1, os.NewSyscallError("setsockopt SO_REUSEADDR", errno)
+	}
+	if sa.family() == unix.AF_INET6 {
+		if errno := setInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, boolInt(v6only)); errno != 0 {
+			return -1, os.NewSyscallError("setsockopt IPV6_V6ONLY", errno)
+		}
+	}
+	if errno := SetNoDelay(fd); errno != 0 {
+		return -1, os.NewSyscallError("setsockopt TCP_NODELAY", errno)
+	}
+	return fd, bindAndListen(fd, &sa)
+}
+
+// ListenUnix returns a listening socket at path. A socket file that nobody
+// listens on any more is replaced; anything else at path is an error.
+func ListenUnix(path string) (_ int, err error) {
+	sa, err := UnixSockaddr(path)
+	if err != nil {
+		return -1, err
+	}
+	if err := removeStaleSocket(path, &sa); err != nil {
+		return -1, err
+	}
+	fd, err := streamSocket(unix.AF_UNIX)
+	if err != nil {
+		return -1, err
+	}
+	defer closeOnError(fd, &err)
+	return fd, bindAndListen(fd, &sa)
+}
+
+// removeStaleSocket removes a socket file left by a process that died. A live
+// one answers the connect and stays.
+func removeStaleSocket(path string, sa *Sockaddr) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("%s: exists and is not a socket", path)
+	}
+	fd, errno := Connect(sa)
+	if errno == 0 {
+		Close(fd)
+	}
+	if errno != unix.ECONNREFUSED {
+		return os.NewSyscallError("bind", unix.EADDRINUSE)
+	}
+	return os.Remove(path)
+}
+
+func streamSocket(family int) (int, error) {
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	return fd, os.NewSyscallError("socket", err)
+}
+
+func bindAndListen(fd int, sa *Sockaddr) error {
+	if errno := bind(fd, sa); errno != 0 {
+		return os.NewSyscallError("bind", errno)
+	}
+	return os.NewSyscallError("listen", unix.Listen(fd, backlog))
+}
+
+func closeOnError(fd int, err *error) {
+	if *err != nil {
+		Close(fd)
+	}
+}
+
+func boolInt(b bool) int32 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func bind(fd int, sa *Sockaddr) syscall.Errno {
+	_, _, errno := unix.Syscall(unix.SYS_BIND, uintptr(fd), sa.ptr(), uintptr(sa.len))
+	return errno
+}

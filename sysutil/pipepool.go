@@ -1,0 +1,143 @@
+package sysutil
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// A PipeBudget bounds the pipes of the whole process. Every loop's PipePool
+// draws on the same budget. The zero value allows none.
+type PipeBudget struct {
+	limit int64
+	size  int
+	open  atomic.Int64
+	lent  atomic.Int64
+}
+
+// NewPipeBudget allows up to limit pipes of size bytes each.
+func NewPipeBudget(limit, size int) *PipeBudget {
+	return &PipeBudget{limit: int64(limit), size: size}
+}
+
+// Limit is the largest number of pipes open at a time.
+func (b *PipeBudget) Limit() int { return int(b.limit) }
+
+// Open is the number of pipes open now, lent or kept for the next borrower.
+func (b *PipeBudget) Open() int { return int(b.open.Load()) }
+
+// Lent is the number of pipes that hold a session's bytes now.
+func (b *PipeBudget) Lent() int { return int(b.lent.Load()) }
+
+// DefaultPipeLimit is how many pipes of size bytes this process may open
+// without harm: an eighth of the descriptors, and half of the pages that
+// pipe(7) allows a user before every further pipe of that user shrinks to one
+// page. A process with CAP_SYS_RESOURCE or CAP_SYS_ADMIN is exempt from that.
+func DefaultPipeLimit(size int) int {
+	limit := 1024
+	if files, err := FileLimit(); err == nil {
+		limit = int(min(files/16, 65536))
+	}
+	if pages, ok := softPipePages(); ok {
+		limit = min(limit, pages/2/max(1, size/os.Getpagesize()))
+	}
+	return max(limit, 4)
+}
+
+// softPipePages is /proc/sys/fs/pipe-user-pages-soft; ok is false when it does
+// not bind this process.
+func softPipePages() (pages int, ok bool) {
+	if HasCapability(unix.CAP_SYS_RESOURCE) || HasCapability(unix.CAP_SYS_ADMIN) {
+		return 0, false
+	}
+	text, err := os.ReadFile("/proc/sys/fs/pipe-user-pages-soft")
+	if err != nil {
+		return 0, false
+	}
+	pages, err = strconv.Atoi(strings.TrimSpace(string(text)))
+	return pages, err == nil && pages > 0
+}
+
+// keep is how many empty pipes a pool holds on to: enough that a burst of
+// streams does not create and destroy a pipe per turn.
+const keep = 32
+
+// A PipePool lends pipes. It belongs to one goroutine; the budget is shared.
+type PipePool struct {
+	budget *PipeBudget
+	free   []*Pipe
+}
+
+// NewPipePool returns an empty pool that draws on budget.
+func NewPipePool(budget *PipeBudget) *PipePool {
+	return &PipePool{budget: budget}
+}
+
+// Get lends an empty pipe; nil when the budget is used up, the process is out
+// of descriptors, or the kernel grants less than the size asked for (the
+// pipe-user-pages-soft limit). The caller then copies.
+func (p *PipePool) Get() *Pipe {
+	var pipe *Pipe
+	if last := len(p.free) - 1; last >= 0 {
+		pipe, p.free = p.free[last], p.free[:last]
+	} else if pipe = p.budget.create(); pipe == nil {
+		return nil
+	}
+	p.budget.lent.Add(1)
+	return pipe
+}
+
+// Put takes a pipe back. One that still holds bytes is closed: its bytes
+// belong to a session that has ended.
+func (p *PipePool) Put(pipe *Pipe) {
+	p.budget.lent.Add(-1)
+	if pipe.n != 0 || len(p.free) >= keep {
+		p.budget.destroy(pipe)
+		return
+	}
+	p.free = append(p.free, pipe)
+}
+
+// Close closes the pipes that are not lent.
+func (p *PipePool) Close() {
+	for _, pipe := range p.free {
+		p.budget.destroy(pipe)
+	}
+	p.free = nil
+}
+
+func (b *PipeBudget) create() *Pipe {
+	if b.open.Add(1) > b.limit {
+		b.open.Add(-1)
+		return nil
+	}
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		b.open.Add(-1)
+		return nil
+	}
+	pipe := &Pipe{r: fds[0], w: fds[1]}
+	// Fails with EPERM beyond pipe-max-size or the user's soft limit; what
+	// counts is the size that results.
+	size, err := unix.FcntlInt(uintptr(pipe.w), unix.F_SETPIPE_SZ, b.size)
+	if err != nil {
+		size, err = unix.FcntlInt(uintptr(pipe.w), unix.F_GETPIPE_SZ, 0)
+	}
+	if err != nil || size < min(b.size, smallestUsefulPipe) {
+		b.destroy(pipe)
+		return nil
+	}
+	return pipe
+}
+
+// smallestUsefulPipe is the kernel's default. A pipe of one page, which is what
+// a user beyond the soft limit gets, makes splice slower than copying.
+const smallestUsefulPipe = 64 << 10
+
+func (b *PipeBudget) destroy(pipe *Pipe) {
+	pipe.close()
+	b.open.Add(-1)
+}
