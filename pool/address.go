@@ -1,0 +1,38 @@
+package pool
+
+import "net/netip"
+
+// Address is where something listens: a TCP address and port, or the path of a Unix socket. The zero Address is
+// nowhere. Addresses can be compared with ==.
+type Address struct {
+	TCP  netip.AddrPort // used when Unix is empty
+	Unix string         // socket path; a leading "@" means the abstract namespace
+}
+
+// IsUnix reports whether the address is a Unix socket.
+func (a Address) IsUnix() bool { return a.Unix != "" }
+
+// Network returns the address's network as package net names it: "tcp" or "unix".
+func (a Address) Network() string {
+	if a.IsUnix() {
+		return "unix"
+	}
+	return "tcp"
+}
+
+// String returns the address as it is written in a configuration: "10.0.0.1:80", "[::1]:80", "unix:/run/x.sock", and
+// "" for the zero Address.
+func (a Address) String() string {
+	switch {
+	case a.IsUnix():
+		return "unix:" + a.Unix
+	case a.TCP.IsValid():
+		return a.TCP.String()
+	}
+	return ""
+}
+
+// dialable reports whether a connection to the address can be tried at all.
+func (a Address) dialable() bool {
+	return a.IsUnix() || a.TCP.IsValid() && a.TCP.Port() != 0
+}

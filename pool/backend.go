@@ -1,0 +1,174 @@
+package pool
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// MaxWeight is the largest weight of a backend.
+const MaxWeight = 256
+
+// BackendConfig is what a pool is told about one backend.
+type BackendConfig struct {
+	Name     string // unique in the pool
+	Address  Address
+	Weight   int        // share of the sessions, 0 to MaxWeight; 0 = no new sessions
+	MaxConns int        // active connections at most; 0 = no limit
+	Backup   bool       // used only while no backend that is not a backup is usable
+	State    AdminState // at the start
+}
+
+// Backend is one server of a pool. It is safe for concurrent use.
+type Backend struct {
+	pool    *Pool
+	index   int
+	name    string
+	address Address
+	backup  bool
+
+	// Guarded by pool.mu.
+	admin    AdminState
+	up       bool
+	ejected  bool
+	tried    bool // only during one Reserve: its session failed here before
+	weight   int  // to change it takes pool.weighing too
+	maxConns int
+	active   int
+
+	dials   [numDialResults]atomic.Uint64
+	traffic []traffic // by event loop
+}
+
+func newBackend(p *Pool, index, shards int, c BackendConfig) *Backend {
+	return &Backend{
+		pool: p, index: index, name: c.Name, address: c.Address, backup: c.Backup,
+		admin: c.State, up: true, weight: c.Weight, maxConns: c.MaxConns,
+		traffic: make([]traffic, max(shards, 1)),
+	}
+}
+
+// Name returns the backend's name, unique in its pool.
+func (b *Backend) Name() string { return b.name }
+
+// Address returns where the backend listens.
+func (b *Backend) Address() Address { return b.address }
+
+// Pool returns the pool that the backend is in.
+func (b *Backend) Pool() *Pool { return b.pool }
+
+// Index returns the backend's position in Pool.Backends.
+func (b *Backend) Index() int { return b.index }
+
+// Backup reports whether the backend is used only while no other kind is usable.
+func (b *Backend) Backup() bool { return b.backup }
+
+// Weight returns the backend's weight now.
+func (b *Backend) Weight() int {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	return b.weight
+}
+
+// Admin returns what the operator wants of the backend now.
+func (b *Backend) Admin() AdminState {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	return b.admin
+}
+
+// Usable reports whether the backend could be given sessions: it is ready, up, not ejected and has a weight.
+func (b *Backend) Usable() bool {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	return b.usable()
+}
+
+// Release gives a slot back that Reserve took. It panics when there is none to give back: a slot was then released
+// twice, and every count since is wrong.
+func (b *Backend) Release() {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	if b.active == 0 {
+		panic(fmt.Sprintf("pool: release backend %s/%s: no slot is taken", b.pool.name, b.name))
+	}
+	b.active--
+}
+
+// SetUp records what active checks say, and reports whether that is new. A backend starts up.
+func (b *Backend) SetUp(up bool) (changed bool) {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	if b.up == up {
+		return false
+	}
+	b.up = up
+	b.pool.refresh()
+	return true
+}
+
+// SetEjected records what passive evidence, failed dials, says, and reports whether that is new.
+func (b *Backend) SetEjected(ejected bool) (changed bool) {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	if b.ejected == ejected {
+		return false
+	}
+	b.ejected = ejected
+	b.pool.refresh()
+	return true
+}
+
+// SetAdmin sets what the operator wants of the backend. Sessions it has are not touched.
+func (b *Backend) SetAdmin(s AdminState) {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	b.admin = s
+	b.pool.refresh()
+}
+
+// SetWeight changes the backend's share of new sessions. It returns an error, and changes nothing, when the weight is
+// not from 0 to MaxWeight.
+func (b *Backend) SetWeight(weight int) error {
+	if err := checkWeight(weight); err != nil {
+		return fmt.Errorf("set backend %q: %w", b.name, err)
+	}
+	b.pool.reweigh(b, weight)
+	return nil
+}
+
+// SetMaxConns changes the backend's limit of active connections; 0 = no limit. Connections beyond a lower limit stay.
+// It returns an error, and changes nothing, when the limit is negative.
+func (b *Backend) SetMaxConns(limit int) error {
+	if err := checkMaxConns(limit); err != nil {
+		return fmt.Errorf("set backend %q: %w", b.name, err)
+	}
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	b.maxConns = limit
+	return nil
+}
+
+// usable reports whether the backend's states let it take sessions. The pool's mutex is held.
+func (b *Backend) usable() bool {
+	return b.admin == Ready && b.up && !b.ejected && b.weight > 0
+}
+
+// full reports whether every slot is taken. The pool's mutex is held.
+func (b *Backend) full() bool { return b.maxConns > 0 && b.active >= b.maxConns }
+
+// free reports whether a usable backend has room for the session that is being placed. The pool's mutex is held.
+func (b *Backend) free() bool { return !b.tried && !b.full() }
+
+func checkWeight(weight int) error {
+	if weight < 0 || weight > MaxWeight {
+		return fmt.Errorf("weight %d: want 0 to %d", weight, MaxWeight)
+	}
+	return nil
+}
+
+func checkMaxConns(limit int) error {
+	if limit < 0 {
+		return fmt.Errorf("max_conns %d: want 0 (no limit) or more", limit)
+	}
+	return nil
+}

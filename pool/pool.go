@@ -1,0 +1,209 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"sync"
+)
+
+var (
+	// ErrNoBackend means that no backend may take the session: none is usable, or it failed on all that are.
+	ErrNoBackend = errors.New("no backend is available")
+	// ErrFull means that a backend is usable, but each one that the session has not failed on is at max_conns.
+	ErrFull = errors.New("every backend is at max_conns")
+)
+
+// Config is what a pool is made from.
+type Config struct {
+	Name     string
+	Balance  Policy
+	Backends []BackendConfig
+	Shards   int // event loops that count traffic; 0 means 1
+}
+
+// Pool is a set of backends with one balancing policy. It is safe for concurrent use.
+type Pool struct {
+	name     string
+	policy   Policy
+	backends []*Backend
+
+	weighing   sync.Mutex // held during a change of weights; taken before mu
+	mu         sync.Mutex // guards the states of all backends, and:
+	balancer   balancer
+	candidates []*Backend // usable backends of the tier in use, in configured order
+}
+
+// New returns a pool in which every backend is up. The error lists everything that is wrong with the configuration. A
+// pool without backends is allowed: it answers ErrNoBackend.
+func New(c Config) (*Pool, error) {
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("new pool %q: %w", c.Name, err)
+	}
+	p := &Pool{
+		name: c.Name, policy: c.Balance,
+		candidates: make([]*Backend, 0, len(c.Backends)),
+	}
+	for i, bc := range c.Backends {
+		p.backends = append(p.backends, newBackend(p, i, c.Shards, bc))
+	}
+	p.balancer = newBalancer(p.policy, p.backends, p.weights())
+	p.refresh()
+	return p, nil
+}
+
+// check returns every problem of the configuration.
+func (c Config) check() error {
+	var problems []error
+	if int(c.Balance) >= len(policyWords) {
+		problems = append(problems, fmt.Errorf("unknown balance policy %v", c.Balance))
+	}
+	if len(c.Backends) > math.MaxUint16 { // positions in a Maglev table are 16 bits
+		problems = append(problems, fmt.Errorf("%d backends: want at most %d", len(c.Backends), math.MaxUint16))
+	}
+	seen := make(map[string]bool, len(c.Backends))
+	for i, bc := range c.Backends {
+		if err := bc.check(); err != nil {
+			problems = append(problems, fmt.Errorf("backend %d %q: %w", i, bc.Name, err))
+		}
+		if seen[bc.Name] {
+			problems = append(problems, fmt.Errorf("backend %d %q: name is already taken", i, bc.Name))
+		}
+		seen[bc.Name] = true
+	}
+	return errors.Join(problems...)
+}
+
+// check returns every problem of one backend's configuration.
+func (c BackendConfig) check() error {
+	var name, address, state error
+	if c.Name == "" {
+		name = errors.New("name is empty")
+	}
+	if !c.Address.dialable() {
+		address = fmt.Errorf("address %q: want an address and a port, or a socket path", c.Address)
+	}
+	if int(c.State) >= len(adminStateWords) {
+		state = fmt.Errorf("unknown state %v", c.State)
+	}
+	return errors.Join(name, address, checkWeight(c.Weight), checkMaxConns(c.MaxConns), state)
+}
+
+// Name returns the pool's name.
+func (p *Pool) Name() string { return p.name }
+
+// Policy returns how the pool chooses.
+func (p *Pool) Policy() Policy { return p.policy }
+
+// Backends returns all backends in configured order. The slice must not be changed.
+func (p *Pool) Backends() []*Backend { return p.backends }
+
+// Lookup returns the backend of that name, or nil when there is none.
+func (p *Pool) Lookup(name string) *Backend {
+	for _, b := range p.backends {
+		if b.name == name {
+			return b
+		}
+	}
+	return nil
+}
+
+// Usable returns how many backends, backups included, could be given sessions now: ready, up, not ejected, weight > 0.
+func (p *Pool) Usable() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, b := range p.backends {
+		if b.usable() {
+			n++
+		}
+	}
+	return n
+}
+
+// Reserve picks a backend by the policy and takes one of its slots, which counts as an active connection until
+// Backend.Release is called, exactly once.
+//
+// The client is the real client's address; the zero Addr stands for clients without one. The backends in tried are not
+// picked: the session failed on them. The error is ErrNoBackend or ErrFull, as they are. Reserve does not allocate.
+func (p *Pool) Reserve(client netip.Addr, tried []*Backend) (*Backend, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.candidates) == 0 {
+		return nil, ErrNoBackend
+	}
+	p.markTried(tried, true)
+	b := p.balancer.pick(p.candidates, client)
+	var err error
+	if b == nil {
+		err = p.refusal()
+	} else {
+		b.active++
+	}
+	p.markTried(tried, false)
+	return b, err
+}
+
+// markTried bars backends from being picked, or lets them back in. The mark is looked up in place of the list, and the
+// list does not escape to the heap. A session that was sent on from another pool may bring backends that this pool's
+// mutex does not guard.
+func (p *Pool) markTried(backends []*Backend, tried bool) {
+	for _, b := range backends {
+		if b.pool == p {
+			b.tried = tried
+		}
+	}
+}
+
+// refusal returns why no candidate is free. The tried ones are marked.
+func (p *Pool) refusal() error {
+	for _, b := range p.candidates {
+		if !b.tried {
+			return ErrFull
+		}
+	}
+	return ErrNoBackend
+}
+
+// reweigh changes a backend's weight. The new balancer, which may take milliseconds, is made before the mutex that every
+// new session waits for is taken.
+func (p *Pool) reweigh(b *Backend, weight int) {
+	p.weighing.Lock()
+	defer p.weighing.Unlock()
+	if b.weight == weight {
+		return // keep the turns of the policy
+	}
+	weights := p.weights()
+	weights[b.index] = weight
+	next := newBalancer(p.policy, p.backends, weights)
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b.weight, p.balancer = weight, next
+	p.refresh()
+}
+
+// weights returns the weight of every backend. Either mutex is held, or the pool is new.
+func (p *Pool) weights() []int {
+	ws := make([]int, len(p.backends))
+	for i, b := range p.backends {
+		ws[i] = b.weight
+	}
+	return ws
+}
+
+// refresh finds the candidates again after a change of state. The mutex is held.
+func (p *Pool) refresh() {
+	p.candidates = p.candidates[:0]
+	for _, backup := range []bool{false, true} {
+		for _, b := range p.backends {
+			if b.backup == backup && b.usable() {
+				p.candidates = append(p.candidates, b)
+			}
+		}
+		if len(p.candidates) > 0 {
+			return
+		}
+	}
+}
