@@ -1,0 +1,127 @@
+package l4
+
+import (
+	"math"
+	"syscall"
+	"time"
+
+	"sluice/sysutil"
+)
+
+const (
+	// maxAcceptBatch bounds what one listener may take before the sessions
+	// at hand get their turn.
+	maxAcceptBatch = 64
+	// restTime is how long a socket rests after accept ran out of
+	// descriptors or memory. The kernel's backlog holds the connections.
+	restTime = 100 * time.Millisecond
+)
+
+// A socket is a loop's view of a listening socket that all loops share.
+type socket struct {
+	listener *listener
+	fd       int
+	// batch is how many connections are taken per event. It doubles while
+	// the queue stays full and falls back when it runs dry, so a lone
+	// connection costs no accept that answers EAGAIN, and a flood is taken
+	// in large steps.
+	batch   int
+	resting time.Duration // until when it is not watched; 0 = it is watched
+}
+
+// watchListeners starts to accept on every socket.
+func (l *loop) watchListeners() syscall.Errno {
+	for i := range l.sockets {
+		if errno := l.poller.AddListener(l.sockets[i].fd, uint64(tokenInbox)+1+uint64(i)); errno != 0 {
+			return errno
+		}
+	}
+	return 0
+}
+
+// accept takes connections from a socket. No error ends the listener: what is
+// wrong with one connection is skipped, and a lack of descriptors or memory is
+// load, so the socket rests a while.
+func (l *loop) accept(k *socket) {
+	if k.resting != 0 {
+		return
+	}
+	for range k.batch {
+		fd, peer, errno := sysutil.Accept(k.fd)
+		switch errno {
+		case 0:
+			k.listener.accepts.Add(1)
+			to := l.server.place(l)
+			to.load.Add(1)
+			if to == l {
+				l.begin(k.listener, fd, peer)
+			} else {
+				l.give(to, k.listener, fd, peer)
+			}
+		case syscall.EAGAIN:
+			k.batch = max(1, k.batch/2)
+			return
+		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
+			l.rest(k, errno)
+			return
+		case syscall.ECONNABORTED, syscall.EINTR, syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN,
+			syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENONET,
+			syscall.ENOPROTOOPT, syscall.EOPNOTSUPP:
+			// An error of the connection that was to be accepted, or a firewall's
+			// refusal (accept(2), "Error handling"): the next may be fine.
+			k.listener.acceptErrors.Add(1)
+		default:
+			l.rest(k, errno)
+			return
+		}
+	}
+	k.batch = min(k.batch*2, maxAcceptBatch)
+}
+
+// rest stops watching a socket for a while.
+func (l *loop) rest(k *socket, errno syscall.Errno) {
+	k.listener.acceptErrors.Add(1)
+	k.listener.resting.Add(1)
+	l.poller.Remove(k.fd)
+	k.resting = l.now + restTime
+	l.resting++
+	l.freed = false
+	if k.listener.warnDue(l.now) {
+		l.log.Warn("listener rests: the kernel's backlog holds new connections", "listener", k.listener.config.Name,
+			"error", errno, "sessions", l.server.sessionCount())
+	}
+}
+
+// wakeResting watches a resting socket again when its time is over or when a
+// session has ended here and given descriptors back.
+func (l *loop) wakeResting() {
+	if l.resting == 0 {
+		return
+	}
+	for i := range l.sockets {
+		k := &l.sockets[i]
+		if k.resting == 0 || (k.resting > l.now && !l.freed) {
+			continue
+		}
+		if errno := l.poller.AddListener(k.fd, uint64(tokenInbox)+1+uint64(i)); errno != 0 {
+			k.resting = l.now + restTime
+			continue
+		}
+		k.resting, k.batch = 0, 1
+		k.listener.resting.Add(-1)
+		l.resting--
+	}
+}
+
+// stopAccepting stops watching every socket for good. An event for one may
+// still be in the batch at hand.
+func (l *loop) stopAccepting() {
+	for i := range l.sockets {
+		k := &l.sockets[i]
+		if k.resting == 0 {
+			l.poller.Remove(k.fd)
+		}
+		k.resting = math.MaxInt64
+	}
+	l.resting = 0
+}

@@ -1,0 +1,123 @@
+package l4
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/pool"
+)
+
+// Config is everything a Server needs. It must not change after New.
+type Config struct {
+	// Loops is the number of event loops; 0 = one per CPU this process may use.
+	Loops     int
+	Listeners []ListenerConfig
+	// Logger receives what an operator must know of the data path itself;
+	// nil = slog.Default(). Sessions are reported through OnEnd.
+	Logger *slog.Logger
+	// OnEnd is told of every session that ended. It is called on a loop: it
+	// must not block. nil = nobody.
+	OnEnd func(End)
+	// OnDial is told how long every connect to a backend took and how it went.
+	// It is called on a loop: it must not block. nil = nobody.
+	OnDial func(*pool.Backend, time.Duration, pool.DialResult)
+}
+
+// ListenerConfig is one listener: addresses, and where their sessions go.
+type ListenerConfig struct {
+	Name   string
+	Bind   []pool.Address // a TCP address without an IP means every address of both families
+	Target Target
+	// AcceptProxy makes a PROXY header required; nil = the socket's addresses
+	// are the client's.
+	AcceptProxy *AcceptProxy
+	// IdleTimeout ends a session in which no byte moved for so long; 0 = never.
+	IdleTimeout time.Duration
+	// FinTimeout ends a half-closed session in which no byte moved for so
+	// long; 0 = never.
+	FinTimeout time.Duration
+}
+
+// A Target is a pool and how its backends are dialled.
+type Target struct {
+	Pool      *pool.Pool
+	SendProxy ProxyVersion
+	// ConnectTimeout bounds each connect; 0 = the kernel's own limit, about
+	// two minutes.
+	ConnectTimeout time.Duration
+	// Retries is how many further backends are tried when a connect fails.
+	Retries int
+}
+
+// AcceptProxy says from whom a PROXY header is accepted. Any other peer is
+// refused, because the specification forbids to guess (section 2).
+type AcceptProxy struct {
+	From []netip.Prefix
+	// Timeout bounds the wait for a complete header; 0 = no bound.
+	Timeout time.Duration
+}
+
+// trusts reports whether peer may send a header. A peer on a Unix socket has
+// passed the file system's permissions, so it may.
+func (a *AcceptProxy) trusts(peer netip.Addr) bool {
+	return !peer.IsValid() || slices.ContainsFunc(a.From, func(p netip.Prefix) bool { return p.Contains(peer) })
+}
+
+// ProxyVersion is the PROXY protocol version sent to backends.
+type ProxyVersion uint8
+
+// The versions; the zero value sends no header.
+const (
+	ProxyOff ProxyVersion = iota
+	ProxyV1
+	ProxyV2
+)
+
+var proxyVersions = []string{ProxyOff: "off", ProxyV1: "v1", ProxyV2: "v2"}
+
+// ProxyVersions returns the words that UnmarshalText takes.
+func ProxyVersions() []string { return slices.Clone(proxyVersions) }
+
+// String returns the word for v.
+func (v ProxyVersion) String() string {
+	if int(v) < len(proxyVersions) {
+		return proxyVersions[v]
+	}
+	return "unknown"
+}
+
+// MarshalText returns the word for v.
+func (v ProxyVersion) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText sets v from its word.
+func (v *ProxyVersion) UnmarshalText(text []byte) error {
+	i := slices.Index(proxyVersions, string(text))
+	if i < 0 {
+		return fmt.Errorf("unknown PROXY version %q: use %s", text, strings.Join(proxyVersions, ", "))
+	}
+	*v = ProxyVersion(i)
+	return nil
+}
+
+func (c *Config) validate() error {
+	if c.Loops < 0 {
+		return fmt.Errorf("loops %d: must not be negative", c.Loops)
+	}
+	if len(c.Listeners) == 0 {
+		return errors.New("no listener")
+	}
+	for _, l := range c.Listeners {
+		if l.Target.Pool == nil {
+			return fmt.Errorf("listener %q: no pool", l.Name)
+		}
+		if len(l.Bind) == 0 {
+			return fmt.Errorf("listener %q: no address to bind", l.Name)
+		}
+	}
+	return nil
+}

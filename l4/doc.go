@@ -1,0 +1,46 @@
+// Package l4 is the data path of sluice: it accepts connections, tells the
+// backend who the client is, and moves bytes in both directions.
+//
+// # Who owns what
+//
+// A [Server] runs a fixed number of loops. A loop is one goroutine on one
+// locked thread with one epoll instance. It alone touches its sessions, its
+// timers and its pipes; so nothing in a session is locked or atomic. Other
+// goroutines post a message to the loop's inbox and wake it. What loops share
+// is the listening sockets, the pools (package pool has its own lock, taken
+// once per session), and counters.
+//
+// # The life of a session
+//
+//	accept ──► ReadHeader ──► Connecting ──► Relaying ──► Closed
+//	   │      (PROXY header    ▲       │                    ▲
+//	   │       required)       └───────┘                    │
+//	   └──────────────────────► another backend             │
+//	                            after a failed connect      │
+//	   every state ─────────────────────────────────────────┘
+//	                 end, the one door out
+//
+// Only enter and begin set a session's state, only end closes it. end gives
+// back the pipes, the buffer, the timer, the backend's slot and the counters,
+// and reports the session with its [Reason].
+//
+// # Readiness
+//
+// A socket is registered once, edge-triggered, for everything. An event sets
+// bits in its readiness; EAGAIN, or a short read while nothing says that the
+// peer hung up, clears them; code acts on bits. A session that stops because
+// its budget is used up is queued by its loop, for epoll will not repeat
+// itself.
+//
+// # Moving bytes
+//
+// move is one function over (source, sink). Small reads go through the loop's
+// scratch buffer. A direction that keeps reading a lot is spliced through a
+// pipe that is lent while bytes are in it. Bytes are read only when nothing is
+// unsent, so a session holds at most one read's worth, and an idle one holds
+// two descriptors and no buffer.
+//
+// FIN is data: it is passed on after the last byte, and the other direction
+// goes on. RST is news: it becomes a reset on the other side, after what could
+// be delivered at once.
+package l4

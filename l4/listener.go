@@ -1,0 +1,116 @@
+package l4
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"sluice/pool"
+	"sluice/sysutil"
+)
+
+// A listener is what all loops know of one configured listener. Its
+// descriptors are shared; its counters are touched once per session.
+type listener struct {
+	config ListenerConfig
+	target *target
+	fds    []int
+	bound  []pool.Address // as the kernel has it: port 0 is resolved
+
+	accepts      atomic.Uint64
+	acceptErrors atomic.Uint64
+	sessions     atomic.Int64
+	resting      atomic.Int32 // how many loops let it rest
+	unrouted     endCounters  // ends before a pool was chosen
+	warned       atomic.Int64 // when a warning was last logged, on the server's clock
+	unlink       []string     // socket files to remove at the end
+}
+
+// A target is a Target with the counters of one listener's sessions on it.
+type target struct {
+	config Target
+	ended  endCounters
+}
+
+type endCounters [numReasons]atomic.Uint64
+
+func (ls *listener) endCounters(t *target) *endCounters {
+	if t == nil {
+		return &ls.unrouted
+	}
+	return &t.ended
+}
+
+// openListener binds every address of a listener, or none.
+func openListener(config ListenerConfig) (*listener, error) {
+	ls := &listener{config: config, target: &target{config: config.Target}}
+	for _, address := range config.Bind {
+		fd, bound, err := listen(address)
+		if err != nil {
+			ls.close()
+			return nil, fmt.Errorf("listener %q: bind %s: %w", config.Name, address, bindHint(err, address))
+		}
+		ls.fds, ls.bound = append(ls.fds, fd), append(ls.bound, bound)
+		if address.IsUnix() {
+			ls.unlink = append(ls.unlink, address.Unix)
+		}
+	}
+	return ls, nil
+}
+
+func listen(address pool.Address) (int, pool.Address, error) {
+	if address.IsUnix() {
+		fd, err := sysutil.ListenUnix(address.Unix)
+		return fd, address, err
+	}
+	fd, err := sysutil.ListenTCP(address.TCP)
+	if err != nil {
+		return -1, address, err
+	}
+	local, errno := sysutil.LocalAddr(fd)
+	if errno != 0 {
+		sysutil.Close(fd)
+		return -1, address, os.NewSyscallError("getsockname", errno)
+	}
+	if !address.TCP.Addr().IsValid() { // every address: keep it said that way
+		local = netip.AddrPortFrom(netip.Addr{}, local.Port())
+	}
+	return fd, pool.Address{TCP: local}, nil
+}
+
+// bindHint adds to a bind error what the operator can do about it.
+func bindHint(err error, address pool.Address) error {
+	switch {
+	case errors.Is(err, syscall.EACCES) && !address.IsUnix():
+		return fmt.Errorf("%w: ports below net.ipv4.ip_unprivileged_port_start (1024) need CAP_NET_BIND_SERVICE: "+
+			"give it with setcap or AmbientCapabilities=, or bind a higher port", err)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w: another process listens there (ss -ltnp shows which)", err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%w: no interface of this machine has it (ip addr shows which there are)", err)
+	}
+	return err
+}
+
+// warnDue is true once in ten seconds, so that a flood does not flood the log.
+func (ls *listener) warnDue(now time.Duration) bool {
+	last := ls.warned.Load()
+	if last != 0 && int64(now)-last < int64(10*time.Second) {
+		return false
+	}
+	return ls.warned.CompareAndSwap(last, max(1, int64(now)))
+}
+
+func (ls *listener) close() {
+	for _, fd := range ls.fds {
+		sysutil.Close(fd)
+	}
+	for _, path := range ls.unlink {
+		os.Remove(path)
+	}
+	ls.fds, ls.unlink = nil, nil
+}

@@ -1,0 +1,202 @@
+package l4
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"sluice/sysutil"
+)
+
+// Numbers of a loop. bench/results has the measurements behind them.
+const (
+	// eventBatch is how many events are taken from the kernel at a time:
+	// fewer would cost calls, more would delay the first of the next batch.
+	eventBatch = 256
+	// scratchSize is one read of the copy path. It fits the level 2 cache
+	// with room to spare.
+	scratchSize = 64 << 10
+)
+
+// A loop is one epoll loop on one locked thread. Everything in it belongs to
+// its goroutine, except load, stats and the inbox.
+type loop struct {
+	server   *Server
+	index    int
+	poller   *sysutil.Poller
+	events   []sysutil.Event
+	inbox    inbox
+	sessions slab
+	timers   *wheel
+	pipes    *sysutil.PipePool
+	buffers  bufferPool
+	scratch  []byte
+	sockets  []socket // this loop's view of the listening sockets
+	queue    []token  // sessions that used up their budget while still ready
+	spare    []token  // the other queue's array, to be filled again
+	now      time.Duration
+	small    time.Duration // when a session last moved a message that is no part of a stream
+	lastID   uint64
+	resting  int  // sockets that rest after an error
+	freed    bool // a session ended since resting sockets were last looked at
+	draining bool // close drained when the last session has ended
+	stopped  bool // leave run
+	drained  chan struct{}
+	log      *slog.Logger
+
+	load  atomic.Int64 // sessions, those on their way in the inbox included
+	stale atomic.Uint64
+}
+
+func newLoop(srv *Server, index int) (_ *loop, err error) {
+	l := &loop{
+		server:  srv,
+		index:   index,
+		events:  make([]sysutil.Event, eventBatch),
+		pipes:   sysutil.NewPipePool(srv.pipes),
+		scratch: make([]byte, scratchSize),
+		drained: make(chan struct{}),
+		log:     srv.log.With("loop", index),
+	}
+	l.timers = newWheel(func(slot int32) *timer { return &l.sessions.at(slot).timer })
+	if l.poller, err = sysutil.NewPoller(eventBatch); err != nil {
+		return nil, err
+	}
+	if err := l.inbox.open(l.poller); err != nil {
+		l.poller.Close()
+		return nil, err
+	}
+	for _, ls := range srv.listeners {
+		for _, fd := range ls.fds {
+			l.sockets = append(l.sockets, socket{listener: ls, fd: fd, batch: 1})
+		}
+	}
+	l.now = srv.clock()
+	return l, nil
+}
+
+// run is the whole life of a loop. It returns when it was told to exit, or
+// with an error when epoll itself fails.
+func (l *loop) run() error {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	defer l.close()
+	for !l.stopped {
+		if err := l.runOnce(l.patience()); err != nil {
+			return fmt.Errorf("run loop %d: %w", l.index, err)
+		}
+	}
+	return nil
+}
+
+// patience is how long the loop may wait for events; negative = for ever.
+func (l *loop) patience() time.Duration {
+	if len(l.queue) > 0 {
+		return 0
+	}
+	wait := l.timers.until(l.now)
+	if l.resting > 0 && (wait < 0 || wait > restTime) {
+		wait = restTime
+	}
+	return wait
+}
+
+// runOnce deals with one batch of events, then gives every session that still
+// had work one more turn, then fires timers. It is separate from run so that
+// a test can drive a loop step by step.
+func (l *loop) runOnce(wait time.Duration) error {
+	n, err := l.poller.Wait(l.events, wait)
+	if err != nil {
+		return err
+	}
+	l.now = l.server.clock()
+	for i := range l.events[:n] {
+		l.dispatch(token(l.events[i].Token), l.events[i].Ready)
+	}
+	l.runQueue()
+	l.timers.advance(l.now, l.expire)
+	l.wakeResting()
+	if l.draining && l.load.Load() == 0 {
+		l.draining = false
+		close(l.drained)
+	}
+	return nil
+}
+
+func (l *loop) dispatch(t token, bits sysutil.Ready) {
+	if t&specialBit != 0 {
+		if t == tokenInbox {
+			l.readInbox()
+		} else {
+			l.accept(&l.sockets[t-tokenInbox-1])
+		}
+		return
+	}
+	s := l.sessions.find(t)
+	if s == nil {
+		l.stale.Add(1) // closed earlier in this batch
+		return
+	}
+	l.ready(s, side(t>>63), bits)
+}
+
+// enqueue gives s another turn after the events at hand. Edge-triggered epoll
+// does not repeat itself, so a session that stops while its sockets are still
+// ready would otherwise never be heard of again.
+func (l *loop) enqueue(s *session) {
+	s.queued = true
+	l.queue = append(l.queue, s.token(client))
+}
+
+// runQueue gives one turn to each session that was queued before it started;
+// those that queue again wait for the next batch of events.
+func (l *loop) runQueue() {
+	queue := l.queue
+	l.queue = l.spare[:0]
+	for _, t := range queue {
+		if s := l.sessions.find(t); s != nil {
+			s.queued = false
+			l.step(s)
+		}
+	}
+	l.spare = queue
+}
+
+// nextID returns a number that no other session of this process has.
+func (l *loop) nextID() uint64 {
+	l.lastID++
+	return l.lastID*uint64(len(l.server.loops)) + uint64(l.index)
+}
+
+// readInbox carries out what other goroutines asked for.
+func (l *loop) readInbox() {
+	for _, m := range l.inbox.take() {
+		switch m.kind {
+		case adoptConnection:
+			l.begin(m.listener, m.fd, m.peer)
+		case stopAccepting:
+			l.stopAccepting()
+			m.done()
+		case reportDrained:
+			l.draining = true
+		case endSessions:
+			l.sessions.each(func(s *session) { l.end(s, Shutdown, 0) })
+		case exitLoop:
+			l.stopped = true
+		}
+	}
+}
+
+// close releases what the loop itself holds. All sessions have ended.
+func (l *loop) close() {
+	l.pipes.Close()
+	l.inbox.close()
+	l.poller.Close()
+}
+
+// give passes an accepted connection to another loop.
+func (l *loop) give(to *loop, ls *listener, fd int, peer netip.AddrPort) {
+	to.inbox.post(message{kind: adoptConnection, listener: ls, fd: fd, peer: peer})
+}

@@ -1,0 +1,193 @@
+package l4
+
+import (
+	"syscall"
+	"time"
+
+	"sluice/sysutil"
+)
+
+const (
+	// A turn is how many bytes one direction moves before others get theirs.
+	// A short one keeps small messages on the same loop quick, a long one
+	// moves more bytes per CPU second. Streams among themselves take long
+	// turns; they share with small messages for quietTime after the last one.
+	sharedTurn = 128 << 10
+	aloneTurn  = 1 << 20
+	quietTime  = 5 * time.Millisecond
+	// streamRead is the size from which a read counts as part of a stream.
+	streamRead = 32 << 10
+	// spliceAfter such reads in a row switch a direction to splice;
+	// streakLimit - spliceAfter + 1 smaller ones switch it back.
+	spliceAfter = 2
+	streakLimit = 5
+)
+
+// relay gives both directions of s a turn, and ends s when both are done or
+// one of the connections is broken.
+func (l *loop) relay(s *session) {
+	first := client
+	if s.ends[server].ready&failed != 0 {
+		first = server // what a failed backend still sent goes before its error
+	}
+	more, open := l.pump(s, first)
+	if !open {
+		return
+	}
+	again, open := l.pump(s, first.other())
+	if !open {
+		return
+	}
+	if more || again {
+		l.enqueue(s)
+		return
+	}
+	l.checkFailed(s)
+}
+
+// checkFailed ends s when a connection is broken and the reads and writes of
+// this turn did not come across it: a reset is news even while the data
+// before it cannot be passed on.
+func (l *loop) checkFailed(s *session) {
+	for _, side := range [...]side{client, server} {
+		if s.ends[side].ready&failed == 0 {
+			continue
+		}
+		if errno := sysutil.SocketError(int(s.ends[side].fd)); errno != 0 {
+			l.broken(s, side, errno)
+			return
+		}
+	}
+}
+
+// pump gives the direction that starts at from one turn. more: it stopped
+// because its budget is used up. open is false when the session has ended.
+func (l *loop) pump(s *session, from side) (more, open bool) {
+	h, src, dst := &s.halves[from], &s.ends[from], &s.ends[from.other()]
+	if h.done {
+		return false, true
+	}
+	before := h.bytes
+	more, culprit, errno := l.move(h, src, dst, l.turn())
+	if moved := h.bytes - before; moved != 0 {
+		s.active = l.now
+		if h.streak == 0 {
+			l.small = l.now
+		}
+		if from == client {
+			s.backend.AddTraffic(l.index, 0, moved)
+		} else {
+			s.backend.AddTraffic(l.index, moved, 0)
+		}
+	}
+	if errno != 0 {
+		if culprit == dst {
+			from = from.other()
+		}
+		l.broken(s, from, errno)
+		return false, false
+	}
+	if h.eof && !h.unsent() {
+		return false, l.passFIN(s, from)
+	}
+	return more, true
+}
+
+// turn is the budget of a turn taken now.
+func (l *loop) turn() uint64 {
+	if l.now-l.small > quietTime {
+		return aloneTurn
+	}
+	return sharedTurn
+}
+
+// passFIN tells the sink that the source is done, after the last byte. The
+// other direction goes on until it is done as well. It reports whether the
+// session is still open.
+func (l *loop) passFIN(s *session, from side) (open bool) {
+	s.halves[from].done = true
+	if s.halves[from.other()].done {
+		// close(2) sends the FIN that is still due.
+		if from == client {
+			l.end(s, ServerClosed, 0)
+		} else {
+			l.end(s, ClientClosed, 0)
+		}
+		return false
+	}
+	// ENOTCONN: reset meanwhile, which the event on its way will tell.
+	sysutil.CloseWrite(int(s.ends[from.other()].fd))
+	s.active = l.now
+	l.rearm(s)
+	return true
+}
+
+// broken ends s because the connection on one side failed.
+func (l *loop) broken(s *session, side side, errno syscall.Errno) {
+	if side == client {
+		l.end(s, ClientReset, errno)
+	} else {
+		l.end(s, ServerReset, errno)
+	}
+}
+
+// move carries bytes from src to dst until one of them would block, the source
+// is at its end, or the turn is over (more). With an errno, culprit is the
+// end that failed.
+//
+// Invariant: bytes are read only when nothing is unsent and dst is believed
+// writable, so at most one read's worth is ever held back, and a sink that
+// does not take it stops the source through TCP's own window.
+func (l *loop) move(h *half, src, dst *end, turn uint64) (more bool, culprit *end, errno syscall.Errno) {
+	for start := h.bytes; h.bytes-start < turn; {
+		switch {
+		case dst.ready&writable == 0:
+			return false, nil, 0
+		case h.unsent():
+			if errno := l.flush(h, dst); errno != 0 {
+				return false, dst, errno
+			}
+		case h.eof || src.ready&readable == 0:
+			return false, nil, 0
+		case h.streak >= spliceAfter && !h.noSplice && l.fill(h, src, int(turn), &errno):
+			if errno != 0 {
+				return false, src, errno
+			}
+		default:
+			n, errno := receive(h, src, l.scratch)
+			if errno != 0 {
+				return false, src, errno
+			}
+			h.note(n)
+			if errno := l.deliver(h, dst, l.scratch[:n]); errno != 0 {
+				return false, dst, errno
+			}
+		}
+	}
+	return true, nil, 0
+}
+
+// note keeps count of reads in a row that look like a stream.
+func (h *half) note(n int) {
+	if n >= streamRead {
+		h.streak = min(h.streak+1, streakLimit)
+	} else if h.streak > 0 {
+		h.streak--
+	}
+}
+
+// flush sends what was read before.
+func (l *loop) flush(h *half, dst *end) syscall.Errno {
+	if h.pipe != nil {
+		return l.drain(h, dst)
+	}
+	n, errno := send(dst, h.held)
+	h.bytes += uint64(n)
+	if n == len(h.held) {
+		l.buffers.put(h.held)
+		h.held = nil
+	} else {
+		h.held = h.held[:copy(h.held, h.held[n:])]
+	}
+	return errno
+}

@@ -1,0 +1,179 @@
+package l4
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"sluice/sysutil"
+)
+
+// A Server accepts connections on its listeners and relays them to backends,
+// on a fixed number of event loops.
+type Server struct {
+	config    Config
+	log       *slog.Logger
+	clock     func() time.Duration // the present; tests put their own in
+	listeners []*listener
+	loops     []*loop
+	pipes     *sysutil.PipeBudget
+	running   sync.WaitGroup
+	failed    chan error
+}
+
+// New binds every address of every listener; nothing is accepted yet. On an
+// error nothing stays bound.
+func New(config Config) (_ *Server, err error) {
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	if config.Loops == 0 {
+		config.Loops = runtime.GOMAXPROCS(0)
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
+	}
+	srv := &Server{
+		config: config,
+		log:    config.Logger,
+		clock:  newClock(),
+		pipes:  sysutil.NewPipeBudget(sysutil.DefaultPipeLimit(pipeSize), pipeSize),
+		failed: make(chan error, config.Loops),
+	}
+	defer func() {
+		if err != nil {
+			srv.Close()
+		}
+	}()
+	for _, lc := range config.Listeners {
+		ls, err := openListener(lc)
+		if err != nil {
+			return nil, err
+		}
+		srv.listeners = append(srv.listeners, ls)
+	}
+	for i := range config.Loops {
+		l, err := newLoop(srv, i)
+		if err != nil {
+			return nil, fmt.Errorf("create loop %d: %w", i, err)
+		}
+		srv.loops = append(srv.loops, l)
+	}
+	return srv, nil
+}
+
+// newClock returns a monotonic clock. It starts at an hour, so that no point in
+// time is zero, which means "never" for a deadline.
+func newClock() func() time.Duration {
+	born := time.Now().Add(-time.Hour)
+	return func() time.Duration { return time.Since(born) }
+}
+
+// Start begins to accept. It makes room for one more thread that runs Go code
+// than there are loops: a saturated loop never gives up its own, and health
+// checks and the admin API must stay quick.
+func (srv *Server) Start() error {
+	if want := len(srv.loops) + 1; runtime.GOMAXPROCS(0) < want {
+		runtime.GOMAXPROCS(want)
+	}
+	for _, l := range srv.loops {
+		if errno := l.watchListeners(); errno != 0 {
+			return fmt.Errorf("watch listeners: %w", errno)
+		}
+	}
+	for _, l := range srv.loops {
+		srv.running.Go(func() {
+			if err := l.run(); err != nil {
+				srv.failed <- err
+			}
+		})
+	}
+	return nil
+}
+
+// Failed delivers the error of a loop that could not go on. That is a bug or
+// a broken kernel; the process should end.
+func (srv *Server) Failed() <-chan error { return srv.failed }
+
+// Shutdown stops accepting, waits until every session has ended by itself, and
+// releases everything. When ctx is done before that, the sessions that are
+// left are ended with reason shutdown, and the error says how many.
+func (srv *Server) Shutdown(ctx context.Context) error {
+	srv.stopAccepting()
+	for _, l := range srv.loops {
+		l.inbox.post(message{kind: reportDrained})
+	}
+	err := srv.waitDrained(ctx)
+	for _, l := range srv.loops {
+		l.inbox.post(message{kind: endSessions})
+		l.inbox.post(message{kind: exitLoop})
+	}
+	srv.running.Wait()
+	return err
+}
+
+// stopAccepting returns when no loop accepts or hands over connections any
+// more, and then closes the listening sockets.
+func (srv *Server) stopAccepting() {
+	var stopped sync.WaitGroup
+	for _, l := range srv.loops {
+		stopped.Add(1)
+		l.inbox.post(message{kind: stopAccepting, done: stopped.Done})
+	}
+	stopped.Wait()
+	for _, ls := range srv.listeners {
+		ls.close()
+	}
+}
+
+func (srv *Server) waitDrained(ctx context.Context) error {
+	for _, l := range srv.loops {
+		select {
+		case <-l.drained:
+		case <-ctx.Done():
+			if n := srv.sessionCount(); n > 0 {
+				return fmt.Errorf("%d sessions cut: %w", n, context.Cause(ctx))
+			}
+		}
+	}
+	return nil
+}
+
+// Close releases a Server on which Start was never called.
+func (srv *Server) Close() {
+	for _, l := range srv.loops {
+		l.close()
+	}
+	for _, ls := range srv.listeners {
+		ls.close()
+	}
+}
+
+// place chooses the loop for a connection that l has accepted: l itself while
+// it is about as loaded as the least loaded one, because a hand-over costs a
+// wake-up; otherwise that one. So long-lived sessions end up even, and short
+// ones stay where they were accepted.
+func (srv *Server) place(l *loop) *loop {
+	own := l.load.Load()
+	least, low := l, own
+	for _, other := range srv.loops {
+		if n := other.load.Load(); n < low {
+			least, low = other, n
+		}
+	}
+	if own-low <= max(1, own/16) {
+		return l
+	}
+	return least
+}
+
+func (srv *Server) sessionCount() int {
+	n := int64(0)
+	for _, l := range srv.loops {
+		n += l.load.Load()
+	}
+	return int(n)
+}

@@ -1,0 +1,293 @@
+package l4
+
+import (
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"sluice/pool"
+	"sluice/sysutil"
+)
+
+// A state is a stage in the life of a session. enter is the only writer of
+// session.state, end the only way to stateClosed.
+type state uint8
+
+const (
+	stateClosed     state = iota // the slot is free
+	stateReadHeader              // a PROXY header must come first
+	stateConnecting              // a connect to a backend is under way
+	stateRelaying                // bytes pass in both directions
+)
+
+// side names one of the two ends of a session.
+type side uint8
+
+const (
+	client side = iota
+	server
+)
+
+func (s side) other() side { return s ^ 1 }
+
+// readiness is what is known of a socket without asking the kernel. epoll
+// sets bits; readable and writable are cleared by EAGAIN, or by a short read
+// while nothing says that the peer hung up.
+type readiness uint8
+
+const (
+	readable readiness = 1 << iota
+	writable
+	peerClosed // FIN was received; latched
+	failed     // RST, an error, or both FINs; latched
+	urgent     // urgent data was seen, at which reads stop short; latched
+)
+
+// An end is one socket of a session.
+type end struct {
+	fd    int32 // none: -1
+	ready readiness
+}
+
+// A half is one direction of a session. It reads from the end of its own side
+// and writes to the other one. At most one of pipe and held has bytes.
+type half struct {
+	pipe  *sysutil.Pipe // lent while bytes are in it
+	held  []byte        // read but not yet sent; nil almost always
+	bytes uint64        // passed on to the sink, the PROXY header included
+	// streak counts reads that filled the scratch buffer, up to a limit; it
+	// decides between copy and splice.
+	streak   uint8
+	noSplice bool // the kernel cannot splice these sockets
+	eof      bool // the source has sent FIN, and all before it was read
+	done     bool // the FIN was passed on to the sink
+}
+
+// unsent reports whether bytes were read that the sink has not taken.
+func (h *half) unsent() bool { return h.pipe != nil || len(h.held) > 0 }
+
+// A session is one client connection joined to one backend connection. It
+// belongs to its loop: nothing else touches it, so nothing in it is locked.
+//
+// While it relays, all there is to it is here and in two descriptors: another
+// process that is sent both could go on with it.
+type session struct {
+	id         uint64
+	generation uint32
+	slot       int32
+	state      state
+	queued     bool // in loop.queue
+	retries    uint8
+	ends       [2]end
+	halves     [2]half // halves[client] flows from the client to the backend
+	timer      timer
+	listener   *listener
+	target     *target       // nil until a pool is chosen
+	backend    *pool.Backend // holds one of its slots; nil until reserved
+	opening    *opening      // what matters only before relaying; nil mostly
+	client     netip.AddrPort
+	started    time.Duration // on the loop's clock, like the next two
+	active     time.Duration // when a byte last moved; while connecting, when the connect began
+	connect    time.Duration // how long the connect took
+}
+
+// An opening is the part of a session that only some need, and none after the
+// first bytes were passed on.
+type opening struct {
+	input  []byte             // of a PROXY header that is not complete
+	header *proxyproto.Header // as received; nil = the socket's own addresses count
+	tried  []*pool.Backend    // whose connect failed
+	// reason and errno are of the last failed connect.
+	reason Reason
+	errno  syscall.Errno
+}
+
+func (s *session) open() *opening {
+	if s.opening == nil {
+		s.opening = new(opening)
+	}
+	return s.opening
+}
+
+// begin makes a session of an accepted connection.
+func (l *loop) begin(ls *listener, fd int, peer netip.AddrPort) {
+	s := l.sessions.take()
+	s.id = l.nextID()
+	s.listener, s.client = ls, peer
+	s.started, s.active, l.small = l.now, l.now, l.now
+	s.ends[client] = end{fd: int32(fd)}
+	s.ends[server] = end{fd: -1}
+	ls.sessions.Add(1)
+	if accept := ls.config.AcceptProxy; accept != nil {
+		s.state = stateReadHeader // end must find an open session
+		if !accept.trusts(peer.Addr()) {
+			l.end(s, HeaderUntrusted, 0)
+			return
+		}
+		if l.watch(s, client) {
+			l.enter(s, stateReadHeader)
+		}
+		return
+	}
+	s.state = stateConnecting
+	if l.watch(s, client) {
+		l.choose(s)
+	}
+}
+
+// watch registers one end with epoll; it ends the session when the kernel
+// refuses (ENOMEM, or ENOSPC beyond fs.epoll.max_user_watches).
+func (l *loop) watch(s *session, side side) bool {
+	if errno := l.poller.AddSession(int(s.ends[side].fd), uint64(s.token(side))); errno != 0 {
+		l.end(s, ConnectFailed, errno)
+		return false
+	}
+	return true
+}
+
+// choose picks the pool. All listeners have one today; rules that look at the
+// first bytes go between reading them and this.
+func (l *loop) choose(s *session) {
+	s.target = s.listener.target
+	l.dial(s)
+}
+
+// enter moves s to another state and sets the deadline of that state.
+func (l *loop) enter(s *session, next state) {
+	s.state = next
+	l.rearm(s)
+}
+
+// ready takes an event for one end of s and lets s act on it.
+func (l *loop) ready(s *session, side side, bits sysutil.Ready) {
+	end := &s.ends[side]
+	if bits&sysutil.Readable != 0 {
+		end.ready |= readable
+	}
+	if bits&sysutil.Writable != 0 {
+		end.ready |= writable
+	}
+	if bits&sysutil.PeerClosed != 0 {
+		end.ready |= readable | peerClosed
+	}
+	if bits&sysutil.Urgent != 0 {
+		end.ready |= readable | urgent
+	}
+	// An error is found by the ordinary read or write, which names it.
+	if bits&(sysutil.HungUp|sysutil.Failed) != 0 {
+		end.ready |= readable | writable | failed
+	}
+	l.step(s)
+}
+
+// step runs s until it waits for an event, a timer or its next turn.
+func (l *loop) step(s *session) {
+	switch s.state {
+	case stateReadHeader:
+		l.readHeader(s)
+	case stateConnecting:
+		l.finishConnect(s)
+	case stateRelaying:
+		if !s.queued {
+			l.relay(s)
+		}
+	}
+}
+
+// deadline is when s ends if nothing happens, and why; zero = never.
+func (s *session) deadline() (time.Duration, Reason) {
+	switch s.state {
+	case stateReadHeader:
+		return after(s.started, s.listener.config.AcceptProxy.Timeout), HeaderTimeout
+	case stateConnecting:
+		return after(s.active, s.target.config.ConnectTimeout), ConnectTimeout
+	case stateRelaying:
+		if s.halves[client].done || s.halves[server].done {
+			return after(s.active, s.listener.config.FinTimeout), FinTimeout
+		}
+		return after(s.active, s.listener.config.IdleTimeout), IdleTimeout
+	}
+	return 0, noReason
+}
+
+func after(start, timeout time.Duration) time.Duration {
+	if timeout == 0 {
+		return 0
+	}
+	return start + timeout
+}
+
+// rearm sets the timer to the deadline of the present state.
+func (l *loop) rearm(s *session) {
+	if at, _ := s.deadline(); at != 0 {
+		l.timers.set(s.slot, at)
+	} else {
+		l.timers.cancel(s.slot)
+	}
+}
+
+// expire is called when the timer of a session fires. Activity does not move
+// the timer, it only notes the time, so the deadline may lie ahead again.
+func (l *loop) expire(slot int32) {
+	s := l.sessions.at(slot)
+	at, reason := s.deadline()
+	switch {
+	case at == 0:
+	case at > l.now:
+		l.timers.set(slot, at)
+	case reason == ConnectTimeout:
+		l.connectFailed(s, pool.DialTimeout, syscall.ETIMEDOUT)
+	default:
+		l.end(s, reason, 0)
+	}
+}
+
+// end is the one door out. It closes both sockets, gives back everything the
+// session holds, counts it and reports it. errno is the cause, or zero.
+func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
+	l.closeSockets(s, reason)
+	for i := range s.halves {
+		l.releaseBytes(&s.halves[i])
+	}
+	l.timers.cancel(s.slot)
+	if s.backend != nil {
+		s.backend.Release()
+	}
+	s.listener.sessions.Add(-1)
+	s.listener.endCounters(s.target)[reason].Add(1)
+	if l.server.config.OnEnd != nil {
+		l.server.config.OnEnd(l.record(s, reason, errno))
+	}
+	l.sessions.put(s)
+	l.load.Add(-1)
+	l.freed = true
+}
+
+// closeSockets ends both connections: with FIN when the end is orderly and
+// nothing is unsent, otherwise with RST, so that neither peer takes a cut for
+// the end of the data.
+func (l *loop) closeSockets(s *session, reason Reason) {
+	shut := sysutil.Reset
+	if reason.orderly() && !s.halves[client].unsent() && !s.halves[server].unsent() {
+		shut = sysutil.Close
+	}
+	for _, end := range s.ends {
+		if end.fd >= 0 {
+			shut(int(end.fd))
+		}
+	}
+}
+
+// releaseBytes gives back the pipe or buffer of one direction.
+func (l *loop) releaseBytes(h *half) {
+	if h.pipe != nil {
+		l.pipes.Put(h.pipe)
+		h.pipe = nil
+	}
+	if h.held != nil {
+		l.buffers.put(h.held)
+		h.held = nil
+	}
+}

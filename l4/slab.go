@@ -1,0 +1,96 @@
+package l4
+
+// chunkSize sessions are allocated together. Chunks never move and are never
+// freed, so a *session stays valid for the life of the loop; whether it is
+// still the same session is told by its generation.
+const chunkSize = 128
+
+// A slab holds the sessions of one loop. A free slot is reused last in, first
+// out, while its memory is still in the cache.
+type slab struct {
+	chunks []*[chunkSize]session
+	free   []int32
+}
+
+func (b *slab) at(slot int32) *session {
+	return &b.chunks[uint32(slot)/chunkSize][uint32(slot)%chunkSize]
+}
+
+// take returns a session in its initial state, with a generation that no
+// token of an earlier session in the slot carries.
+func (b *slab) take() *session {
+	if len(b.free) == 0 {
+		b.grow()
+	}
+	last := len(b.free) - 1
+	slot := b.free[last]
+	b.free = b.free[:last]
+	s := b.at(slot)
+	*s = session{slot: slot, generation: s.generation + 1}
+	return s
+}
+
+// put gives the slot back. Pointers are dropped, so that the collector can
+// take what they point to.
+func (b *slab) put(s *session) {
+	*s = session{slot: s.slot, generation: s.generation + 1}
+	b.free = append(b.free, s.slot)
+}
+
+func (b *slab) grow() {
+	base := int32(len(b.chunks) * chunkSize)
+	b.chunks = append(b.chunks, new([chunkSize]session))
+	for i := int32(chunkSize) - 1; i >= 0; i-- {
+		b.at(base + i).slot = base + i
+		b.free = append(b.free, base+i)
+	}
+}
+
+// each calls f for every session that is open.
+func (b *slab) each(f func(*session)) {
+	for _, chunk := range b.chunks {
+		for i := range chunk {
+			if chunk[i].state != stateClosed {
+				f(&chunk[i])
+			}
+		}
+	}
+}
+
+// A token is what epoll gives back with an event: which descriptor it was
+// registered for, in 64 bits.
+//
+//	63    62..32       31..0
+//	side  slot + kind  generation
+//
+// A token whose generation is not the session's belongs to a session that was
+// closed earlier in the same batch of events, and is dropped.
+type token uint64
+
+const (
+	serverBit  = 1 << 63
+	specialBit = 1 << 62 // not a session: the inbox or a listening socket
+	slotShift  = 32
+	slotMask   = 1<<30 - 1
+)
+
+// tokenInbox is the token of the loop's own waker; listening socket i has
+// tokenInbox + 1 + i.
+const tokenInbox token = specialBit
+
+func (s *session) token(side side) token {
+	t := token(uint32(s.slot))<<slotShift | token(s.generation)
+	if side == server {
+		t |= serverBit
+	}
+	return t
+}
+
+// find returns the session that t was made for, or nil when it has ended.
+func (b *slab) find(t token) *session {
+	s := b.at(int32(t >> slotShift & slotMask))
+	if s.generation != uint32(t) {
+		return nil
+	}
+	return s
+}

@@ -1,0 +1,81 @@
+package l4
+
+import (
+	"syscall"
+)
+
+const (
+	// pipeSize is the capacity asked for each pipe.
+	pipeSize = 256 << 10
+	// spliceLimit is how much one call may move into a pipe.
+	spliceLimit = 512 << 10
+)
+
+// fill moves bytes from src into a pipe lent for the purpose. It reports false
+// when this has to be done by copying: no pipe is to be had now, or the kernel
+// cannot splice from this socket. errno is the failure of src.
+//
+// Invariant: the pipe is empty on entry, so EAGAIN means that src is empty.
+func (l *loop) fill(h *half, src *end, turn int, errno *syscall.Errno) bool {
+	pipe := l.pipes.Get()
+	if pipe == nil {
+		return false
+	}
+	n, err := pipe.FillFrom(int(src.fd), min(turn, spliceLimit))
+	if n > 0 {
+		h.pipe = pipe
+		h.note(n)
+		return true
+	}
+	l.pipes.Put(pipe)
+	switch err {
+	case 0:
+		h.eof = true
+	case syscall.EAGAIN:
+		src.ready &^= readable
+	case syscall.EINVAL, syscall.ENOSYS, syscall.EPERM, syscall.EOPNOTSUPP:
+		h.noSplice = true
+		return false
+	default:
+		*errno = err
+	}
+	return true
+}
+
+// drain moves bytes from the pipe to dst, and gives the pipe back the moment
+// it is empty.
+func (l *loop) drain(h *half, dst *end) syscall.Errno {
+	n, errno := h.pipe.DrainTo(int(dst.fd))
+	h.bytes += uint64(n)
+	switch errno {
+	case 0:
+	case syscall.EAGAIN:
+		dst.ready &^= writable
+	case syscall.EINVAL, syscall.ENOSYS, syscall.EPERM, syscall.EOPNOTSUPP:
+		return l.spill(h)
+	default:
+		return errno
+	}
+	if h.pipe.Len() == 0 {
+		l.pipes.Put(h.pipe)
+		h.pipe = nil
+	}
+	return 0
+}
+
+// spill takes the bytes out of a pipe that cannot be spliced to the sink, so
+// that they can be sent.
+func (l *loop) spill(h *half) syscall.Errno {
+	h.noSplice = true
+	held := make([]byte, 0, h.pipe.Len())
+	for h.pipe.Len() > 0 {
+		n, errno := h.pipe.Read(held[len(held):cap(held)])
+		if errno != 0 {
+			return errno
+		}
+		held = held[:len(held)+n]
+	}
+	l.pipes.Put(h.pipe)
+	h.pipe, h.held = nil, held
+	return 0
+}

@@ -1,0 +1,128 @@
+package l4
+
+import (
+	"net/netip"
+	"slices"
+	"syscall"
+	"time"
+
+	"sluice/pool"
+)
+
+// Stats is a copy of a server's counters. Each is exact; together they are
+// read one after the other while the loops go on.
+type Stats struct {
+	Loops     []LoopStats
+	Listeners []ListenerStats
+	Ended     []EndedStats // only those that are not zero
+	Pipes     PipeStats
+}
+
+// LoopStats describes one event loop.
+type LoopStats struct {
+	Sessions    int
+	StaleEvents uint64 // events for sessions closed earlier in the same batch
+}
+
+// ListenerStats describes one listener.
+type ListenerStats struct {
+	Name         string
+	Addresses    []pool.Address // as bound: port 0 is resolved
+	Pool         string
+	Sessions     int
+	Accepts      uint64
+	AcceptErrors uint64
+	Resting      bool // out of descriptors or memory: the kernel's backlog waits
+}
+
+// EndedStats counts sessions that ended with one reason.
+type EndedStats struct {
+	Listener string
+	Pool     string // "" when no pool was chosen
+	Reason   Reason
+	Count    uint64
+}
+
+// PipeStats describes the pipes of the splice path.
+type PipeStats struct {
+	Limit int // at most so many are open
+	Open  int
+	Lent  int // hold bytes of a session now
+}
+
+// End is what is known of a session that has ended.
+type End struct {
+	ID          uint64
+	Listener    string
+	Pool        string         // "" when no pool was chosen
+	Backend     string         // "" when no backend was connected or tried
+	Client      netip.AddrPort // the real one, after a PROXY header; invalid for a Unix client
+	Reason      Reason
+	Errno       syscall.Errno // the cause as the kernel gave it; 0 = none
+	Duration    time.Duration // from accept to end
+	ConnectTime time.Duration // of the connect that was made; 0 = none was
+	Retries     int           // further backends tried
+	Received    uint64        // bytes passed from the backend to the client
+	Sent        uint64        // bytes passed to the backend, the PROXY header included
+}
+
+// Stats returns a copy of the counters. It may be called at any time from any
+// goroutine.
+func (srv *Server) Stats() Stats {
+	stats := Stats{Pipes: PipeStats{Limit: srv.pipes.Limit(), Open: srv.pipes.Open(), Lent: srv.pipes.Lent()}}
+	for _, l := range srv.loops {
+		stats.Loops = append(stats.Loops, LoopStats{Sessions: int(l.load.Load()), StaleEvents: l.stale.Load()})
+	}
+	for _, ls := range srv.listeners {
+		stats.Listeners = append(stats.Listeners, ls.stats())
+		stats.Ended = ls.unrouted.appendTo(stats.Ended, ls.config.Name, "")
+		stats.Ended = ls.target.ended.appendTo(stats.Ended, ls.config.Name, ls.target.config.Pool.Name())
+	}
+	return stats
+}
+
+func (ls *listener) stats() ListenerStats {
+	return ListenerStats{
+		Name:         ls.config.Name,
+		Addresses:    slices.Clone(ls.bound),
+		Pool:         ls.target.config.Pool.Name(),
+		Sessions:     int(ls.sessions.Load()),
+		Accepts:      ls.accepts.Load(),
+		AcceptErrors: ls.acceptErrors.Load(),
+		Resting:      ls.resting.Load() > 0,
+	}
+}
+
+func (c *endCounters) appendTo(list []EndedStats, listener, pool string) []EndedStats {
+	for reason := range numReasons {
+		if n := c[reason].Load(); n > 0 {
+			list = append(list, EndedStats{Listener: listener, Pool: pool, Reason: reason, Count: n})
+		}
+	}
+	return list
+}
+
+// record describes s for OnEnd.
+func (l *loop) record(s *session, reason Reason, errno syscall.Errno) End {
+	end := End{
+		ID:          s.id,
+		Listener:    s.listener.config.Name,
+		Client:      s.client,
+		Reason:      reason,
+		Errno:       errno,
+		Duration:    l.now - s.started,
+		ConnectTime: s.connect,
+		Retries:     int(s.retries),
+		Received:    s.halves[server].bytes,
+		Sent:        s.halves[client].bytes,
+	}
+	if s.target != nil {
+		end.Pool = s.target.config.Pool.Name()
+	}
+	if s.backend != nil {
+		end.Backend = s.backend.Name()
+	} else if s.opening != nil && len(s.opening.tried) > 0 {
+		end.Backend = s.opening.tried[len(s.opening.tried)-1].Name()
+	}
+	return end
+}
