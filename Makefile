@@ -1,0 +1,86 @@
+# sluice: every target has one line of help; `make help` lists them.
+
+GO       ?= go
+BIN      := bin/sluice
+PACKAGES := ./...
+FUZZTIME ?= 60s
+# What the tests run for real, from Debian. Names of packages, not of programs.
+DEBIAN   := nginx libnginx-mod-stream postgresql postgresql-contrib haproxy curl openssl util-linux
+# One program of each package, to see whether it is there.
+PROGRAMS := nginx haproxy curl openssl setpriv
+# Linters are run by version, so that go.mod holds only what the program needs.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@2026.1
+
+export CGO_ENABLED ?= 0
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/sluice
+	$(GO) build -trimpath -o $(BIN) ./cmd/sluice
+
+.PHONY: demo
+demo: ## the whole thing on loopback in one process: three backends, a balancer, metrics
+	$(GO) run ./cmd/sluice demo
+
+.PHONY: test
+test: deps check-format ## vet, then every test with the race detector; installs what they need when root
+	$(GO) vet $(PACKAGES)
+	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 20m $(PACKAGES)
+
+.PHONY: deps
+deps: ## install the programs that the tests run, or say what to install
+	@missing=; for p in $(PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	ls /usr/lib/postgresql/*/bin/postgres /usr/lib/postgresql/*/bin/pgbench >/dev/null 2>&1 || missing="$$missing postgres"; \
+	ls /usr/lib/nginx/modules/ngx_stream_module.so >/dev/null 2>&1 || missing="$$missing nginx-stream-module"; \
+	command -v gcc >/dev/null || missing="$$missing gcc"; \
+	[ -z "$$missing" ] && exit 0; \
+	echo "missing:$$missing"; \
+	if [ "$$(id -u)" = 0 ]; then \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(DEBIAN) gcc libc6-dev; \
+	else \
+		echo "The tests run these programs for real. Install them with:"; \
+		echo "  sudo apt-get install --no-install-recommends $(DEBIAN) gcc libc6-dev"; \
+		exit 1; \
+	fi
+
+.PHONY: check-format
+check-format: ## fail when a file is not gofmt-clean
+	@out=$$(gofmt -l cmd l4 pool health sysutil bench configs); \
+	[ -z "$$out" ] || { echo "not gofmt-clean, run 'make format':"; echo "$$out"; exit 1; }
+
+.PHONY: format
+format: ## gofmt every file
+	gofmt -w cmd l4 pool health sysutil bench configs
+
+.PHONY: lint
+lint: check-format ## vet and staticcheck
+	$(GO) vet $(PACKAGES)
+	$(GO) run $(STATICCHECK) $(PACKAGES)
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (60s)
+	$(GO) test -run '^$$' -fuzz FuzzProxyHeader -fuzztime $(FUZZTIME) ./l4
+	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) ./configs
+	$(GO) test -run '^$$' -fuzz FuzzReserve -fuzztime $(FUZZTIME) ./pool
+
+.PHONY: bench
+bench: deps ## measure against HAProxy, nginx and io.Copy; at most 10 minutes; writes bench/results
+	$(GO) run ./bench/run
+
+.PHONY: bench-quick
+bench-quick: deps ## the main rows in two minutes
+	$(GO) run ./bench/run -quick
+
+.PHONY: cover
+cover: ## statement coverage of the packages that need no other program
+	$(GO) test -cover ./l4 ./pool ./health ./configs ./sysutil
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
