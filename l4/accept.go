@@ -61,16 +61,13 @@ func (l *loop) accept(k *socket) {
 		case syscall.EAGAIN:
 			k.batch = max(1, k.batch/2)
 			return
-		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
-			l.rest(k, errno)
-			return
 		case syscall.ECONNABORTED, syscall.EINTR, syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN,
 			syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENONET,
 			syscall.ENOPROTOOPT, syscall.EOPNOTSUPP:
 			// An error of the connection that was to be accepted, or a firewall's
 			// refusal (accept(2), "Error handling"): the next may be fine.
 			k.listener.acceptErrors.Add(1)
-		default:
+		default: // isScarcity, and what nobody has thought of
 			l.rest(k, errno)
 			return
 		}
@@ -89,6 +86,16 @@ func (l *loop) rest(k *socket, errno syscall.Errno) {
 	if k.listener.warnDue(l.now) {
 		l.log.Warn("listener rests: the kernel's backlog holds new connections", "listener", k.listener.config.Name,
 			"error", errno, "sessions", l.server.sessionCount())
+	}
+}
+
+// restAll lets every socket rest: a connect failed for want of something that
+// further sessions would want too.
+func (l *loop) restAll(errno syscall.Errno) {
+	for i := range l.sockets {
+		if l.sockets[i].resting == 0 {
+			l.rest(&l.sockets[i], errno)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package l4
 
 import (
-	"slices"
 	"syscall"
 
 	"sluice/pool"
@@ -24,7 +23,7 @@ func (l *loop) dial(s *session) {
 		s.backend, s.active = backend, l.now
 		fd, errno := connectTo(backend.Address())
 		if errno == 0 {
-			s.ends[server] = end{fd: int32(fd)}
+			s.ends[server] = newEnd(fd, backend.Address().IsUnix())
 			if l.watch(s, server) {
 				l.enter(s, stateConnecting)
 			}
@@ -107,6 +106,8 @@ func (l *loop) mayRetry(s *session, result pool.DialResult, errno syscall.Errno)
 	local := isLocal(errno)
 	if !local {
 		l.dialled(s, result)
+	} else if isScarcity(errno) {
+		l.restAll(errno)
 	}
 	s.backend.Release()
 	opening := s.open()
@@ -133,8 +134,17 @@ func (l *loop) dialled(s *session, result pool.DialResult) {
 // machine: that is no evidence against the backend, and another one would
 // fail the same way. EADDRNOTAVAIL means that no local port is left.
 func isLocal(errno syscall.Errno) bool {
-	return slices.Contains([]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
-		syscall.EADDRNOTAVAIL, syscall.EADDRINUSE}, errno)
+	return isScarcity(errno) || errno == syscall.EADDRNOTAVAIL || errno == syscall.EADDRINUSE
+}
+
+// isScarcity reports whether the process or the machine is out of descriptors
+// or memory.
+func isScarcity(errno syscall.Errno) bool {
+	switch errno {
+	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
+		return true
+	}
+	return false
 }
 
 func dialResult(errno syscall.Errno) pool.DialResult {

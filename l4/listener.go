@@ -55,7 +55,7 @@ func openListener(config ListenerConfig) (*listener, error) {
 			return nil, fmt.Errorf("listener %q: bind %s: %w", config.Name, address, bindHint(err, address))
 		}
 		ls.fds, ls.bound = append(ls.fds, fd), append(ls.bound, bound)
-		if address.IsUnix() {
+		if address.IsUnix() && address.Unix[0] != '@' {
 			ls.unlink = append(ls.unlink, address.Unix)
 		}
 	}

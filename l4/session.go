@@ -42,13 +42,21 @@ const (
 	writable
 	peerClosed // FIN was received; latched
 	failed     // RST, an error, or both FINs; latched
-	urgent     // urgent data was seen, at which reads stop short; latched
+	ragged     // a read may stop short of what is there: at urgent data, or after a message with descriptors on a Unix socket; latched
 )
 
 // An end is one socket of a session.
 type end struct {
 	fd    int32 // none: -1
 	ready readiness
+}
+
+func newEnd(fd int, isUnix bool) end {
+	e := end{fd: int32(fd)}
+	if isUnix {
+		e.ready = ragged
+	}
+	return e
 }
 
 // A half is one direction of a session. It reads from the end of its own side
@@ -117,7 +125,7 @@ func (l *loop) begin(ls *listener, fd int, peer netip.AddrPort) {
 	s.id = l.nextID()
 	s.listener, s.client = ls, peer
 	s.started, s.active, l.small = l.now, l.now, l.now
-	s.ends[client] = end{fd: int32(fd)}
+	s.ends[client] = newEnd(fd, !peer.IsValid())
 	s.ends[server] = end{fd: -1}
 	ls.sessions.Add(1)
 	if accept := ls.config.AcceptProxy; accept != nil {
@@ -173,7 +181,7 @@ func (l *loop) ready(s *session, side side, bits sysutil.Ready) {
 		end.ready |= readable | peerClosed
 	}
 	if bits&sysutil.Urgent != 0 {
-		end.ready |= readable | urgent
+		end.ready |= readable | ragged
 	}
 	// An error is found by the ordinary read or write, which names it.
 	if bits&(sysutil.HungUp|sysutil.Failed) != 0 {

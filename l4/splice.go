@@ -13,7 +13,11 @@ const (
 
 // fill moves bytes from src into a pipe lent for the purpose. It reports false
 // when this has to be done by copying: no pipe is to be had now, or the kernel
-// cannot splice from this socket. errno is the failure of src.
+// cannot splice from this socket, or only a read can tell what comes next.
+// errno is the failure of src.
+//
+// Splice never goes past the mark of urgent data: it answers EAGAIN there for
+// ever, and 0 as at the end of the data once FIN has arrived.
 //
 // Invariant: the pipe is empty on entry, so EAGAIN means that src is empty.
 func (l *loop) fill(h *half, src *end, turn int, errno *syscall.Errno) bool {
@@ -30,8 +34,11 @@ func (l *loop) fill(h *half, src *end, turn int, errno *syscall.Errno) bool {
 	l.pipes.Put(pipe)
 	switch err {
 	case 0:
-		h.eof = true
+		return false // FIN or urgent data, which a read goes past
 	case syscall.EAGAIN:
+		if src.ready&ragged != 0 {
+			return false
+		}
 		src.ready &^= readable
 	case syscall.EINVAL, syscall.ENOSYS, syscall.EPERM, syscall.EOPNOTSUPP:
 		h.noSplice = true

@@ -1,11 +1,14 @@
 package pool
 
-import "net/netip"
+import (
+	"net/netip"
+	"strconv"
+)
 
 // Address is where something listens: a TCP address and port, or the path of a Unix socket. The zero Address is
 // nowhere. Addresses can be compared with ==.
 type Address struct {
-	TCP  netip.AddrPort // used when Unix is empty
+	TCP  netip.AddrPort // used when Unix is empty; without an IP it means every address of both families
 	Unix string         // socket path; a leading "@" means the abstract namespace
 }
 
@@ -20,14 +23,16 @@ func (a Address) Network() string {
 	return "tcp"
 }
 
-// String returns the address as it is written in a configuration: "10.0.0.1:80", "[::1]:80", "unix:/run/x.sock", and
-// "" for the zero Address.
+// String returns the address as it is written in a configuration: "10.0.0.1:80", "[::1]:80", ":80" for every address,
+// "unix:/run/x.sock", and "" for the zero Address.
 func (a Address) String() string {
 	switch {
 	case a.IsUnix():
 		return "unix:" + a.Unix
 	case a.TCP.IsValid():
 		return a.TCP.String()
+	case a.TCP.Port() != 0:
+		return ":" + strconv.Itoa(int(a.TCP.Port()))
 	}
 	return ""
 }

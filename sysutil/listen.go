@@ -73,6 +73,9 @@ func ListenUnix(path string) (_ int, err error) {
 // removeStaleSocket removes a socket file left by a process that died. A live
 // one answers the connect and stays.
 func removeStaleSocket(path string, sa *Sockaddr) error {
+	if isAbstract(path) {
+		return nil
+	}
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil

@@ -74,10 +74,14 @@ func splice(from, to, limit int) (int, syscall.Errno) {
 	if errno := refused.Load(); errno != 0 {
 		return 0, syscall.Errno(errno)
 	}
-	n, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(limit),
-		unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-	if errno != 0 {
-		return 0, errno
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(limit),
+			unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		if errno == 0 {
+			return int(n), 0
+		}
+		if errno != unix.EINTR { // the runtime's preemption signal, for one
+			return 0, errno
+		}
 	}
-	return int(n), 0
 }

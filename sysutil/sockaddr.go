@@ -36,7 +36,8 @@ func TCPSockaddr(ap netip.AddrPort) Sockaddr {
 }
 
 // UnixSockaddr returns the address of a Unix socket. A path is at most 107
-// bytes long; see unix(7).
+// bytes long; a leading "@" means the abstract namespace, which has no file.
+// See unix(7).
 func UnixSockaddr(path string) (Sockaddr, error) {
 	var sa Sockaddr
 	if path == "" || len(path) > len(sa.raw)-3 {
@@ -44,8 +45,14 @@ func UnixSockaddr(path string) (Sockaddr, error) {
 	}
 	sa.setFamily(unix.AF_UNIX, uint32(2+len(path)+1))
 	copy(sa.raw[2:], path)
+	if isAbstract(path) {
+		sa.raw[2] = 0
+		sa.len-- // every byte counts there, a final NUL too
+	}
 	return sa, nil
 }
+
+func isAbstract(path string) bool { return path[0] == '@' }
 
 func (sa *Sockaddr) setFamily(family uint16, length uint32) {
 	binary.NativeEndian.PutUint16(sa.raw[:2], family)

@@ -85,12 +85,16 @@ func LocalAddr(fd int) (netip.AddrPort, syscall.Errno) {
 // Recv reads what has arrived. n == 0 with errno zero means that the peer has
 // sent FIN and all before it was read. See recv(2).
 func Recv(fd int, p []byte) (n int, errno syscall.Errno) {
-	r, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
-		uintptr(len(p)), 0, 0, 0)
-	if errno != 0 {
-		return 0, errno
+	for {
+		r, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
+			uintptr(len(p)), 0, 0, 0)
+		if errno == 0 {
+			return int(r), 0
+		}
+		if errno != unix.EINTR {
+			return 0, errno
+		}
 	}
-	return int(r), 0
 }
 
 func read(fd int, p []byte) (n int, errno syscall.Errno) {
@@ -104,12 +108,16 @@ func read(fd int, p []byte) (n int, errno syscall.Errno) {
 // Send writes as much of p as the socket takes; EAGAIN means nothing. A
 // closed peer is EPIPE or ECONNRESET, never a signal. See send(2).
 func Send(fd int, p []byte) (n int, errno syscall.Errno) {
-	r, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
-		uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
-	if errno != 0 {
-		return 0, errno
+	for {
+		r, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
+			uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
+		if errno == 0 {
+			return int(r), 0
+		}
+		if errno != unix.EINTR {
+			return 0, errno
+		}
 	}
-	return int(r), 0
 }
 
 // CloseWrite sends FIN after everything sent so far; reading goes on. See
