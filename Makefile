@@ -9,7 +9,7 @@ DEBIAN   := nginx libnginx-mod-stream postgresql postgresql-contrib haproxy curl
 # One program of each package, to see whether it is there.
 PROGRAMS := nginx haproxy curl openssl setpriv
 # Linters are run by version, so that go.mod holds only what the program needs.
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@2026.1
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 export CGO_ENABLED ?= 0
 export PATH := $(PATH):/usr/sbin:/sbin

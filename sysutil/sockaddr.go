@@ -77,7 +77,6 @@ func (sa *Sockaddr) AddrPort() netip.AddrPort {
 }
 
 func (sa *Sockaddr) ptr() uintptr { return uintptr(unsafe.Pointer(&sa.raw)) }
-func (sa *Sockaddr) isUnix() bool { return sa.family() == unix.AF_UNIX }
 func (sa *Sockaddr) isInternet() bool {
 	return sa.family() == unix.AF_INET || sa.family() == unix.AF_INET6
 }
