@@ -1,0 +1,174 @@
+package configs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"sluice/health"
+	"sluice/l4"
+	"sluice/pool"
+)
+
+// File is a complete configuration. Everything in it has been checked: names are unique, pools exist, host names are
+// resolved.
+type File struct {
+	Loops     int // event loops; 0 = one per CPU this process may use
+	Admin     Admin
+	Log       Log
+	Listeners []Listener // in the order of the file; at least one
+	Pools     []Pool     // in the order of the file; at least one
+}
+
+// Pool returns the pool of that name; nil when there is none.
+func (f *File) Pool(name string) *Pool {
+	for i := range f.Pools {
+		if f.Pools[i].Config.Name == name {
+			return &f.Pools[i]
+		}
+	}
+	return nil
+}
+
+// Admin says where the program itself can be asked.
+type Admin struct {
+	Listen string // HOST:PORT of dashboard, read-only API and metrics; "" = off
+	Socket string // absolute path of the Unix socket with the whole API; "" = off
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level    slog.Level
+	Format   LogFormat
+	Sessions SessionLog
+}
+
+// LogFormat is how a log line looks.
+type LogFormat string
+
+// The log formats.
+const (
+	FormatText LogFormat = "text"
+	FormatJSON LogFormat = "json"
+)
+
+// SessionLog is which sessions get a log line when they end.
+type SessionLog string
+
+// The choices of sessions to log.
+const (
+	SessionsOff    SessionLog = "off"
+	SessionsFailed SessionLog = "failed"
+	SessionsAll    SessionLog = "all"
+)
+
+// Listener is one listener and the rule that picks a pool.
+type Listener struct {
+	Name        string
+	Bind        []pool.Address  // at least one; a TCP address without an IP means every address of both families
+	Pool        string          // the name of one of File.Pools
+	AcceptProxy *l4.AcceptProxy // nil: no PROXY header is expected
+	IdleTimeout time.Duration   // 0 = none
+	FinTimeout  time.Duration   // 0 = none
+}
+
+// Pool is one pool with everything that is set per pool.
+type Pool struct {
+	Config         pool.Config // Shards is left 0: only the program knows how many loops will run
+	Health         health.Config
+	SendProxy      l4.ProxyVersion
+	ConnectTimeout time.Duration // 0 = the kernel's own limit
+	Retries        int           // further backends tried when a connect fails
+}
+
+func defaultFile() *File {
+	return &File{
+		Admin: Admin{Listen: "127.0.0.1:9600", Socket: "/run/sluice/sluice.sock"},
+		Log:   Log{Level: slog.LevelInfo, Format: FormatText, Sessions: SessionsFailed},
+	}
+}
+
+func defaultListener(name string) Listener {
+	return Listener{Name: name, FinTimeout: 30 * time.Second}
+}
+
+func defaultPool(name string) Pool {
+	return Pool{
+		Config:         pool.Config{Name: name},
+		Health:         health.DefaultConfig(),
+		ConnectTimeout: 3 * time.Second,
+		Retries:        2,
+	}
+}
+
+func defaultAcceptProxy() *l4.AcceptProxy { return &l4.AcceptProxy{Timeout: 5 * time.Second} }
+
+func defaultBackend() pool.BackendConfig { return pool.BackendConfig{Weight: 1} }
+
+// maxFileSize is far beyond any real configuration: about ten thousand pools.
+const maxFileSize = 1 << 20
+
+// Load reads, checks and resolves the file at path. The error is Problems, also when the file cannot be read.
+//
+// Host names are resolved once, now, all within 5 seconds. A name with several addresses stands for one of them: the
+// first IPv4 address, or the first IPv6 address when there is no IPv4.
+func Load(path string) (*File, error) {
+	data, err := readFile(path)
+	if err != nil {
+		var pathError *fs.PathError
+		if errors.As(err, &pathError) {
+			err = pathError.Err
+		}
+		return nil, Problems{{File: path, Message: "read file: " + err.Error()}}
+	}
+	return Parse(path, data)
+}
+
+// readFile reads one byte more than Parse allows at most, so that Parse is the one to refuse a huge file.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxFileSize+1))
+}
+
+// Parse is Load for a file that has been read. name stands for the file in problems.
+func Parse(name string, data []byte) (*File, error) {
+	return parse(name, data, net.DefaultResolver.LookupNetIP)
+}
+
+func parse(name string, data []byte, lookup lookupFunc) (*File, error) {
+	if len(data) > maxFileSize {
+		return nil, Problems{{File: name, Message: "the file is larger than 1 MiB: this is not a configuration of sluice"}}
+	}
+	d := newDecoder(name, data)
+	file := defaultFile()
+	if root := d.root(); root != nil {
+		d.decode(root, file)
+	}
+	d.resolve(context.Background(), lookup)
+	d.checkBinds()
+	if len(d.problems) > 0 {
+		d.problems.sort()
+		return nil, d.problems
+	}
+	return file, nil
+}
+
+// bom is the byte order mark that some editors put before the first line.
+var bom = []byte("\ufeff")
+
+// text returns data without what differs between editors only: a byte order mark and the kind of line end.
+func text(data []byte) string {
+	data = bytes.TrimPrefix(data, bom)
+	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
+	return string(bytes.ReplaceAll(data, []byte("\r"), []byte("\n")))
+}

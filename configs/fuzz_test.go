@@ -1,0 +1,93 @@
+package configs
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// FuzzParse holds every input to the same promises: no panic; a file or problems, never both or neither; each problem in
+// its place in the file, in order, and readable.
+func FuzzParse(f *testing.F) {
+	for _, pattern := range []string{"*.yaml", "testdata/bad/*.yaml"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil || len(paths) == 0 {
+			f.Fatalf("no seeds in %s: %v", pattern, err)
+		}
+		for _, path := range paths {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := parse("f.yaml", data, testLookup)
+		if err != nil {
+			if file != nil {
+				t.Error("a file and an error")
+			}
+			checkPositions(t, data, err)
+			return
+		}
+		checkFile(t, file)
+	})
+}
+
+func checkPositions(t *testing.T, data []byte, err error) {
+	t.Helper()
+	var problems Problems
+	if !errors.As(err, &problems) || len(problems) == 0 {
+		t.Fatalf("error is %T, want Problems: %v", err, err)
+	}
+	lines := strings.Split(text(data), "\n")
+	line := 0
+	for _, p := range problems {
+		switch {
+		case len(data) > maxFileSize && p.Line == 0: // the file as a whole
+		case p.Line < max(line, 1) || p.Line > len(lines):
+			t.Errorf("line is outside the file's %d or out of order: %v", len(lines), p)
+		case p.Source != lines[p.Line-1]:
+			t.Errorf("source %q, line %q: %v", p.Source, lines[p.Line-1], p)
+		case p.Column < 1 || p.Column > utf8.RuneCountInString(p.Source)+1:
+			t.Errorf("column is outside the line: %v", p)
+		}
+		if p.Message == "" || !utf8.ValidString(p.Message) || strings.ContainsFunc(p.Message, func(r rune) bool { return r < ' ' }) {
+			t.Errorf("message is not one line of text: %q", p.Message)
+		}
+		line = p.Line
+	}
+	if !utf8.ValidString(problems.Error()) {
+		t.Error("the error is not text")
+	}
+}
+
+// checkFile holds a file to what File promises.
+func checkFile(t *testing.T, file *File) {
+	t.Helper()
+	if len(file.Listeners) == 0 || len(file.Pools) == 0 {
+		t.Error("a file without listeners or pools")
+	}
+	for _, l := range file.Listeners {
+		if file.Pool(l.Pool) == nil || len(l.Bind) == 0 || l.Name == "" {
+			t.Errorf("listener is not complete: %+v", l)
+		}
+		if l.AcceptProxy != nil && len(l.AcceptProxy.From) == 0 {
+			t.Errorf("listener believes nobody or everybody: %+v", l)
+		}
+	}
+	for _, p := range file.Pools {
+		if len(p.Config.Backends) == 0 {
+			t.Errorf("pool has no backends: %+v", p)
+		}
+		for _, b := range p.Config.Backends {
+			if b.Name == "" || !b.Address.IsUnix() && (!b.Address.TCP.IsValid() || b.Address.TCP.Port() == 0) {
+				t.Errorf("backend is not complete: %+v", b)
+			}
+		}
+	}
+}

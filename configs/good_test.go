@@ -1,0 +1,212 @@
+package configs
+
+import (
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/health"
+	"sluice/l4"
+	"sluice/pool"
+)
+
+func tcp(s string) pool.Address { return pool.Address{TCP: netip.MustParseAddrPort(s)} }
+
+// everywhere is what ":port" means.
+func everywhere(port uint16) pool.Address {
+	return pool.Address{TCP: netip.AddrPortFrom(netip.Addr{}, port)}
+}
+
+const minimalText = `
+listeners:
+  web:
+    bind: ":8080"
+    pool: web
+pools:
+  web:
+    backends: 10.0.0.1:80
+`
+
+// minimalFile is what minimalText says, with every default written out.
+func minimalFile() *File {
+	return &File{
+		Admin: Admin{Listen: "127.0.0.1:9600", Socket: "/run/sluice/sluice.sock"},
+		Log:   Log{Level: slog.LevelInfo, Format: "text", Sessions: "failed"},
+		Listeners: []Listener{{
+			Name: "web", Bind: []pool.Address{everywhere(8080)}, Pool: "web", FinTimeout: 30 * time.Second,
+		}},
+		Pools: []Pool{{
+			Config: pool.Config{Name: "web", Backends: []pool.BackendConfig{
+				{Name: "10.0.0.1:80", Address: tcp("10.0.0.1:80"), Weight: 1},
+			}},
+			Health: health.Config{
+				Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3, Jitter: 0.2,
+				Eject: health.EjectConfig{Failures: 5, Window: 10 * time.Second, Duration: 30 * time.Second, MaxPercent: 50},
+			},
+			ConnectTimeout: 3 * time.Second,
+			Retries:        2,
+		}},
+	}
+}
+
+func TestParse(t *testing.T) {
+	f := func(name, text string, change func(*File)) {
+		t.Helper()
+		got, err := parse("good.yaml", []byte(text), testLookup)
+		if err != nil {
+			t.Errorf("%s:\n%v", name, err)
+			return
+		}
+		want := minimalFile()
+		change(want)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", name, got, want)
+		}
+	}
+	same := func(*File) {}
+	f("defaults", minimalText, same)
+	f("defaults written out", minimalText+fullPoolDefaults, same)
+	f("byte order mark and CRLF", "\ufeff"+strings.ReplaceAll(minimalText, "\n", "\r\n"), same)
+	f("document markers", "---"+minimalText+"...\n", same)
+	f("JSON", `{"listeners":{"web":{"bind":":8080","pool":"web"}},"pools":{"web":{"backends":["10.0.0.1:80"]}}}`, same)
+	f("flow with addresses out of quotes", "{listeners: {web: {bind: [:8080], pool: web}}, pools: {web: {backends: [10.0.0.1:80]}}}", same)
+	f("tabs that indent nothing", minimalText+"\t\nloops: 0\t# tab\n", same)
+	f("an unused pool", minimalText+"  spare: {backends: [10.0.0.1:80]}\n", func(w *File) {
+		spare := minimalFile().Pools[0]
+		spare.Config.Name = "spare"
+		w.Pools = append(w.Pools, spare)
+	})
+	f("admin off", minimalText+`admin: {listen: "", socket: ''}`, func(w *File) { w.Admin = Admin{} })
+	f("admin elsewhere", minimalText+"admin: {listen: seven.example:0, socket: /tmp/s}", func(w *File) {
+		w.Admin = Admin{Listen: "seven.example:0", Socket: "/tmp/s"}
+	})
+	f("log", minimalText+"log: {level: debug, format: json, sessions: off}\nloops: 4\n", func(w *File) {
+		w.Log = Log{Level: slog.LevelDebug, Format: FormatJSON, Sessions: SessionsOff}
+		w.Loops = 4
+	})
+}
+
+// fullPoolDefaults sets every key of a pool to its documented default.
+const fullPoolDefaults = `
+    balance: least_conn
+    send_proxy: off
+    timeouts: {connect: 3s}
+    retries: 2
+    check: {type: tcp, interval: 2s, timeout: 1s, rise: 2, fall: 3}
+    eject: {failures: 5, window: 10s, duration: 30s, max_percent: 50}
+`
+
+func TestParseListener(t *testing.T) {
+	f := func(settings string, want Listener) {
+		t.Helper()
+		text := "pools: {web: {backends: 10.0.0.1:80}}\nlisteners:\n  l:\n    pool: web\n" + settings
+		got, err := parse("good.yaml", []byte(text), testLookup)
+		if err != nil {
+			t.Errorf("%s:\n%v", settings, err)
+			return
+		}
+		want.Name, want.Pool = "l", "web"
+		if !reflect.DeepEqual(got.Listeners, []Listener{want}) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", settings, got.Listeners[0], want)
+		}
+	}
+	bound := func(addresses ...pool.Address) Listener {
+		return Listener{Bind: addresses, FinTimeout: 30 * time.Second}
+	}
+	f("    bind: :80", bound(everywhere(80)))
+	f("    bind: :0", bound(everywhere(0)))
+	f("    bind: [:0, :0, 127.0.0.1:0]", bound(everywhere(0), everywhere(0), tcp("127.0.0.1:0")))
+	f("    bind: 0.0.0.0:80", bound(tcp("0.0.0.0:80")))
+	f(`    bind: ["0.0.0.0:443", "[::]:443"]`, bound(tcp("0.0.0.0:443"), tcp("[::]:443")))
+	f(`    bind: ["127.0.0.1:443", "127.0.0.2:443", "[::]:443"]`, bound(tcp("127.0.0.1:443"), tcp("127.0.0.2:443"), tcp("[::]:443")))
+	f(`    bind: "[::ffff:10.0.0.1]:443"`, bound(tcp("10.0.0.1:443")))
+	f("    bind: unix:/run/x.sock", bound(pool.Address{Unix: "/run/x.sock"}))
+	f("    bind:\n    - 10.0.0.1:65535\n    - unix:/a b", bound(tcp("10.0.0.1:65535"), pool.Address{Unix: "/a b"}))
+	f("    bind: seven.example:80", bound(tcp("10.0.0.7:80")))
+	f("    bind: :80\n    protocol: tcp\n    timeouts: {idle: 1h30m, fin: 0s}",
+		Listener{Bind: []pool.Address{everywhere(80)}, IdleTimeout: 90 * time.Minute})
+	f("    bind: :80\n    accept_proxy: {from: 10.0.0.0/8}", Listener{
+		Bind: []pool.Address{everywhere(80)}, FinTimeout: 30 * time.Second,
+		AcceptProxy: &l4.AcceptProxy{From: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Timeout: 5 * time.Second},
+	})
+	f(`    bind: :80
+    accept_proxy:
+      timeout: 250ms
+      from: [10.1.2.3, "2001:db8::/32", "::1", "::ffff:10.9.9.9", 0.0.0.0/0]`, Listener{
+		Bind: []pool.Address{everywhere(80)}, FinTimeout: 30 * time.Second,
+		AcceptProxy: &l4.AcceptProxy{Timeout: 250 * time.Millisecond, From: []netip.Prefix{
+			netip.MustParsePrefix("10.1.2.3/32"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("::1/128"),
+			netip.MustParsePrefix("10.9.9.9/32"), netip.MustParsePrefix("0.0.0.0/0"),
+		}},
+	})
+}
+
+func TestParsePool(t *testing.T) {
+	f := func(settings string, change func(*Pool)) {
+		t.Helper()
+		got, err := parse("good.yaml", []byte(minimalText+settings), testLookup)
+		if err != nil {
+			t.Errorf("%s:\n%v", settings, err)
+			return
+		}
+		want := minimalFile().Pools[0]
+		change(&want)
+		if !reflect.DeepEqual(got.Pools, []Pool{want}) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", settings, got.Pools[0], want)
+		}
+	}
+	f("    balance: round_robin", func(p *Pool) { p.Config.Balance = pool.RoundRobin })
+	f("    balance: random", func(p *Pool) { p.Config.Balance = pool.Random })
+	f("    balance: 'source_hash'", func(p *Pool) { p.Config.Balance = pool.SourceHash })
+	f("    balance: \"first\"", func(p *Pool) { p.Config.Balance = pool.First })
+	f("    send_proxy: v1", func(p *Pool) { p.SendProxy = l4.ProxyV1 })
+	f("    send_proxy: v2", func(p *Pool) { p.SendProxy = l4.ProxyV2 })
+	f("    timeouts: {connect: 0s}\n    retries: 0", func(p *Pool) { p.ConnectTimeout, p.Retries = 0, 0 })
+	f("    timeouts: {}\n    check: {}\n    eject: {}", func(*Pool) {})
+	f("    check: {type: off}", func(p *Pool) { p.Health.Type = health.KindOff })
+	f("    check: {interval: 1s, timeout: 1.5s, rise: 1, fall: 10}", func(p *Pool) {
+		p.Health.Interval, p.Health.Timeout, p.Health.Rise, p.Health.Fall = time.Second, 1500*time.Millisecond, 1, 10
+	})
+	f("    eject: {failures: 0, window: 1m, duration: 1ms, max_percent: 100}", func(p *Pool) {
+		p.Health.Eject = health.EjectConfig{Window: time.Minute, Duration: time.Millisecond, MaxPercent: 100}
+	})
+}
+
+func TestParseBackends(t *testing.T) {
+	f := func(backends string, want ...pool.BackendConfig) {
+		t.Helper()
+		text := "listeners: {l: {bind: :80, pool: p}}\npools:\n  p:\n    backends: " + backends
+		got, err := parse("good.yaml", []byte(text), testLookup)
+		if err != nil {
+			t.Errorf("%s:\n%v", backends, err)
+			return
+		}
+		if !reflect.DeepEqual(got.Pools[0].Config.Backends, want) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", backends, got.Pools[0].Config.Backends, want)
+		}
+	}
+	backend := func(name, address string) pool.BackendConfig {
+		return pool.BackendConfig{Name: name, Address: tcp(address), Weight: 1}
+	}
+	f("10.0.0.1:80", backend("10.0.0.1:80", "10.0.0.1:80"))
+	f("{address: 10.0.0.1:80}", backend("10.0.0.1:80", "10.0.0.1:80"))
+	f(`["[2001:db8::1]:80"]`, backend("[2001:db8::1]:80", "[2001:db8::1]:80"))
+	f("\n      - 10.0.0.1:80\n      - {name: b, address: 10.0.0.1:80}\n      - address: 10.0.0.1:80\n        name: c",
+		backend("10.0.0.1:80", "10.0.0.1:80"), backend("b", "10.0.0.1:80"), backend("c", "10.0.0.1:80"))
+	f("unix:/run/app.sock", pool.BackendConfig{Name: "unix:/run/app.sock", Address: pool.Address{Unix: "/run/app.sock"}, Weight: 1})
+	f("[{address: 10.0.0.1:80, name: a-1_b.c:d, weight: 256, max_conns: 200, backup: true, state: maint}]",
+		pool.BackendConfig{Name: "a-1_b.c:d", Address: tcp("10.0.0.1:80"), Weight: 256, MaxConns: 200, Backup: true, State: pool.Maint})
+	f("[{address: 10.0.0.1:80, weight: 0, backup: false, state: drain}, {address: 10.0.0.2:80, weight: 0, state: ready}]",
+		pool.BackendConfig{Name: "10.0.0.1:80", Address: tcp("10.0.0.1:80"), State: pool.Drain},
+		pool.BackendConfig{Name: "10.0.0.2:80", Address: tcp("10.0.0.2:80")})
+
+	// A name with several addresses: the first IPv4 one; without any, the first IPv6 one. The same name twice is looked
+	// up once and gives both their own port.
+	f("[db.example:5432, six.example:5432, db.example:5433]",
+		backend("db.example:5432", "10.0.0.5:5432"),
+		backend("six.example:5432", "[2001:db8::6]:5432"),
+		backend("db.example:5433", "10.0.0.5:5433"))
+}

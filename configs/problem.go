@@ -1,0 +1,96 @@
+package configs
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// Problem is one thing that is wrong with a configuration.
+type Problem struct {
+	File    string // the file, or the flag, such as "--listen"
+	Line    int    // 1 is the first; 0: the file as a whole
+	Column  int    // in characters, 1 is the first
+	Message string // what is wrong and what to write instead
+	Source  string // the offending line, unchanged; empty when there is none
+}
+
+// String returns "FILE:LINE:COLUMN: message", or "FILE: message" when Line is 0.
+func (p Problem) String() string {
+	if p.Line == 0 {
+		return p.File + ": " + p.Message
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
+}
+
+// Problems is everything that is wrong with a configuration, in the order of the file. It is the only kind of error that
+// Load, Parse and Simple return, and then it is never empty.
+type Problems []Problem
+
+// Error returns each problem on a line of its own, followed by the offending line and a caret below the column.
+func (ps Problems) Error() string {
+	var b strings.Builder
+	for i, p := range ps {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(p.String())
+		if strings.TrimSpace(p.Source) != "" {
+			line, caret := excerpt(p.Source, p.Column)
+			b.WriteString("\n  " + line + "\n  " + caret)
+		}
+	}
+	return b.String()
+}
+
+func (ps Problems) sort() {
+	slices.SortStableFunc(ps, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+}
+
+// excerptWidth is how many characters of a line are shown: a whole line of any sane file, a part of a hostile one.
+const excerptWidth = 160
+
+// excerpt returns the part of a line around a column that is safe to print, and the line with the caret to put below it.
+func excerpt(source string, column int) (line, caret string) {
+	runes := []rune(source)
+	at := min(max(column-1, 0), len(runes))
+	from := 0
+	if at > excerptWidth*3/4 {
+		from = at - excerptWidth/2
+	}
+	to := min(from+excerptWidth, len(runes))
+	pad := make([]rune, 0, at-from)
+	for i, r := range runes[from:to] {
+		if r != '\t' && !unicode.IsPrint(r) { // an escape sequence must not reach the terminal
+			r = unicode.ReplacementChar
+		}
+		runes[from+i] = r
+		if from+i < at {
+			pad = append(pad, ' ')
+			if r == '\t' { // as wide as the tab above it
+				pad[i] = '\t'
+			}
+		}
+	}
+	line = string(runes[from:to])
+	if from > 0 {
+		line, pad = "..."+line, append([]rune("   "), pad...)
+	}
+	if to < len(runes) {
+		line += "..."
+	}
+	return line, string(pad) + "^"
+}
+
+// quote quotes text of the file for a message, and shortens it.
+func quote(text string) string {
+	const most = 64
+	if runes := []rune(text); len(runes) > most {
+		text = string(runes[:most]) + "..."
+	}
+	return fmt.Sprintf("%q", text)
+}

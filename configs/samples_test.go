@@ -1,0 +1,80 @@
+package configs
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+func TestSamplesLoad(t *testing.T) {
+	for _, name := range append(Samples(), "") {
+		data, ok := Sample(name)
+		if !ok {
+			t.Fatalf("no sample %q", name)
+		}
+		if _, err := parse(name+".yaml", data, noLookup); err != nil {
+			t.Errorf("sample %q:\n%v", name, err)
+		}
+	}
+	if _, ok := Sample("../configs/full"); ok {
+		t.Error("a name that is no sample gave a file")
+	}
+}
+
+// TestFullSampleHasEveryKey keeps full.yaml and the schema together in both directions: the decoder refuses what the
+// schema lacks, so what is left to check is what the sample lacks.
+func TestFullSampleHasEveryKey(t *testing.T) {
+	data, _ := Sample("full")
+	lines := strings.Split(string(data), "\n")
+	seen := make(map[string]int)
+	file, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyPaths(file.Docs[0].Body, "", seen)
+
+	supported := fileFields.supported()
+	if len(supported) < 40 {
+		t.Errorf("the schema lists only %d keys: %v", len(supported), supported)
+	}
+	commented := regexp.MustCompile(`\S.*#\s*\S`)
+	for _, path := range supported {
+		line := seen[path]
+		if line == 0 {
+			t.Errorf("full.yaml does not set %s", path)
+			continue
+		}
+		// A key that only opens a mapping explains itself through the keys below.
+		opens := slices.ContainsFunc(supported, func(p string) bool { return strings.HasPrefix(p, path+".") })
+		if !opens && !commented.MatchString(lines[line-1]) {
+			t.Errorf("full.yaml line %d: no comment for %s", line, path)
+		}
+	}
+}
+
+// keyPaths notes the line of every key of a document under its path in the schema, where names and list elements do not
+// count.
+func keyPaths(n ast.Node, path string, lines map[string]int) {
+	switch n := n.(type) {
+	case *ast.SequenceNode:
+		for _, v := range n.Values {
+			keyPaths(v, path, lines)
+		}
+	case *ast.MappingNode:
+		for _, v := range n.Values {
+			below := strings.TrimPrefix(path+"."+v.Key.String(), ".")
+			lines[below] = v.Key.GetToken().Position.Line
+			if below != "listeners" && below != "pools" {
+				keyPaths(v.Value, below, lines)
+				continue
+			}
+			for _, named := range v.Value.(*ast.MappingNode).Values {
+				keyPaths(named.Value, below, lines)
+			}
+		}
+	}
+}

@@ -1,0 +1,189 @@
+package configs
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"sluice/l4"
+	"sluice/pool"
+)
+
+// decode reads the whole file and checks what its parts say of each other.
+func (d *decoder) decode(root ast.Node, file *File) {
+	fileFields.decode(d, value{name: "the file", at: d.place(root), node: root}, file)
+	d.checkPoolRefs()
+	if !d.adminListens {
+		d.bindAdmin(file)
+	}
+}
+
+// bindAdmin notes the default admin address, which a listener could be in the way of.
+func (f *findings) bindAdmin(file *File) {
+	a, _, err := parseAddress(file.Admin.Listen, addressRules{listen: true})
+	if err == nil {
+		f.binds = slices.Insert(f.binds, 0, bindSite{owner: "admin.listen (its default)", address: &a})
+	}
+}
+
+func readAdminListen(d *decoder, v value, to *Admin) {
+	d.adminListens = true
+	rules := addressRules{listen: true, noUnix: true}
+	text, ok := d.string(v, rules.want()+`; or "" for none`)
+	to.Listen = text
+	if !ok || text == "" {
+		return
+	}
+	address := new(pool.Address)
+	d.address(d.place(v.node), text, rules, address)
+	d.binds = append(d.binds, bindSite{d.place(v.node), "admin.listen", address})
+}
+
+func readAdminSocket(d *decoder, v value, to *Admin) {
+	text, ok := d.string(v, `the path of a socket, for example /run/sluice/sluice.sock; or "" for none`)
+	to.Socket = text
+	if !ok || text == "" {
+		return
+	}
+	if err := checkSocketPath(text); err != nil {
+		d.reportAt(v, "%v", err)
+		return
+	}
+	d.binds = append(d.binds, bindSite{d.place(v.node), "admin.socket", &pool.Address{Unix: text}})
+}
+
+func readListeners(d *decoder, v value, to *File) {
+	d.named(v, "listener", func(name string, v value) {
+		l := defaultListener(name)
+		listenerFields.decode(d, v, &l)
+		to.Listeners = append(to.Listeners, l)
+	})
+}
+
+func readBind(d *decoder, v value, to *Listener) {
+	rules := addressRules{listen: true}
+	items := d.items(v, rules.want())
+	to.Bind = make([]pool.Address, len(items))
+	for i, item := range items {
+		if text, ok := d.string(item, rules.want()); ok {
+			d.address(d.place(item.node), text, rules, &to.Bind[i])
+			d.binds = append(d.binds, bindSite{d.place(item.node), "listener " + quote(to.Name), &to.Bind[i]})
+		}
+	}
+}
+
+func readProtocol(d *decoder, v value, _ *Listener) {
+	d.oneOf(v, []string{"tcp"}, laterProtocols)
+}
+
+func readAcceptProxy(d *decoder, v value, to *Listener) {
+	to.AcceptProxy = defaultAcceptProxy()
+	acceptProxyFields.decode(d, v, to.AcceptProxy)
+}
+
+func readFrom(d *decoder, v value, to *l4.AcceptProxy) {
+	const want = "a network (ADDRESS/BITS) that may send the header, for example 10.0.0.0/8"
+	items := d.items(v, want)
+	to.From = make([]netip.Prefix, len(items))
+	for i, item := range items {
+		text, ok := d.string(item, want)
+		if !ok {
+			continue
+		}
+		prefix, err := parsePrefix(text)
+		if err != nil {
+			d.reportAt(item, "%v", err)
+		}
+		to.From[i] = prefix
+	}
+}
+
+// A poolRef is a place that names a pool.
+type poolRef struct {
+	at   place
+	name string
+}
+
+func readPoolRef(d *decoder, v value, to *Listener) {
+	if name, ok := d.string(v, "the name of a pool"); ok {
+		to.Pool = name
+		d.poolRefs = append(d.poolRefs, poolRef{d.place(v.node), name})
+	}
+}
+
+// checkPoolRefs reports pools that do not exist. Without any pool it is silent: that has been reported.
+func (d *decoder) checkPoolRefs() {
+	for _, r := range d.poolRefs {
+		if len(d.pools) > 0 && !slices.Contains(d.pools, r.name) {
+			d.report(r.at, "pool %s does not exist: %s", quote(r.name), advise(r.name, d.pools, "pools"))
+		}
+	}
+}
+
+func readPools(d *decoder, v value, to *File) {
+	d.named(v, "pool", func(name string, v value) {
+		d.pools = append(d.pools, name)
+		p := defaultPool(name)
+		poolFields.decode(d, v, &p)
+		to.Pools = append(to.Pools, p)
+	})
+}
+
+// readBackends reads into elements that stay where they are: a host name's address is filled in after all was read.
+func readBackends(d *decoder, v value, to *Pool) {
+	items := d.items(v, "an address or a mapping with the key address, for example [10.0.0.1:80]")
+	to.Config.Backends = make([]pool.BackendConfig, len(items))
+	first := make(map[string]place)
+	for i, item := range items {
+		item.name = "backend"
+		b := &to.Config.Backends[i]
+		*b = defaultBackend()
+		problems := len(d.problems)
+		readBackend(d, item, b)
+		if len(d.problems) > problems { // its name may not be the one it was given
+			continue
+		}
+		at := d.place(item.node)
+		if earlier, ok := first[b.Name]; ok {
+			d.report(at, "duplicate backend %s in pool %s: the first is on line %d, give this one another name", quote(b.Name), quote(to.Config.Name), earlier.line)
+			continue
+		}
+		first[b.Name] = at
+	}
+}
+
+// readBackend reads an address, or a mapping.
+func readBackend(d *decoder, v value, to *pool.BackendConfig) {
+	switch v.node.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		backendFields.decode(d, v, to)
+	default:
+		readBackendAddress(d, v, to)
+	}
+}
+
+// readBackendAddress also names the backend, unless name does: either may come first.
+func readBackendAddress(d *decoder, v value, to *pool.BackendConfig) {
+	rules := addressRules{}
+	text, ok := d.string(v, rules.want())
+	if !ok {
+		return
+	}
+	if to.Name == "" {
+		to.Name = text
+	}
+	d.address(d.place(v.node), text, rules, &to.Address)
+}
+
+func readBackendName(d *decoder, v value, to *pool.BackendConfig) {
+	name, ok := d.string(v, "a name")
+	if !ok {
+		return
+	}
+	if err := checkName(name); err != nil {
+		d.reportAt(v, "backend %v", err)
+		return
+	}
+	to.Name = name
+}

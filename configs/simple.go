@@ -1,0 +1,65 @@
+package configs
+
+import (
+	"context"
+	"net"
+
+	"sluice/pool"
+)
+
+// Simple returns the configuration of `sluice run --listen ADDRESS --backend ADDRESS`: one listener "default" on all of
+// listen, one pool "default" with all of backends, the same defaults as a file has. The error is Problems; their File is
+// the flag.
+func Simple(listen, backends []string) (*File, error) {
+	return simple(listen, backends, net.DefaultResolver.LookupNetIP)
+}
+
+func simple(listen, backends []string, lookup lookupFunc) (*File, error) {
+	var f findings
+	file := defaultFile()
+	f.bindAdmin(file)
+	file.Listeners = []Listener{f.simpleListener(listen)}
+	file.Pools = []Pool{f.simplePool(backends)}
+	f.resolve(context.Background(), lookup)
+	f.checkBinds()
+	if len(f.problems) > 0 {
+		return nil, f.problems
+	}
+	return file, nil
+}
+
+func (f *findings) simpleListener(listen []string) Listener {
+	at := place{file: "--listen"}
+	l := defaultListener("default")
+	l.Pool = "default"
+	l.Bind = make([]pool.Address, len(listen))
+	for i, text := range listen {
+		f.address(at, text, addressRules{listen: true}, &l.Bind[i])
+		f.binds = append(f.binds, bindSite{at, "another --listen", &l.Bind[i]})
+	}
+	if len(listen) == 0 {
+		f.report(at, "no address to listen on: write one, for example --listen :8080")
+	}
+	return l
+}
+
+func (f *findings) simplePool(backends []string) Pool {
+	at := place{file: "--backend"}
+	p := defaultPool("default")
+	p.Config.Backends = make([]pool.BackendConfig, len(backends))
+	seen := make(map[string]bool)
+	for i, text := range backends {
+		b := &p.Config.Backends[i]
+		*b = defaultBackend()
+		b.Name = text
+		f.address(at, text, addressRules{}, &b.Address)
+		if seen[text] {
+			f.report(at, "duplicate backend %s", quote(text))
+		}
+		seen[text] = true
+	}
+	if len(backends) == 0 {
+		f.report(at, "no backend: write one, for example --backend 10.0.0.1:80")
+	}
+	return p
+}
