@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"sluice/cmd/sluice/internal/admin"
+	"sluice/configs"
+	"sluice/health"
+	"sluice/l4"
+	"sluice/pool"
+)
+
+// defaultSocket is where a sluice and the commands that ask it meet when nothing else is said. configs has the same.
+const defaultSocket = "/run/sluice/sluice.sock"
+
+// A balancer is one running configuration: everything it asks for, made and connected. newBalancer takes all that can
+// be refused, such as ports; start only lets it go.
+type balancer struct {
+	file     *configs.File
+	log      *slog.Logger
+	loops    int
+	pools    []*pool.Pool // in the order of the file
+	monitors map[*pool.Pool]*health.Monitor
+	metrics  *admin.Metrics
+	sessions *sessionLog
+	server   *l4.Server
+	admin    *admin.Server
+	listen   net.Listener // of the admin API; nil: off, like socket
+	socket   net.Listener
+
+	checks     sync.WaitGroup // goroutines of the monitors
+	stopChecks context.CancelFunc
+}
+
+// bindAdvice is what to do when an address cannot be had. It depends on how sluice was started.
+type bindAdvice struct{ listener, admin, socket string }
+
+// newBalancer makes a balancer that serves nothing yet. On an error nothing stays bound.
+func newBalancer(file *configs.File, log *slog.Logger, advice bindAdvice) (*balancer, error) {
+	b := &balancer{file: file, log: log, loops: file.Loops}
+	if b.loops == 0 {
+		b.loops = runtime.GOMAXPROCS(0)
+	}
+	files := raiseFileLimit(log)
+	if err := b.makePools(); err != nil {
+		return nil, err
+	}
+	b.metrics = admin.NewMetrics(b.pools)
+	b.makeMonitors()
+	b.sessions = openSessionLog(log, file.Log.Sessions, b.metrics)
+	if err := b.bind(advice); err != nil {
+		b.release()
+		return nil, err
+	}
+	limits := limitsOf(files, b.server.Stats().Pipes.Limit)
+	log.Info("limits", "descriptors", limits.Descriptors, "sessions", limits.Sessions, "loops", b.loops,
+		"pipes", b.server.Stats().Pipes.Limit)
+	b.admin = admin.New(admin.Options{
+		Build: thisBuild(), Started: time.Now(), Limits: limits, Stats: b.server.Stats,
+		Pools: b.pools, Health: b.health, Metrics: b.metrics, Logger: log,
+	})
+	return b, nil
+}
+
+func (b *balancer) makePools() error {
+	for _, p := range b.file.Pools {
+		config := p.Config
+		config.Shards = b.loops
+		made, err := pool.New(config)
+		if err != nil {
+			return err
+		}
+		b.pools = append(b.pools, made)
+	}
+	return nil
+}
+
+func (b *balancer) makeMonitors() {
+	b.monitors = make(map[*pool.Pool]*health.Monitor, len(b.pools))
+	for i, p := range b.pools {
+		b.monitors[p] = health.New(p, b.file.Pools[i].Health, health.Options{
+			Logger:  b.log,
+			OnProbe: func(backend *pool.Backend, took time.Duration, _ error) { b.metrics.Checked(backend, took) },
+		})
+	}
+}
+
+// bind takes every address the configuration names.
+func (b *balancer) bind(advice bindAdvice) (err error) {
+	if b.server, err = l4.New(b.serverConfig()); err != nil {
+		return advise(err, advice.listener)
+	}
+	if address := b.file.Admin.Listen; address != "" {
+		if b.listen, err = net.Listen("tcp", address); err != nil {
+			return advise(fmt.Errorf("open admin API: %w", err), advice.admin)
+		}
+	}
+	if path := b.file.Admin.Socket; path != "" {
+		if b.socket, err = openControlSocket(path); err != nil {
+			return advise(fmt.Errorf("open control socket: %w", err), advice.socket)
+		}
+	}
+	return nil
+}
+
+func advise(err error, advice string) error {
+	if advice == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, advice)
+}
+
+// openControlSocket opens the socket at path. The default one's directory may be made too: no package has installed
+// sluice then, and nobody chose that path.
+func openControlSocket(path string) (net.Listener, error) {
+	if path == defaultSocket {
+		if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !os.IsExist(err) {
+			return nil, err
+		}
+	}
+	return admin.ListenSocket(path)
+}
+
+func (b *balancer) serverConfig() l4.Config {
+	config := l4.Config{
+		Loops:  b.loops,
+		Logger: b.log,
+		OnEnd: func(end l4.End) {
+			b.metrics.SessionEnded(end)
+			b.sessions.ended(end)
+		},
+		OnDial: func(backend *pool.Backend, took time.Duration, result pool.DialResult) {
+			b.metrics.Dialed(backend, took, result)
+			b.monitors[backend.Pool()].Observe(backend, result)
+		},
+	}
+	for _, l := range b.file.Listeners {
+		config.Listeners = append(config.Listeners, l4.ListenerConfig{
+			Name: l.Name, Bind: l.Bind, Target: b.target(l.Pool), AcceptProxy: l.AcceptProxy,
+			IdleTimeout: l.IdleTimeout, FinTimeout: l.FinTimeout,
+		})
+	}
+	return config
+}
+
+func (b *balancer) target(name string) l4.Target {
+	for i, p := range b.file.Pools {
+		if p.Config.Name == name {
+			return l4.Target{
+				Pool: b.pools[i], SendProxy: p.SendProxy, ConnectTimeout: p.ConnectTimeout, Retries: p.Retries,
+			}
+		}
+	}
+	return l4.Target{} // configs has checked that there is one
+}
+
+func (b *balancer) health(backend *pool.Backend) health.Status {
+	return b.monitors[backend.Pool()].Status(backend)
+}
+
+// start begins to serve. The log says where.
+func (b *balancer) start() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	b.stopChecks = cancel
+	for _, m := range b.monitors {
+		b.checks.Go(func() { m.Run(ctx) })
+	}
+	if err := b.server.Start(); err != nil {
+		return fmt.Errorf("start to accept: %w", err)
+	}
+	if b.listen != nil {
+		b.admin.ServeTCP(b.listen)
+	}
+	if b.socket != nil {
+		b.admin.ServeSocket(b.socket)
+	}
+	b.logReady()
+	return nil
+}
+
+func (b *balancer) logReady() {
+	status := b.admin.Status()
+	for _, l := range status.Listeners {
+		b.log.Info("listening", "listener", l.Name, "addresses", strings.Join(l.Addresses, ","), "pool", l.Pool)
+	}
+	b.log.Info("ready", "version", status.Version, "listeners", len(status.Listeners), "pools", len(status.Pools),
+		"admin", status.Admin.Listen, "socket", status.Admin.Socket)
+}
+
+// adminGrace is how long requests to the admin API may take to end when everything else has.
+const adminGrace = time.Second
+
+// stop ends what is left when no session is: checks, admin API, session log.
+func (b *balancer) stop() {
+	b.stopChecks()
+	b.checks.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), adminGrace)
+	defer cancel()
+	b.admin.Close(ctx)
+	b.closeAdmin() // after a start that failed they were not served
+	b.sessions.close()
+	b.log.Info("stopped")
+}
+
+// release gives up a balancer that was not started.
+func (b *balancer) release() {
+	b.closeAdmin()
+	if b.server != nil {
+		b.server.Close()
+	}
+	b.sessions.close()
+}
+
+// closeAdmin closes the admin listeners, which removes the control socket's file.
+func (b *balancer) closeAdmin() {
+	for _, l := range []net.Listener{b.listen, b.socket} {
+		if l != nil {
+			_ = l.Close() // it may be closed already
+		}
+	}
+}

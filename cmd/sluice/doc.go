@@ -1,0 +1,9 @@
+// Sluice is a layer-4 TCP load balancer: it accepts connections, picks a backend, tells it who the client is, and moves
+// bytes in both directions.
+//
+//	main ──► run ───┐
+//	         demo ──┴──► balancer: pools, monitors, data path, admin API; wired here, and nowhere else
+//	         check, init, status, version, completion
+//
+// The exit status is 0, 1 when something failed, and 2 when sluice was called wrongly.
+package main

@@ -1,0 +1,187 @@
+package admin
+
+import (
+	"bytes"
+	"strconv"
+
+	"sluice/l4"
+	"sluice/pool"
+	"sluice/sysutil"
+)
+
+// counters writes what the data path, the pools and the kernel count. Every label set is made once: a scrape only reads
+// numbers and copies bytes.
+type counters struct {
+	options   Options
+	build     labels
+	listeners []labels // in the order of l4.Stats, like loops
+	loops     []labels
+	ended     []endedSeries
+	backends  []backendSeries
+}
+
+// endedSeries is one line of sluice_sessions_ended_total.
+type endedSeries struct {
+	key    endedKey
+	labels labels
+}
+
+type endedKey struct {
+	listener, pool string
+	reason         l4.Reason
+}
+
+// backendSeries is one backend's lines.
+type backendSeries struct {
+	backend  *pool.Backend
+	labels   labels
+	failures []labels // by the order of pool.DialFailures
+}
+
+func newCounters(o Options) *counters {
+	stats := o.Stats()
+	c := &counters{
+		options: o,
+		build:   labelled("version", o.Build.Version, "commit", o.Build.Commit, "goversion", o.Build.Go),
+	}
+	for i := range stats.Loops {
+		c.loops = append(c.loops, labelled("loop", strconv.Itoa(i)))
+	}
+	for _, l := range stats.Listeners {
+		c.listeners = append(c.listeners, labelled("listener", l.Name))
+		c.addEnded(l.Name, l.Pool)
+		c.addEnded(l.Name, "")
+	}
+	for _, p := range o.Pools {
+		for _, b := range p.Backends() {
+			c.addBackend(b)
+		}
+	}
+	return c
+}
+
+func (c *counters) addEnded(listener, pool string) {
+	for _, r := range l4.Reasons() {
+		c.ended = append(c.ended, endedSeries{
+			endedKey{listener, pool, r},
+			labelled("listener", listener, "pool", pool, "reason", r.String()),
+		})
+	}
+}
+
+func (c *counters) addBackend(b *pool.Backend) {
+	s := backendSeries{backend: b, labels: backendLabels(b)}
+	for _, r := range pool.DialFailures() {
+		s.failures = append(s.failures, labelled("pool", b.Pool().Name(), "backend", b.Name(), "reason", r.String()))
+	}
+	c.backends = append(c.backends, s)
+}
+
+// write writes everything in the text format, one family after the other.
+func (c *counters) write(buf *bytes.Buffer) {
+	e := &exposition{Buffer: buf}
+	stats := c.options.Stats()
+
+	e.gauge("sluice_build_info", "Which build this is; always 1.")
+	e.sample(c.build, 1)
+	c.writeListeners(e, stats)
+	c.writeEnded(e, stats)
+	c.writeBackends(e)
+	c.writeResources(e, stats)
+
+	// Reload is not there yet, so the configuration is the one of the start.
+	e.gauge("sluice_config_generation", "How many configurations were put in force since the start.")
+	e.sample("", 1)
+	e.gauge("sluice_config_last_reload_success", "1 when the last configuration that was read is in force.")
+	e.sample("", 1)
+}
+
+func (c *counters) writeListeners(e *exposition, stats l4.Stats) {
+	family := func(value func(l4.ListenerStats) uint64) {
+		for i, l := range stats.Listeners {
+			e.sample(c.listeners[i], value(l))
+		}
+	}
+	e.counter("sluice_listener_accepts_total", "Connections accepted.")
+	family(func(l l4.ListenerStats) uint64 { return l.Accepts })
+	e.counter("sluice_listener_accept_errors_total", "Connections that could not be accepted.")
+	family(func(l l4.ListenerStats) uint64 { return l.AcceptErrors })
+	e.gauge("sluice_listener_sessions", "Sessions now.")
+	family(func(l l4.ListenerStats) uint64 { return uint64(l.Sessions) })
+}
+
+// writeEnded shows every reason from the start on, so that the first session that ends with it is an increase. The
+// pool of sessions that ended before one was chosen is empty; those are rare, and shown when there are some.
+func (c *counters) writeEnded(e *exposition, stats l4.Stats) {
+	counts := make(map[endedKey]uint64, len(stats.Ended))
+	for _, s := range stats.Ended {
+		counts[endedKey{s.Listener, s.Pool, s.Reason}] = s.Count
+	}
+	e.counter("sluice_sessions_ended_total", "Sessions that have ended, by reason.")
+	for _, s := range c.ended {
+		if n := counts[s.key]; n > 0 || s.key.pool != "" {
+			e.sample(s.labels, n)
+		}
+	}
+}
+
+func (c *counters) writeBackends(e *exposition) {
+	all := make([]pool.BackendStats, len(c.backends))
+	for i, s := range c.backends {
+		all[i] = s.backend.Stats()
+	}
+	family := func(value func(pool.BackendStats) uint64) {
+		for i, s := range c.backends {
+			e.sample(s.labels, value(all[i]))
+		}
+	}
+	e.gauge("sluice_backend_connections", "Active connections, those being made included.")
+	family(func(b pool.BackendStats) uint64 { return uint64(b.Active) })
+	e.counter("sluice_backend_connects_total", "Connects that succeeded.")
+	family(func(b pool.BackendStats) uint64 { return b.Connects })
+	e.counter("sluice_backend_connect_failures_total", "Connects that failed, by reason.")
+	for i, s := range c.backends {
+		for j, r := range pool.DialFailures() {
+			e.sample(s.failures[j], all[i].ConnectFailures[r])
+		}
+	}
+	e.counter("sluice_backend_received_bytes_total", "Bytes received from the backend.")
+	family(func(b pool.BackendStats) uint64 { return b.Received })
+	e.counter("sluice_backend_sent_bytes_total", "Bytes sent to the backend, PROXY headers included.")
+	family(func(b pool.BackendStats) uint64 { return b.Sent })
+	e.gauge("sluice_backend_up", "1 when the backend is up by its checks and not ejected.")
+	family(func(b pool.BackendStats) uint64 { return flag(b.Up && !b.Ejected) })
+	e.gauge("sluice_backend_weight", "Share of new sessions.")
+	family(func(b pool.BackendStats) uint64 { return uint64(b.Weight) })
+}
+
+func (c *counters) writeResources(e *exposition, stats l4.Stats) {
+	e.gauge("sluice_loop_sessions", "Sessions of each event loop now.")
+	for i, l := range stats.Loops {
+		e.sample(c.loops[i], uint64(l.Sessions))
+	}
+	e.counter("sluice_loop_stale_events_total", "Events for sessions that had just ended.")
+	for i, l := range stats.Loops {
+		e.sample(c.loops[i], l.StaleEvents)
+	}
+	e.gauge("sluice_pipes", "Pipes of the splice path that are open: lent hold a session's bytes, idle wait for the next.")
+	e.sample(`{state="idle"}`, uint64(max(stats.Pipes.Open-stats.Pipes.Lent, 0))) // the two are not read at once
+	e.sample(`{state="lent"}`, uint64(stats.Pipes.Lent))
+	e.gauge("sluice_pipes_limit", "Pipes that may be open at most.")
+	e.sample("", uint64(stats.Pipes.Limit))
+	if open, err := sysutil.OpenFiles(); err == nil {
+		e.gauge("sluice_file_descriptors", "Descriptors that are open.")
+		e.sample("", uint64(open))
+		e.gauge("process_open_fds", "Descriptors that are open, under the name that every process has.")
+		e.sample("", uint64(open))
+	}
+	e.gauge("process_max_fds", "Descriptors that may be open at most.")
+	e.sample("", c.options.Limits.Descriptors)
+}
+
+func flag(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}

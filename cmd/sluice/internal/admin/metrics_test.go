@@ -1,0 +1,153 @@
+package admin
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/l4"
+	"sluice/pool"
+)
+
+func TestLabelsAreEscaped(t *testing.T) {
+	f := func(value, want string) {
+		t.Helper()
+		if got := string(labelled("a", value, "b", "")); got != `{a="`+want+`",b=""}` {
+			t.Errorf("label %q is written %s", value, got)
+		}
+	}
+	f(`plain`, `plain`)
+	f(`say "hi"`, `say \"hi\"`)
+	f(`c:\dir`, `c:\\dir`)
+	f("two\nlines", `two\nlines`)
+	f(`größe {x},y="z"`, `größe {x},y=\"z\"`) // no other character is escaped
+}
+
+// sampleLine is the text format's grammar for one sample, as far as it is used here.
+var sampleLine = regexp.MustCompile(`^([a-z_]+)(\{([a-z_]+="([^"\\]|\\["\\n])*",?)+\})? (-?[0-9.e+-]+|NaN|[+-]Inf)$`)
+
+// TestExposition scrapes a program with hostile names and checks each line, and each family's header.
+func TestExposition(t *testing.T) {
+	evil := newPool(t, "p\"\\\n{}", "b,c=\"d\"")
+	o := options(evil)
+	_, tcp, _ := serve(t, o)
+	_, body := tcp.do("GET", "/metrics")
+	types := map[string]string{}
+	for line := range strings.Lines(body) {
+		line = strings.TrimSuffix(line, "\n")
+		if header, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			name, kind, _ := strings.Cut(header, " ")
+			if types[name] != "" {
+				t.Errorf("second header of %s", name)
+			}
+			types[name] = kind
+			if strings.HasPrefix(name, "sluice_") && strings.HasSuffix(name, "_total") != (kind == "counter") {
+				t.Errorf("%s is a %s", name, kind)
+			}
+			continue
+		}
+		if strings.HasPrefix(line, "# HELP ") || strings.HasPrefix(line, "go_") {
+			continue
+		}
+		m := sampleLine.FindStringSubmatch(line)
+		if m == nil {
+			t.Errorf("not a sample: %q", line)
+			continue
+		}
+		family := regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(m[1], "")
+		if types[m[1]] == "" && types[family] != "histogram" {
+			t.Errorf("no header before %q", line)
+		}
+	}
+}
+
+// value returns the value of one sample of a scrape; "" when there is none.
+func value(body, sample string) string {
+	for line := range strings.Lines(body) {
+		if v, ok := strings.CutPrefix(line, sample+" "); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}
+
+func TestMetricValues(t *testing.T) {
+	web := newPool(t, "web", "a", "b")
+	a := web.Backends()[0]
+	o := options(web)
+	stats := o.Stats()
+	stats.Ended = []l4.EndedStats{
+		{Listener: "on web", Pool: "web", Reason: l4.IdleTimeout, Count: 3},
+		{Listener: "on web", Pool: "", Reason: l4.HeaderInvalid, Count: 4},
+	}
+	stats.Pipes = l4.PipeStats{Limit: 9, Open: 5, Lent: 2}
+	o.Stats = func() l4.Stats { return stats }
+	_, tcp, _ := serve(t, o)
+
+	a.Dialed(pool.DialOK)
+	a.Dialed(pool.DialTimeout)
+	a.AddTraffic(0, 100, 200)
+	a.SetEjected(true)
+	o.Metrics.Dialed(a, 2*time.Millisecond, pool.DialOK)
+	o.Metrics.Dialed(a, time.Hour, pool.DialTimeout) // how long a failure took is not a connect time
+	o.Metrics.Checked(a, 20*time.Second)
+	o.Metrics.SessionEnded(l4.End{Pool: "web", Duration: 2 * time.Second})
+	o.Metrics.SessionEnded(l4.End{Pool: "", Duration: time.Second})
+	o.Metrics.LineDropped()
+
+	_, body := tcp.do("GET", "/metrics")
+	f := func(sample, want string) {
+		t.Helper()
+		if got := value(body, sample); got != want {
+			t.Errorf("%s is %q, want %q", sample, got, want)
+		}
+	}
+	f(`sluice_build_info{version="v1.2.3",commit="abc",goversion="go1.26"}`, "1")
+	f(`sluice_listener_accepts_total{listener="on web"}`, "5")
+	f(`sluice_sessions_ended_total{listener="on web",pool="web",reason="idle_timeout"}`, "3")
+	f(`sluice_sessions_ended_total{listener="on web",pool="web",reason="client_reset"}`, "0") // there before the first
+	f(`sluice_sessions_ended_total{listener="on web",pool="",reason="header_invalid"}`, "4")
+	f(`sluice_sessions_ended_total{listener="on web",pool="",reason="client_reset"}`, "") // rare: only when there are some
+	f(`sluice_backend_connects_total{pool="web",backend="a"}`, "1")
+	f(`sluice_backend_connect_failures_total{pool="web",backend="a",reason="timeout"}`, "1")
+	f(`sluice_backend_connect_failures_total{pool="web",backend="a",reason="refused"}`, "0")
+	f(`sluice_backend_received_bytes_total{pool="web",backend="a"}`, "100")
+	f(`sluice_backend_sent_bytes_total{pool="web",backend="a"}`, "200")
+	f(`sluice_backend_up{pool="web",backend="a"}`, "0") // ejected
+	f(`sluice_backend_up{pool="web",backend="b"}`, "1")
+	f(`sluice_backend_connect_seconds_bucket{pool="web",backend="a",le="0.001"}`, "0")
+	f(`sluice_backend_connect_seconds_bucket{pool="web",backend="a",le="0.0025"}`, "1")
+	f(`sluice_backend_connect_seconds_count{pool="web",backend="a"}`, "1")
+	f(`sluice_check_seconds_bucket{pool="web",backend="a",le="10"}`, "0")
+	f(`sluice_check_seconds_bucket{pool="web",backend="a",le="+Inf"}`, "1")
+	f(`sluice_session_duration_seconds_sum{pool="web"}`, "2")
+	f(`sluice_session_duration_seconds_count{pool="web"}`, "1")
+	f(`sluice_pipes{state="idle"}`, "3")
+	f(`sluice_pipes{state="lent"}`, "2")
+	f(`sluice_pipes_limit`, "9")
+	f(`sluice_log_lines_dropped_total`, "1")
+	f(`process_max_fds`, "1024")
+}
+
+// TestScrapeAllocatesNoLabels scrapes a program with a hundred backends. What is allocated must not grow with them: the
+// label sets are made once.
+func TestScrapeAllocatesNoLabels(t *testing.T) {
+	allocs := func(backends int) float64 {
+		var names []string
+		for i := range backends {
+			names = append(names, strings.Repeat("b", i+1))
+		}
+		c := newCounters(options(newPool(t, "web", names...)))
+		var buf bytes.Buffer
+		return testing.AllocsPerRun(20, func() {
+			buf.Reset()
+			c.write(&buf)
+		})
+	}
+	few, many := allocs(1), allocs(100)
+	if many > few+5 { // tables of statistics, one each
+		t.Errorf("a scrape of 1 backend allocates %v times, of 100 backends %v times", few, many)
+	}
+}

@@ -1,0 +1,150 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/health"
+	"sluice/l4"
+	"sluice/pool"
+)
+
+// Options is what a Server tells of.
+type Options struct {
+	Build   Build
+	Started time.Time
+	Limits  Limits
+	Stats   func() l4.Stats
+	Pools   []*pool.Pool
+	Health  func(*pool.Backend) health.Status
+	Metrics *Metrics
+	Logger  *slog.Logger // gets what goes wrong while requests are answered
+}
+
+// A Server answers requests on any number of listeners. It is safe for concurrent use.
+type Server struct {
+	options  Options
+	counters *counters
+	routes   *http.ServeMux
+	draining atomic.Bool
+	serving  sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	servers []*http.Server
+	listen  string // address of the TCP side, for the status
+	socket  string // path of the control socket, for the status
+}
+
+// New returns a Server that serves nothing yet.
+func New(options Options) *Server {
+	s := &Server{options: options, counters: newCounters(options), routes: http.NewServeMux()}
+	s.routes.HandleFunc("GET /{$}", s.index)
+	s.routes.HandleFunc("GET /metrics", s.metrics)
+	s.routes.HandleFunc("GET /healthz", s.healthz)
+	s.routes.HandleFunc("GET /readyz", s.readyz)
+	s.routes.HandleFunc("GET /api/v1/status", s.status)
+	return s
+}
+
+// ServeTCP answers on a listener that anybody may reach: nothing can be changed through it. It does not block, and
+// takes the listener over.
+func (s *Server) ServeTCP(l net.Listener) {
+	s.mu.Lock()
+	s.listen = l.Addr().String()
+	s.mu.Unlock()
+	s.serve(l, readOnly(s.routes))
+}
+
+// ServeSocket answers on the control socket, the place of every call that changes something. It does not block, and
+// takes the listener over.
+func (s *Server) ServeSocket(l net.Listener) {
+	s.mu.Lock()
+	s.socket = l.Addr().String()
+	s.mu.Unlock()
+	s.serve(l, s.routes)
+}
+
+// Drain makes /readyz answer 503 from now on.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Close ends all listeners. Requests that are being answered are finished until ctx is done, and then cut.
+func (s *Server) Close(ctx context.Context) {
+	s.mu.Lock()
+	servers := s.servers
+	s.mu.Unlock()
+	for _, hs := range servers {
+		if hs.Shutdown(ctx) != nil {
+			_ = hs.Close() // what it closes is of no use any more
+		}
+	}
+	s.serving.Wait()
+}
+
+func (s *Server) serve(l net.Listener, h http.Handler) {
+	hs := &http.Server{
+		Handler: plain(h),
+		// A client that sends or reads a byte now and then must not hold a connection for ever.
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute, // longer than the usual scrape interval of a minute
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.options.Logger.Handler(), slog.LevelWarn),
+	}
+	s.mu.Lock()
+	s.servers = append(s.servers, hs)
+	s.mu.Unlock()
+	s.serving.Go(func() {
+		if err := hs.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.options.Logger.Error("admin API has ended", "address", l.Addr().String(), "error", err)
+		}
+	})
+}
+
+// readOnly refuses every method that could change something, whatever the path and whoever adds a route later.
+func readOnly(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "this address is read-only: use the control socket", http.StatusMethodNotAllowed)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// plain sets the headers that every answer has.
+func plain(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		h.ServeHTTP(w, r)
+	})
+}
+
+const indexText = `sluice
+
+/metrics        counters and gauges, for Prometheus
+/healthz        200 while the process lives
+/readyz         200 while sessions can be served, else 503 and why
+/api/v1/status  listeners, pools, backends and counters, as JSON
+`
+
+func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+	writeText(w, http.StatusOK, indexText)
+}
+
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") }
+
+func writeText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text) // the client is gone
+}

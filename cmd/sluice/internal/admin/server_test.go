@@ -1,0 +1,201 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/health"
+	"sluice/l4"
+	"sluice/pool"
+)
+
+// newPool returns a pool with one backend for each name. Nothing connects to them.
+func newPool(t *testing.T, name string, backends ...string) *pool.Pool {
+	t.Helper()
+	c := pool.Config{Name: name}
+	for _, b := range backends {
+		c.Backends = append(c.Backends, pool.BackendConfig{
+			Name: b, Weight: 1, Address: pool.Address{TCP: netip.MustParseAddrPort("127.0.0.1:1")},
+		})
+	}
+	p, err := pool.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// options describes a program with these pools, with a listener "on POOL" for each.
+func options(pools ...*pool.Pool) Options {
+	stats := l4.Stats{Loops: make([]l4.LoopStats, 2)}
+	for _, p := range pools {
+		stats.Listeners = append(stats.Listeners, l4.ListenerStats{Name: "on " + p.Name(), Pool: p.Name(), Accepts: 5})
+	}
+	return Options{
+		Build:   Build{Version: "v1.2.3", Commit: "abc", Go: "go1.26"},
+		Started: time.Now(),
+		Limits:  Limits{Descriptors: 1024, Sessions: 500},
+		Stats:   func() l4.Stats { return stats },
+		Pools:   pools,
+		Health:  func(*pool.Backend) health.Status { return health.Status{} },
+		Metrics: NewMetrics(pools),
+		Logger:  slog.New(slog.DiscardHandler),
+	}
+}
+
+// serve starts a server on both kinds of listener and returns a client for each.
+func serve(t *testing.T, o Options) (s *Server, tcp, socket *client) {
+	t.Helper()
+	s = New(o)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := ListenSocket(filepath.Join(t.TempDir(), "s.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ServeTCP(l)
+	s.ServeSocket(u)
+	t.Cleanup(func() { s.Close(t.Context()) })
+	return s, &client{t, l.Addr()}, &client{t, u.Addr()}
+}
+
+type client struct {
+	t    *testing.T
+	addr net.Addr
+}
+
+// do sends one request and returns the answer with its body read.
+func (c *client) do(method, path string) (*http.Response, string) {
+	c.t.Helper()
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, c.addr.Network(), c.addr.String())
+		},
+		DisableKeepAlives: true,
+	}
+	request, err := http.NewRequestWithContext(c.t.Context(), method, "http://test"+path, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	answer, err := transport.RoundTrip(request)
+	if err != nil {
+		c.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		c.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return answer, string(body)
+}
+
+func TestTCPSideIsReadOnly(t *testing.T) {
+	_, tcp, _ := serve(t, options(newPool(t, "web", "a")))
+	f := func(method, path string, status int) {
+		t.Helper()
+		if answer, body := tcp.do(method, path); answer.StatusCode != status {
+			t.Errorf("%s %s: %s %s", method, path, answer.Status, body)
+		}
+	}
+	for _, path := range []string{"/", "/metrics", "/healthz", "/readyz", "/api/v1/status"} {
+		f("GET", path, 200)
+		f("HEAD", path, 200)
+	}
+	f("GET", "/nothing", 404)
+	// Also on paths that do not exist yet: whoever adds one is not to open it here.
+	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "BREW"} {
+		f(method, "/api/v1/status", 405)
+		f(method, "/nothing", 405)
+	}
+}
+
+func TestSocketAnswersTheSame(t *testing.T) {
+	_, tcp, socket := serve(t, options(newPool(t, "web", "a")))
+	for _, path := range []string{"/", "/healthz", "/readyz"} {
+		_, a := tcp.do("GET", path)
+		_, b := socket.do("GET", path)
+		if a != b || a == "" {
+			t.Errorf("%s: %q on TCP, %q on the socket", path, a, b)
+		}
+	}
+}
+
+func TestReadyz(t *testing.T) {
+	web, mail := newPool(t, "web", "a", "b"), newPool(t, "mail", "c")
+	unused := newPool(t, "unused")
+	o := options(web, mail)
+	o.Pools = append(o.Pools, unused)
+	s, tcp, _ := serve(t, o)
+	f := func(status int, body string) {
+		t.Helper()
+		if answer, got := tcp.do("GET", "/readyz"); answer.StatusCode != status || got != body {
+			t.Errorf("%s %q, want %d %q", answer.Status, got, status, body)
+		}
+	}
+	f(200, "ready\n")
+	web.Backends()[0].SetUp(false) // one is left
+	f(200, "ready\n")
+	web.Backends()[1].SetEjected(true)
+	f(503, "pool \"web\": none of its 2 backends is usable\n")
+	mail.Backends()[0].SetAdmin(pool.Maint)
+	f(503, "pool \"web\": none of its 2 backends is usable\npool \"mail\": none of its 1 backends is usable\n")
+	web.Backends()[0].SetUp(true)
+	mail.Backends()[0].SetAdmin(pool.Ready)
+	f(200, "ready\n")
+	s.Drain()
+	f(503, "draining: no new sessions are accepted\n")
+	if answer, _ := tcp.do("GET", "/healthz"); answer.StatusCode != 200 {
+		t.Errorf("/healthz of a process that drains: %s", answer.Status)
+	}
+}
+
+func TestFetchStatus(t *testing.T) {
+	web := newPool(t, "web", "a")
+	web.Backends()[0].Dialed(pool.DialRefused)
+	_, _, socket := serve(t, options(web))
+	status, text, err := FetchStatus(t.Context(), socket.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status.Version != "v1.2.3" || status.Admin.Socket != socket.addr.String() || len(status.Loops) != 2 {
+		t.Errorf("status is %+v", status)
+	}
+	if b := status.Pools[0].Backends[0]; b.ConnectFailures["refused"] != 1 || !b.Up || b.Name != "a" {
+		t.Errorf("backend is %+v", b)
+	}
+	if !bytes.Contains(text, []byte(`"balance": "least_conn"`)) {
+		t.Errorf("a policy is not written as its word: %s", text)
+	}
+}
+
+// TestServersAreBounded: a client that sends nothing, or too much, must not hold a connection for ever.
+func TestServersAreBounded(t *testing.T) {
+	s, tcp, _ := serve(t, options(newPool(t, "web", "a")))
+	for _, hs := range s.servers {
+		if hs.ReadHeaderTimeout == 0 || hs.ReadTimeout == 0 || hs.WriteTimeout == 0 || hs.IdleTimeout == 0 {
+			t.Errorf("a server without a limit: %+v", hs)
+		}
+	}
+	conn, err := net.Dial("tcp", tcp.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	go func() { _, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nX: "+strings.Repeat("x", 64<<10)) }()
+	answer := make([]byte, len("HTTP/1.1 431"))
+	_, _ = io.ReadFull(conn, answer)
+	if got := string(answer); got != "HTTP/1.1 431" {
+		t.Errorf("a header of 64 KiB is answered with %q", got)
+	}
+}

@@ -1,0 +1,199 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"sluice/health"
+	"sluice/l4"
+	"sluice/pool"
+)
+
+// Status is the answer of /api/v1/status. Times are RFC 3339, durations seconds, sizes bytes.
+type Status struct {
+	Build
+	PID       int              `json:"pid"`
+	Started   time.Time        `json:"started"`
+	Uptime    float64          `json:"uptime_seconds"`
+	Draining  bool             `json:"draining"`
+	Admin     AdminStatus      `json:"admin"`
+	Limits    Limits           `json:"limits"`
+	Loops     []LoopStatus     `json:"loops"`
+	Pipes     PipeStatus       `json:"pipes"`
+	Listeners []ListenerStatus `json:"listeners"`
+	Pools     []PoolStatus     `json:"pools"`
+	Ended     []EndedStatus    `json:"ended"` // only what is not zero
+}
+
+// Build says which sluice this is.
+type Build struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit,omitempty"` // empty when the build does not know it
+	Go      string `json:"go"`
+}
+
+// Limits is what this process may use.
+type Limits struct {
+	Descriptors uint64 `json:"descriptors"`
+	Sessions    uint64 `json:"sessions"` // about as many fit into the descriptors
+}
+
+// AdminStatus says where the API answers; empty means nowhere.
+type AdminStatus struct {
+	Listen string `json:"listen"`
+	Socket string `json:"socket"`
+}
+
+// LoopStatus describes one event loop.
+type LoopStatus struct {
+	Sessions int `json:"sessions"`
+}
+
+// PipeStatus describes the pipes of the splice path.
+type PipeStatus struct {
+	Limit int `json:"limit"`
+	Open  int `json:"open"`
+	Lent  int `json:"lent"` // hold bytes of a session now
+}
+
+// ListenerStatus describes one listener.
+type ListenerStatus struct {
+	Name         string   `json:"name"`
+	Addresses    []string `json:"addresses"` // as bound: port 0 is resolved
+	Pool         string   `json:"pool"`
+	Sessions     int      `json:"sessions"`
+	Accepts      uint64   `json:"accepts"`
+	AcceptErrors uint64   `json:"accept_errors"`
+	Resting      bool     `json:"resting"` // out of descriptors or memory
+}
+
+// PoolStatus describes one pool.
+type PoolStatus struct {
+	Name     string          `json:"name"`
+	Balance  pool.Policy     `json:"balance"`
+	Usable   int             `json:"usable"` // backends that could be given sessions
+	Backends []BackendStatus `json:"backends"`
+}
+
+// BackendStatus describes one backend.
+type BackendStatus struct {
+	Name            string            `json:"name"`
+	Address         string            `json:"address"`
+	State           pool.AdminState   `json:"state"` // what the operator wants
+	Up              bool              `json:"up"`    // what active checks say
+	Ejected         bool              `json:"ejected"`
+	Usable          bool              `json:"usable"`
+	Backup          bool              `json:"backup"`
+	Weight          int               `json:"weight"`
+	MaxConns        int               `json:"max_conns"` // 0 = no limit
+	Active          int               `json:"active"`
+	Connects        uint64            `json:"connects"`
+	ConnectFailures map[string]uint64 `json:"connect_failures"` // by reason
+	Received        uint64            `json:"received_bytes"`
+	Sent            uint64            `json:"sent_bytes"`
+	Check           CheckStatus       `json:"check"`
+}
+
+// CheckStatus is what a backend's health checks found.
+type CheckStatus struct {
+	Since        time.Time `json:"since"`         // up or down since then
+	Last         time.Time `json:"last,omitzero"` // start of the last one; absent: none yet
+	Took         float64   `json:"took_seconds"`
+	Error        string    `json:"error,omitempty"` // of the last check; absent: it succeeded
+	Successes    int       `json:"successes"`       // in a row
+	Failures     int       `json:"failures"`        // in a row
+	EjectedUntil time.Time `json:"ejected_until,omitzero"`
+}
+
+// EndedStatus counts sessions that ended for one reason.
+type EndedStatus struct {
+	Listener string `json:"listener"`
+	Pool     string `json:"pool"` // empty when none was chosen
+	Reason   string `json:"reason"`
+	Count    uint64 `json:"count"`
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	if err := e.Encode(s.Status()); err != nil {
+		s.options.Logger.Debug("status was not delivered", "error", err)
+	}
+}
+
+// Status returns what the API answers now.
+func (s *Server) Status() Status {
+	stats := s.options.Stats()
+	status := Status{
+		Build:     s.options.Build,
+		PID:       os.Getpid(),
+		Started:   s.options.Started,
+		Uptime:    time.Since(s.options.Started).Seconds(),
+		Draining:  s.draining.Load(),
+		Limits:    s.options.Limits,
+		Pipes:     PipeStatus(stats.Pipes),
+		Loops:     make([]LoopStatus, len(stats.Loops)),
+		Listeners: make([]ListenerStatus, len(stats.Listeners)),
+		Pools:     make([]PoolStatus, len(s.options.Pools)),
+		Ended:     make([]EndedStatus, len(stats.Ended)),
+	}
+	s.mu.Lock()
+	status.Admin = AdminStatus{Listen: s.listen, Socket: s.socket}
+	s.mu.Unlock()
+	for i, l := range stats.Loops {
+		status.Loops[i] = LoopStatus{Sessions: l.Sessions}
+	}
+	for i, l := range stats.Listeners {
+		status.Listeners[i] = listenerStatus(l)
+	}
+	for i, p := range s.options.Pools {
+		status.Pools[i] = s.poolStatus(p)
+	}
+	for i, e := range stats.Ended {
+		status.Ended[i] = EndedStatus{Listener: e.Listener, Pool: e.Pool, Reason: e.Reason.String(), Count: e.Count}
+	}
+	return status
+}
+
+func listenerStatus(l l4.ListenerStats) ListenerStatus {
+	status := ListenerStatus{
+		Name: l.Name, Pool: l.Pool, Sessions: l.Sessions,
+		Accepts: l.Accepts, AcceptErrors: l.AcceptErrors, Resting: l.Resting,
+	}
+	for _, a := range l.Addresses {
+		text := a.String()
+		if !a.IsUnix() && !a.TCP.Addr().IsValid() { // every address of both families
+			text = fmt.Sprintf("*:%d", a.TCP.Port())
+		}
+		status.Addresses = append(status.Addresses, text)
+	}
+	return status
+}
+
+func (s *Server) poolStatus(p *pool.Pool) PoolStatus {
+	status := PoolStatus{Name: p.Name(), Balance: p.Policy(), Usable: p.Usable(), Backends: []BackendStatus{}}
+	for _, b := range p.Backends() {
+		status.Backends = append(status.Backends, backendStatus(b.Stats(), s.options.Health(b)))
+	}
+	return status
+}
+
+func backendStatus(b pool.BackendStats, h health.Status) BackendStatus {
+	status := BackendStatus{
+		Name: b.Name, Address: b.Address.String(), State: b.State, Up: b.Up, Ejected: b.Ejected, Usable: b.Usable,
+		Backup: b.Backup, Weight: b.Weight, MaxConns: b.MaxConns, Active: b.Active,
+		Connects: b.Connects, ConnectFailures: map[string]uint64{}, Received: b.Received, Sent: b.Sent,
+		Check: CheckStatus{
+			Since: h.Since, Last: h.LastProbe, Took: h.Took.Seconds(), Error: h.Error,
+			Successes: h.Successes, Failures: h.Failures, EjectedUntil: h.EjectedUntil,
+		},
+	}
+	for _, r := range pool.DialFailures() {
+		status.ConnectFailures[r.String()] = b.ConnectFailures[r]
+	}
+	return status
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sluice/configs"
+)
+
+// Exit statuses. A supervisor may try again after exitFailed, but not after exitMisused.
+const (
+	exitOK      = 0
+	exitFailed  = 1
+	exitMisused = 2
+)
+
+func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// execute runs one command line and returns the exit status.
+func execute(args []string, stdout, stderr io.Writer) int {
+	called := false // the command line was understood
+	root := newRootCommand()
+	root.PersistentPreRun = func(*cobra.Command, []string) { called = true }
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	if err == nil {
+		return exitOK
+	}
+	printError(stderr, err)
+	if misuse := (usageError{}); !called || errors.As(err, &misuse) {
+		return exitMisused
+	}
+	return exitFailed
+}
+
+// printError prints an error on one line. Problems of a configuration have their own form, with a place each.
+func printError(w io.Writer, err error) {
+	if problems := configs.Problems(nil); errors.As(err, &problems) {
+		fmt.Fprintln(w, problems)
+		return
+	}
+	// The command library spreads its suggestions over several lines.
+	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n\n", ". ")
+	fmt.Fprintln(w, "sluice:", strings.Join(strings.Fields(text), " "))
+}

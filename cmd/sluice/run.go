@@ -1,0 +1,135 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"sluice/configs"
+)
+
+// runOptions are the flags of run.
+type runOptions struct {
+	config        string
+	listen        []string
+	backends      []string
+	admin, socket string // count when the flag was given
+	drainTimeout  time.Duration
+}
+
+func newRunCommand() *cobra.Command {
+	var o runOptions
+	c := &cobra.Command{
+		Use:   "run (-c FILE | --listen ADDRESS... --backend ADDRESS...)",
+		Short: "Serve",
+		Long: "Serve what a configuration file says, or one listener and one pool given by flags.\n\n" +
+			"SIGTERM and SIGINT end it: no new connections, the sessions there are go on until they end by themselves\n" +
+			"or --drain-timeout is over. A second signal cuts them.",
+		Example: "  sluice run -c /etc/sluice/sluice.yaml\n" +
+			"  sluice run --listen :8080 --backend 10.0.0.1:80 --backend 10.0.0.2:80",
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			return o.run(c.Flags(), c.ErrOrStderr())
+		},
+	}
+	f := c.Flags()
+	configFlag(c, &o.config)
+	f.StringArrayVar(&o.listen, "listen", nil, "accept connections on `ADDRESS`, such as :8080; may be repeated")
+	f.StringArrayVar(&o.backends, "backend", nil, "send them to the server at `ADDRESS`; may be repeated")
+	f.StringVar(&o.admin, "admin", "", "`ADDRESS` of the read-only API and metrics in place of admin.listen; \"\" = off")
+	f.StringVar(&o.socket, "socket", "", "`PATH` of the control socket in place of admin.socket; \"\" = off")
+	f.DurationVar(&o.drainTimeout, "drain-timeout", 0, "cut what is left `DURATION` after SIGTERM; 0 = never")
+	return c
+}
+
+// check finds what is wrong with the flags together.
+func (o *runOptions) check() error {
+	byFlags := len(o.listen) > 0 || len(o.backends) > 0
+	switch {
+	case o.config != "" && byFlags:
+		return misused("-c cannot be combined with --listen and --backend: the file has both")
+	case o.config == "" && !byFlags:
+		return misused("nothing to serve: give -c FILE, or --listen ADDRESS and --backend ADDRESS")
+	case o.config == "" && len(o.listen) == 0:
+		return misused("no address to listen on: give --listen ADDRESS")
+	case o.config == "" && len(o.backends) == 0:
+		return misused("no backend: give --backend ADDRESS")
+	case o.drainTimeout < 0:
+		return misused("--drain-timeout %v: must not be negative", o.drainTimeout)
+	}
+	return nil
+}
+
+func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
+	// From here on a signal waits until it can be dealt with; none kills the process half-way.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
+	defer signal.Stop(signals)
+	// A log collector that goes away must not take the sessions with it.
+	signal.Ignore(syscall.SIGPIPE)
+
+	file, err := o.load()
+	if err != nil {
+		return err
+	}
+	if err := o.override(file, flags); err != nil {
+		return err
+	}
+	log := newLogger(stderr, file.Log)
+	slog.SetDefault(log) // for libraries that log by themselves
+	b, err := newBalancer(file, log, bindAdvice{
+		admin:  `choose another address with admin.listen or --admin ADDRESS ("" = none)`,
+		socket: `choose another path with admin.socket or --socket PATH ("" = none)`,
+	})
+	if err != nil {
+		return err
+	}
+	return b.serve(signals, o.drainTimeout)
+}
+
+func (o *runOptions) load() (*configs.File, error) {
+	if o.config != "" {
+		return configs.Load(o.config)
+	}
+	file, err := configs.Simple(o.listen, o.backends)
+	if problems := configs.Problems(nil); errors.As(err, &problems) && !slices.ContainsFunc(problems, unresolved) {
+		return nil, usageError{err}
+	}
+	return file, err
+}
+
+// unresolved reports whether a problem is of the network, not of the one who wrote the flag.
+func unresolved(p configs.Problem) bool { return strings.Contains(p.Message, "does not resolve") }
+
+// override puts the flags that were given in place of what the file says.
+func (o *runOptions) override(file *configs.File, flags *pflag.FlagSet) error {
+	if flags.Changed("admin") {
+		file.Admin.Listen = o.admin
+	}
+	if !flags.Changed("socket") {
+		return nil
+	}
+	file.Admin.Socket = ""
+	if o.socket == "" {
+		return nil
+	}
+	path, err := filepath.Abs(o.socket)
+	if err != nil {
+		return err
+	}
+	file.Admin.Socket = path
+	return nil
+}

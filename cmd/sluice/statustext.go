@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"sluice/cmd/sluice/internal/admin"
+	"sluice/pool"
+)
+
+// printStatus writes a status for people.
+func printStatus(w io.Writer, s admin.Status) error {
+	sessions := 0
+	for _, l := range s.Loops {
+		sessions += l.Sessions
+	}
+	state := "up"
+	if s.Draining {
+		state = "draining, up"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "sluice %s, %s %v, %s on %s\n\n", s.Version, state,
+		time.Duration(s.Uptime*float64(time.Second)).Round(time.Second),
+		plural(sessions, "session"), plural(len(s.Loops), "loop"))
+	listenerTable(s.Listeners).print(&b)
+	b.WriteByte('\n')
+	backendTable(s.Pools).print(&b)
+	if len(s.Ended) > 0 {
+		b.WriteByte('\n')
+		endedTable(s.Ended).print(&b)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func listenerTable(listeners []admin.ListenerStatus) *table {
+	t := newTable("LISTENER", "ADDRESS", "POOL", "SESSIONS>", "ACCEPTED>", "ERRORS>")
+	for _, l := range listeners {
+		t.row(l.Name, strings.Join(l.Addresses, ","), l.Pool, l.Sessions, l.Accepts, l.AcceptErrors)
+	}
+	return t
+}
+
+func backendTable(pools []admin.PoolStatus) *table {
+	t := newTable("POOL", "BACKEND", "ADDRESS", "STATE", "ACTIVE>", "WEIGHT>", "CONNECTS>", "FAILED>", "RECEIVED>",
+		"SENT>", "LAST CHECK")
+	for _, p := range pools {
+		for _, b := range p.Backends {
+			failed := uint64(0)
+			for _, n := range b.ConnectFailures {
+				failed += n
+			}
+			t.row(p.Name, b.Name, b.Address, backendState(b), b.Active, b.Weight, b.Connects, failed,
+				byteText(b.Received), byteText(b.Sent), checkText(b.Check))
+		}
+	}
+	return t
+}
+
+// backendState is one word for what decides whether a backend is given sessions, the strongest reason first.
+func backendState(b admin.BackendStatus) string {
+	state := "up"
+	switch {
+	case b.State != pool.Ready:
+		state = b.State.String()
+	case !b.Up:
+		state = "down"
+	case b.Ejected:
+		state = "ejected"
+	}
+	if b.Backup {
+		state += ",backup"
+	}
+	return state
+}
+
+func checkText(c admin.CheckStatus) string {
+	switch {
+	case c.Last.IsZero():
+		return "-"
+	case c.Error != "":
+		return c.Error
+	}
+	return "ok in " + time.Duration(c.Took*float64(time.Second)).Round(10*time.Microsecond).String()
+}
+
+func endedTable(ended []admin.EndedStatus) *table {
+	t := newTable("ENDED", "LISTENER", "POOL", "SESSIONS>")
+	for _, e := range ended {
+		t.row(e.Reason, e.Listener, e.Pool, e.Count)
+	}
+	return t
+}
+
+// byteText writes a number of bytes with three digits or so.
+func byteText(n uint64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, units := float64(n)/1024, "KMGTPE"
+	for value >= 1024 {
+		value, units = value/1024, units[1:]
+	}
+	if value < 10 {
+		return fmt.Sprintf("%.1f %ciB", value, units[0])
+	}
+	return fmt.Sprintf("%.0f %ciB", value, units[0])
+}

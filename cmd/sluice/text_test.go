@@ -1,0 +1,106 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/cmd/sluice/internal/admin"
+	"sluice/configs"
+	"sluice/pool"
+)
+
+func TestDefaultSocketIsThatOfConfigs(t *testing.T) {
+	file, err := configs.Simple([]string{":0"}, []string{"127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if file.Admin.Socket != defaultSocket {
+		t.Errorf("a running sluice has its socket at %s, status asks at %s", file.Admin.Socket, defaultSocket)
+	}
+}
+
+func TestByteText(t *testing.T) {
+	f := func(n uint64, want string) {
+		t.Helper()
+		if got := byteText(n); got != want {
+			t.Errorf("byteText(%d) = %q, want %q", n, got, want)
+		}
+	}
+	f(0, "0 B")
+	f(1023, "1023 B")
+	f(1024, "1.0 KiB")
+	f(10<<10, "10 KiB")
+	f(1536<<10, "1.5 MiB")
+	f(1<<30, "1.0 GiB")
+	f(1<<64-1, "16 EiB")
+}
+
+func TestBackendState(t *testing.T) {
+	f := func(b admin.BackendStatus, want string) {
+		t.Helper()
+		if got := backendState(b); got != want {
+			t.Errorf("backendState = %q, want %q", got, want)
+		}
+	}
+	f(admin.BackendStatus{Up: true}, "up")
+	f(admin.BackendStatus{}, "down")
+	f(admin.BackendStatus{Up: true, Ejected: true}, "ejected")
+	f(admin.BackendStatus{Up: true, Backup: true}, "up,backup")
+	// What the operator wants is told before what checks say.
+	f(admin.BackendStatus{State: pool.Maint}, "maint")
+	f(admin.BackendStatus{State: pool.Drain, Up: true}, "drain")
+}
+
+func TestCheckText(t *testing.T) {
+	f := func(c admin.CheckStatus, want string) {
+		t.Helper()
+		if got := checkText(c); got != want {
+			t.Errorf("checkText = %q, want %q", got, want)
+		}
+	}
+	f(admin.CheckStatus{}, "-")
+	f(admin.CheckStatus{Last: time.Unix(1, 0), Took: .0012345}, "ok in 1.23ms")
+	f(admin.CheckStatus{Last: time.Unix(1, 0), Error: "connection refused"}, "connection refused")
+}
+
+func TestTable(t *testing.T) {
+	tab := newTable("NAME", "N>", "NOTE")
+	tab.row("a", 1, "")
+	tab.row("größer", 12345, "x y")
+	var got strings.Builder
+	tab.print(&got)
+	want := "" +
+		"NAME        N  NOTE\n" +
+		"a           1  -\n" +
+		"größer  12345  x y\n"
+	if got.String() != want {
+		t.Errorf("table:\n%s\nwant:\n%s", got.String(), want)
+	}
+}
+
+func TestReachable(t *testing.T) {
+	f := func(address, want string) {
+		t.Helper()
+		if got := reachable(address); got != want {
+			t.Errorf("reachable(%q) = %q, want %q", address, got, want)
+		}
+	}
+	f("127.0.0.1:80", "127.0.0.1:80")
+	f("[::1]:80", "[::1]:80")
+	f("[::]:80", "localhost:80")
+	f("0.0.0.0:80", "localhost:80")
+	f(":80", "localhost:80")
+}
+
+func TestLimits(t *testing.T) {
+	f := func(files uint64, pipes int, sessions uint64) {
+		t.Helper()
+		if got := limitsOf(files, pipes); got.Sessions != sessions || got.Descriptors != files {
+			t.Errorf("limitsOf(%d, %d) = %+v, want %d sessions", files, pipes, got, sessions)
+		}
+	}
+	f(1000, 50, 450)
+	f(10, 100, 0) // more pipes than descriptors: no wrap-around
+	f(0, 0, 0)
+}
