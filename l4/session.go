@@ -221,7 +221,7 @@ func (s *session) deadline() (time.Duration, Reason) {
 }
 
 func after(start, timeout time.Duration) time.Duration {
-	if timeout == 0 {
+	if timeout == 0 || start+timeout+tick < start { // in 292 years is never
 		return 0
 	}
 	return start + timeout
