@@ -8,8 +8,8 @@ import (
 )
 
 // Simple returns the configuration of `sluice run --listen ADDRESS --backend ADDRESS`: one listener "default" on all of
-// listen, one pool "default" with all of backends, the same defaults as a file has. The error is Problems; their File is
-// the flag.
+// listen, one pool "default" with all of backends, the same defaults as a file has. Flags of run may still change the
+// admin address, so it is not compared with listen here. The error is Problems; their File is the flag.
 func Simple(listen, backends []string) (*File, error) {
 	return simple(listen, backends, net.DefaultResolver.LookupNetIP)
 }
@@ -17,7 +17,6 @@ func Simple(listen, backends []string) (*File, error) {
 func simple(listen, backends []string, lookup lookupFunc) (*File, error) {
 	var f findings
 	file := defaultFile()
-	f.bindAdmin(file)
 	file.Listeners = []Listener{f.simpleListener(listen)}
 	file.Pools = []Pool{f.simplePool(backends)}
 	f.resolve(context.Background(), lookup)

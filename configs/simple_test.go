@@ -52,7 +52,6 @@ func TestSimpleProblems(t *testing.T) {
 --backend: "10.0.0.1" has no port: write 10.0.0.1:PORT
 --backend: no host before the port: write HOST:PORT, for example 10.0.0.1:80
 --backend: host name "nowhere.example" does not resolve: no such host
---listen: :80: taken by another --listen: use another address or port
---listen: :9600: taken by admin.listen (its default): use another address or port`)
+--listen: :80: taken by another --listen: use another address or port`)
 	f([]string{":80"}, []string{"10.0.0.1:80", "10.0.0.1:80"}, `--backend: duplicate backend "10.0.0.1:80"`)
 }
