@@ -1,6 +1,7 @@
 package l4
 
 import (
+	"math"
 	"syscall"
 
 	"sluice/pool"
@@ -20,7 +21,7 @@ func (l *loop) dial(s *session) {
 			l.endUndialled(s, err)
 			return
 		}
-		s.backend, s.active = backend, l.now
+		s.backend, s.active, s.retries = backend, l.now, uint8(min(len(tried), math.MaxUint8))
 		fd, errno := connectTo(backend.Address())
 		if errno == 0 {
 			s.ends[server] = newEnd(fd, backend.Address().IsUnix())
@@ -114,11 +115,10 @@ func (l *loop) mayRetry(s *session, result pool.DialResult, errno syscall.Errno)
 	opening.tried = append(opening.tried, s.backend)
 	opening.reason, opening.errno = connectReason(result), errno
 	s.backend = nil
-	if local || int(s.retries) >= s.target.config.Retries {
+	if local || len(opening.tried) > s.target.config.Retries {
 		l.end(s, opening.reason, errno)
 		return false
 	}
-	s.retries++
 	return true
 }
 

@@ -177,6 +177,11 @@ func checkTLVs(header *proxyproto.Header, raw []byte) error {
 		return nil
 	}
 	tlvs, err := header.TLVs()
+	if err != nil && header.Command.IsLocal() {
+		// "The receiver must accept this connection as valid and must [...]
+		// discard the protocol block", section 2.2, whatever it is made of.
+		return header.SetTLVs(nil)
+	}
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ func (l *loop) sendFirst(s *session) (open bool) {
 		n += got
 	}
 	if errno := l.deliver(h, &s.ends[server], l.scratch[:n]); errno != 0 {
+		l.salvage(s, server)
 		l.end(s, ServerReset, errno)
 		return false
 	}

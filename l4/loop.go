@@ -35,8 +35,8 @@ type loop struct {
 	buffers  bufferPool
 	scratch  []byte
 	sockets  []socket // this loop's view of the listening sockets
-	queue    []token  // sessions that used up their budget while still ready
-	spare    []token  // the other queue's array, to be filled again
+	queue    []token  // streams with an event, and sessions that used up their turn
+	streamed uint64   // bytes moved since runQueue began
 	now      time.Duration
 	small    time.Duration // when a session last moved a message that is no part of a stream
 	lastID   uint64
@@ -142,26 +142,28 @@ func (l *loop) dispatch(t token, bits sysutil.Ready) {
 	l.ready(s, side(t>>63), bits)
 }
 
-// enqueue gives s another turn after the events at hand. Edge-triggered epoll
-// does not repeat itself, so a session that stops while its sockets are still
-// ready would otherwise never be heard of again.
+// enqueue gives s a turn after the events at hand. Edge-triggered epoll does
+// not repeat itself, so a session that stops while its sockets are still ready
+// would otherwise never be heard of again.
 func (l *loop) enqueue(s *session) {
-	s.queued = true
-	l.queue = append(l.queue, s.token(client))
+	if !s.queued {
+		s.queued = true
+		l.queue = append(l.queue, s.token(client))
+	}
 }
 
-// runQueue gives one turn to each session that was queued before it started;
-// those that queue again wait for the next batch of events.
+// runQueue gives a turn to each session that is queued now, first come first
+// served. Those that queue again, and while small messages pass also those
+// beyond the first sharedTurn bytes, wait for the next batch of events.
 func (l *loop) runQueue() {
-	queue := l.queue
-	l.queue = l.spare[:0]
-	for _, t := range queue {
-		if s := l.sessions.find(t); s != nil {
+	ran, waiting := 0, len(l.queue)
+	for l.streamed = 0; ran < waiting && (ran == 0 || l.streamed < l.turn()); ran++ {
+		if s := l.sessions.find(l.queue[ran]); s != nil {
 			s.queued = false
 			l.step(s)
 		}
 	}
-	l.spare = queue
+	l.queue = append(l.queue[:0], l.queue[ran:]...)
 }
 
 // nextID returns a number that no other session of this process has.

@@ -63,14 +63,39 @@ func (l *loop) checkFailed(s *session) {
 // pump gives the direction that starts at from one turn. more: it stopped
 // because its budget is used up. open is false when the session has ended.
 func (l *loop) pump(s *session, from side) (more, open bool) {
-	h, src, dst := &s.halves[from], &s.ends[from], &s.ends[from.other()]
+	h, dst := &s.halves[from], &s.ends[from.other()]
 	if h.done {
 		return false, true
 	}
+	more, culprit, errno := l.carry(s, from)
+	if errno != 0 {
+		if culprit == dst {
+			from = from.other()
+			l.salvage(s, from)
+		}
+		l.broken(s, from, errno)
+		return false, false
+	}
+	if h.eof && !h.unsent() {
+		return false, l.passFIN(s, from)
+	}
+	return more, true
+}
+
+// streams reports whether a direction of s carries bulk: it waits for the small
+// messages of the same batch of events.
+func (s *session) streams() bool {
+	return s.halves[client].streak >= spliceAfter || s.halves[server].streak >= spliceAfter
+}
+
+// carry moves bytes from one side to the other for one turn, and counts them.
+func (l *loop) carry(s *session, from side) (more bool, culprit *end, errno syscall.Errno) {
+	h, src, dst := &s.halves[from], &s.ends[from], &s.ends[from.other()]
 	before := h.bytes
-	more, culprit, errno := l.move(h, src, dst, l.turn())
+	more, culprit, errno = l.move(h, src, dst, l.turn())
 	if moved := h.bytes - before; moved != 0 {
 		s.active = l.now
+		l.streamed += moved
 		if h.streak == 0 {
 			l.small = l.now
 		}
@@ -80,17 +105,15 @@ func (l *loop) pump(s *session, from side) (more, open bool) {
 			s.backend.AddTraffic(l.index, moved, 0)
 		}
 	}
-	if errno != 0 {
-		if culprit == dst {
-			from = from.other()
-		}
-		l.broken(s, from, errno)
-		return false, false
-	}
-	if h.eof && !h.unsent() {
-		return false, l.passFIN(s, from)
-	}
-	return more, true
+	return more, culprit, errno
+}
+
+// salvage passes on what a side had sent before a write found its connection
+// broken. A server that answers early and resets under the rest of the request
+// has said why.
+func (l *loop) salvage(s *session, from side) {
+	s.ends[from].ready |= readable
+	l.carry(s, from)
 }
 
 // turn is the budget of a turn taken now.
@@ -122,7 +145,8 @@ func (l *loop) passFIN(s *session, from side) (open bool) {
 	return true
 }
 
-// broken ends s because the connection on one side failed.
+// broken ends s because the connection on one side failed. That goes for a side
+// that has sent FIN as well: what the other one was still sending is cut off.
 func (l *loop) broken(s *session, side side, errno syscall.Errno) {
 	if side == client {
 		l.end(s, ClientReset, errno)

@@ -187,7 +187,11 @@ func (l *loop) ready(s *session, side side, bits sysutil.Ready) {
 	if bits&(sysutil.HungUp|sysutil.Failed) != 0 {
 		end.ready |= readable | writable | failed
 	}
-	l.step(s)
+	if s.streams() {
+		l.enqueue(s)
+	} else {
+		l.step(s)
+	}
 }
 
 // step runs s until it waits for an event, a timer or its next turn.

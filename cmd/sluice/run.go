@@ -74,10 +74,9 @@ func (o *runOptions) check() error {
 }
 
 func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
-	// From here on a signal waits until it can be dealt with; none kills the process half-way.
+	// From here on a signal waits until it can be dealt with; none kills the process half-way, not even at its very end.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
-	defer signal.Stop(signals)
 	// A log collector that goes away must not take the sessions with it.
 	signal.Ignore(syscall.SIGPIPE)
 

@@ -1,0 +1,110 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// A Work is what the sessions of a flow do.
+type Work uint8
+
+// The kinds of work.
+const (
+	// Exchange: request and reply of Size bytes, one at a time, for ever.
+	Exchange Work = iota
+	// Connect: connect, one exchange, close (the client first), again.
+	Connect
+	// Hold: connect, one exchange, then keep the session idle.
+	Hold
+	// Download: receive a stream. Upload: send one.
+	Download
+	Upload
+)
+
+// A Flow is a number of sessions that do the same. It has event loops of its
+// own, so that a bulk flow does not delay the generator's side of a small one.
+type Flow struct {
+	Work     Work
+	Sessions int
+	Size     int // of a message, 16 to MaxMessage; streams ignore it
+	Loops    int // event loops; 0 means 1
+	// Limit ends the measurement when a Connect flow has made this many
+	// connections, the ones before it began included; 0 means no limit.
+	Limit int
+}
+
+// A Plan is one measurement. It begins when every session has had its first
+// answer and the warm-up is over.
+type Plan struct {
+	Target  netip.AddrPort
+	Flows   []Flow
+	Sources int           // client addresses to connect from, up to 200; 0 leaves the choice to the kernel
+	Warmup  time.Duration // after the first answers
+	// Duration is the length of the measurement; 0 ends it when Begin returns.
+	Duration time.Duration
+	// Patience bounds the wait for the first answers, and for outstanding
+	// ones at the end; 0 means 10 s.
+	Patience time.Duration
+	// Begin and End, unless nil, are called at the edges of the measurement
+	// while the load runs, to sample the system under test.
+	Begin, End func() error
+}
+
+// A Report is the result of a plan. Everything counts the measurement only,
+// not the warm-up.
+type Report struct {
+	Elapsed time.Duration
+	Flows   []FlowReport // in the order of the plan
+}
+
+// A FlowReport is the result of one flow.
+type FlowReport struct {
+	Replies uint64    // complete exchanges
+	Bytes   uint64    // of a stream: moved
+	Latency Histogram // of an exchange; of Connect from connect(2) to the complete reply
+}
+
+const defaultPatience = 10 * time.Second
+
+func (p *Plan) validate() error {
+	if len(p.Flows) == 0 {
+		return errors.New("no flow")
+	}
+	if p.Sources < 0 || p.Sources > 200 {
+		return fmt.Errorf("%d sources: must be 0 to 200", p.Sources)
+	}
+	if p.Sources > 0 && !p.Target.Addr().Is4() {
+		return fmt.Errorf("sources with target %v: must be IPv4", p.Target)
+	}
+	for i, f := range p.Flows {
+		if f.Sessions < 1 {
+			return fmt.Errorf("flow %d: %d sessions: must be positive", i, f.Sessions)
+		}
+		if !f.stream() && (f.Size < headSize || f.Size > MaxMessage) {
+			return fmt.Errorf("flow %d: size %d: must be %d to %d", i, f.Size, headSize, MaxMessage)
+		}
+	}
+	return nil
+}
+
+func (f *Flow) stream() bool { return f.Work == Download || f.Work == Upload }
+
+// op and messageSize are what the head of the flow's sessions says.
+func (f *Flow) op() byte {
+	switch f.Work {
+	case Download:
+		return opDownload
+	case Upload:
+		return opUpload
+	}
+	return opExchange
+}
+
+func (f *Flow) messageSize() int {
+	if f.stream() {
+		return headSize
+	}
+	return f.Size
+}

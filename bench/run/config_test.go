@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestConfigurations(t *testing.T) {
+	f := func(name string, s setup, want []string, unwanted string) {
+		t.Helper()
+		s.dir = t.TempDir()
+		s.listen = netip.MustParseAddrPort("127.0.0.1:4000")
+		s.backends = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:5001"), netip.MustParseAddrPort("127.0.0.2:5002")}
+		list := systems()
+		i := slices.IndexFunc(list, func(s system) bool { return s.name == name })
+		c, err := list[i].command(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The command line and environment are part of the configuration.
+		text := fmt.Sprintln(c.path, c.args, c.env)
+		files, _ := filepath.Glob(filepath.Join(s.dir, "*"))
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text += string(b)
+		}
+		for _, part := range want {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s: no %q in:\n%s", name, part, text)
+			}
+		}
+		if unwanted != "" && strings.Contains(text, unwanted) {
+			t.Errorf("%s: %q in:\n%s", name, unwanted, text)
+		}
+	}
+	all := fmt.Sprint(runtime.NumCPU())
+	f("sluice", setup{bin: "/b"}, []string{"/b/sluice [run -c ", "loops: 0\n", `bind: "127.0.0.1:4000"`,
+		"- \"127.0.0.1:5001\"\n", "- \"127.0.0.2:5002\"\n"}, "send_proxy")
+	f("sluice", setup{threads: 1, proxy: true}, []string{"loops: 1\n", "send_proxy: v2\n"}, "")
+	f("HAProxy", setup{}, []string{"haproxy [-db -f ", "nbthread " + all + "\n", "server b1 127.0.0.2:5002\n"}, "splice")
+	f("HAProxy splice-auto", setup{}, []string{"option splice-auto\n"}, "send-proxy")
+	f("HAProxy splice", setup{threads: 1, proxy: true}, []string{"nbthread 1\n", "option splice-request\n",
+		"option splice-response\n", "server b0 127.0.0.1:5001 send-proxy-v2\n"}, "splice-auto")
+	f("nginx", setup{}, []string{"nginx [-c ", "worker_processes " + all + ";", "listen 127.0.0.1:4000 reuseport",
+		"server 127.0.0.2:5002 max_fails=0;"}, "proxy_protocol")
+	f("nginx", setup{threads: 1, proxy: true}, []string{"worker_processes 1;", "proxy_protocol on;"}, "")
+	f("io.Copy", setup{bin: "/b"}, []string{"/b/iocopy [-listen 127.0.0.1:4000 -backends 127.0.0.1:5001,127.0.0.2:5002]"}, "GOMAXPROCS")
+	f("io.Copy", setup{threads: 1, proxy: true}, []string{"-proxy]", "[GOMAXPROCS=1]"}, "")
+}
+
+func TestOptions(t *testing.T) {
+	f := func(line string, wantRows, wantSystems int, wantPartial bool, wantErr string) {
+		t.Helper()
+		o, err := parseOptions(strings.Fields(line))
+		if wantErr != "" {
+			if err == nil || err.Error() != wantErr {
+				t.Errorf("%q: got error %v, want %q", line, err, wantErr)
+			}
+			return
+		}
+		if err != nil || len(o.rows) != wantRows || len(o.systems) != wantSystems || o.partial != wantPartial {
+			t.Errorf("%q: %d rows, %d systems, partial %v, error %v; want %d, %d, %v",
+				line, len(o.rows), len(o.systems), o.partial, err, wantRows, wantSystems, wantPartial)
+		}
+	}
+	f("", 14, 6, false, "")
+	f("-quick", 5, 5, false, "")
+	f("-only idle,8K-64", 2, 6, true, "")
+	f("-systems haproxy,io.copy", 14, 4, true, "")
+	f("-quick -only 8k-1 -systems HAProxy", 1, 2, true, "")
+	f("-only idle,nothing", 0, 0, false, `-only: there is no "nothing"`)
+	f("-systems envoy", 0, 0, false, `-systems: there is no "envoy"`)
+	f("-rounds 0", 0, 0, false, "want no arguments, and positive rounds and duration")
+	f("quick", 0, 0, false, "want no arguments, and positive rounds and duration")
+}
+
+func TestDefaultDuration(t *testing.T) {
+	f := func(line string, want time.Duration) {
+		t.Helper()
+		if o, err := parseOptions(strings.Fields(line)); err != nil || o.duration != want {
+			t.Errorf("%q: %v, %v; want %v", line, o.duration, err, want)
+		}
+	}
+	f("", 1500*time.Millisecond)
+	f("-quick", time.Second)
+	f("-quick -duration 3s", 3*time.Second)
+}
+
+func TestModelName(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		if got := modelName(text); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	f("processor\t: 0\nmodel name\t: Xeon: the best\nmodel name\t: other\n", "Xeon: the best")
+	f("processor\t: 0\n", "unknown")
+}
+
+func TestTailKeepsTheEnd(t *testing.T) {
+	var end tail
+	for range 200 {
+		end.Write([]byte("line one\n"))
+	}
+	end.Write([]byte("the last\nword"))
+	if got := end.String(); len(got) > tailSize || !strings.HasSuffix(got, "line one the last word") {
+		t.Errorf("kept %q", got)
+	}
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// A metric is one column of a table; its text is the column's head.
+type metric string
+
+// The metrics and their units. Lower is better but for the rates.
+const (
+	perSecond   metric = "per second"
+	p50         metric = "p50 us"
+	p99         metric = "p99 us"
+	cpuEach     metric = "CPU us each"
+	gigabits    metric = "Gbit/s"
+	cpuPerGB    metric = "CPU s per GB"
+	bytesEach   metric = "bytes per session"
+	descriptors metric = "descriptors per session"
+)
+
+// figures are the results of one measurement.
+type figures map[metric]float64
+
+// higherIsBetter tells rates from costs.
+func (m metric) higherIsBetter() bool { return m == perSecond || m == gigabits }
+
+// format writes a value with the precision that the metric deserves.
+func (m metric) format(v float64) string {
+	switch m {
+	case perSecond, bytesEach:
+		return thousands(int64(v + 0.5))
+	case gigabits, cpuEach:
+		return fmt.Sprintf("%.1f", v)
+	case cpuPerGB:
+		return fmt.Sprintf("%.3f", v)
+	case descriptors:
+		return fmt.Sprintf("%.2f", v)
+	}
+	if v < 1000 {
+		return fmt.Sprintf("%.1f", v)
+	}
+	return thousands(int64(v + 0.5))
+}
+
+func thousands(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	first := 0
+	if n < 0 {
+		first = 1
+	}
+	for i := len(text) - 3; i > first; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// median is the middle value, or the mean of the two in the middle. There
+// must be one.
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	middle := len(sorted) / 2
+	if len(sorted)%2 == 1 {
+		return sorted[middle]
+	}
+	return (sorted[middle-1] + sorted[middle]) / 2
+}
+
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

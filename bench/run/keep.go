@@ -1,0 +1,42 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// keep prints the result and, after a complete run, writes it to its file.
+func keep(o options, root string, e *environment, r *results) (err error) {
+	var text strings.Builder
+	writeResult(&text, e, r)
+	fmt.Fprint(o.stdout, text.String())
+	if o.out == "" || o.partial {
+		return nil
+	}
+	dir := o.out
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(root, dir)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("keep result: %w", err)
+	}
+	name := filepath.Join(dir, e.fileName())
+	if err := os.WriteFile(name, []byte(text.String()), 0o644); err != nil {
+		return fmt.Errorf("keep result: %w", err)
+	}
+	fmt.Fprintln(o.stderr, "written to", name)
+	return nil
+}
+
+func writeResult(w io.Writer, e *environment, r *results) {
+	e.write(w)
+	writeRatios(w, r)
+	writeTargets(w, r)
+	writeFailures(w, r)
+	writeTables(w, r)
+	fmt.Fprintf(w, "\\* the variant of HAProxy that counts. PROXY rows: v2; nginx's stream module can only send v1. "+
+		"io.Copy is held to %d idle sessions, for it has 6 descriptors in each.\n", ioCopyIdle)
+}

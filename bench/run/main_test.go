@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/bench/load"
+)
+
+// TestMain lets the test binary be the backend, as the program itself is.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 4 && os.Args[1] == backendArg {
+		exit(serveBackend(os.Args[2:]))
+	}
+	dir, err := os.MkdirTemp("", "bench-test-")
+	if err != nil {
+		exit(err)
+	}
+	bin = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// bin is where buildIOCopy puts the program.
+var bin string
+
+var buildIOCopy = sync.OnceValue(func() error {
+	_, err := build(context.Background(), bin, []system{{rival: ioCopy}})
+	return err
+})
+
+// TestMeasureRealSystem takes every kind of row through the plain proxy.
+func TestMeasureRealSystem(t *testing.T) {
+	if err := buildIOCopy(); err != nil {
+		t.Fatal(err)
+	}
+	s := system{name: "io.Copy", rival: ioCopy, idleSessions: 50, command: ioCopyCommand}
+	f := func(r row) {
+		t.Helper()
+		got, err := measure(context.Background(), r, s, bin, 30*time.Millisecond)
+		if err != nil {
+			t.Errorf("%s: %v", r.name, err)
+			return
+		}
+		if len(got) != len(r.columns) {
+			t.Errorf("%s: figures %v, want %v", r.name, got, r.columns)
+		}
+		for _, m := range r.columns {
+			if got[m] <= 0 {
+				t.Errorf("%s: %s is %v", r.name, m, got[m])
+			}
+		}
+	}
+	f(exchangeRow(10, 8<<10, "8K"))
+	f(withProxy(exchangeRow(1, 64, "64B")))
+	f(connectRow())
+	f(bulkRow(load.Upload, "bulk-up", ""))
+	f(mixedRow())
+	f(idleRow())
+}
+
+// TestIdleDescriptorsAreCounted: a process with 6 descriptors per session.
+func TestIdleDescriptorsAreCounted(t *testing.T) {
+	if err := buildIOCopy(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := newBed(context.Background(), system{name: "io.Copy", command: ioCopyCommand}, bin, 0, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.close(nil)
+	before, err := b.usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = load.Run(context.Background(), load.Plan{Target: b.target,
+		Flows: []load.Flow{{Work: load.Hold, Sessions: 40, Size: 64}},
+		Begin: func() error {
+			during, err := b.usage()
+			// Both sockets of a session at least; how many pipes are held at
+			// this moment is io.Copy's business.
+			if opened := during.descriptors - before.descriptors; opened < 80 || opened > 240 {
+				t.Errorf("%d descriptors for 40 sessions", opened)
+			}
+			return err
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBrokenSystemFailsItsCell(t *testing.T) {
+	defer func(d time.Duration) { startPatience = d }(startPatience)
+	startPatience = 300 * time.Millisecond
+	f := func(name, script, want string) {
+		t.Helper()
+		s := system{name: "broken", command: func(setup) (command, error) {
+			return command{path: "sh", args: []string{"-c", script}}, nil
+		}}
+		r := newResults([]row{exchangeRow(1, 64, "64B")}, []system{s})
+		o := options{rounds: 2, duration: time.Millisecond, rows: r.rows, systems: r.systems, stderr: io.Discard}
+		if err := measureAll(context.Background(), o, "", r); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.failures(); len(got) != 2 || !strings.Contains(got[1], want) {
+			t.Errorf("%s: failures %q, want two with %q", name, got, want)
+		}
+	}
+	f("ends at once", "echo no luck >&2; exit 3", "(0 sessions answered); broken ended: exit status 3; broken said: no luck")
+	f("never answers as agreed", `echo hello; exec sleep 60`, "no answer")
+}
+
+func TestInterruptStopsMeasuring(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	o := options{rounds: 1, rows: []row{connectRow()}, systems: systems()[:1], stderr: io.Discard}
+	if err := measureAll(ctx, o, "", newResults(o.rows, o.systems)); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+func TestStopLeavesNothingBehind(t *testing.T) {
+	defer func(d time.Duration) { stopPatience = d }(stopPatience)
+	stopPatience = time.Second
+	f := func(name, script string, wantErr bool) {
+		t.Helper()
+		started := filepath.Join(t.TempDir(), "started")
+		p, err := startProcess(name, command{path: "sh", args: []string{"-c", script}, env: []string{"STARTED=" + started}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		awaitFile(t, started)
+		if err := p.stop(); (err != nil) != wantErr {
+			t.Errorf("%s: stop returned %v", name, err)
+		}
+		// The group is empty once init has reaped what was orphaned.
+		deadline := time.Now().Add(10 * time.Second)
+		for syscall.Kill(-p.pid(), 0) == nil && !onlyZombies(p.pid()) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: a process of the group is still there", name)
+			}
+		}
+	}
+	f("obeys", `echo > $STARTED; exec sleep 60`, false)
+	f("ignores", `trap "" TERM; echo > $STARTED; while :; do sleep 60; done`, true)
+	f("leaves a worker", `trap "exit 0" TERM; (trap "" TERM; exec sleep 60) & echo > $STARTED; wait`, false)
+}
+
+func awaitFile(t *testing.T, name string) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		if _, err := os.Stat(name); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s was not written", name)
+		}
+	}
+}
+
+// onlyZombies reports whether all that is left of a process group is waiting
+// for a parent that does not reap, as in a container without an init.
+func onlyZombies(group int) bool {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range stats {
+		text, _ := os.ReadFile(name)
+		// After the command: state, parent, group.
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if len(fields) > 2 && fields[2] == strconv.Itoa(group) && fields[0] != "Z" {
+			return false
+		}
+	}
+	return true
+}

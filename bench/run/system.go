@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// A system is one program under test with one configuration.
+type system struct {
+	name string
+	// rival groups the variants of one program: the best of them counts.
+	rival string
+	quick bool // takes part in -quick
+	// idleSessions, unless zero, is held in place of row.sessions: for a
+	// system that needs too many descriptors per session.
+	idleSessions int
+	command      func(setup) (command, error)
+}
+
+// ioCopyIdle is how many idle sessions of 6 descriptors fit into 20,000.
+const ioCopyIdle = 2000
+
+// The rivals by name. The first is what everything else is compared with.
+const (
+	sluice  = "sluice"
+	haproxy = "HAProxy"
+	nginx   = "nginx"
+	ioCopy  = "io.Copy"
+)
+
+// A setup is what a system is told for one measurement.
+type setup struct {
+	dir      string // for its configuration
+	bin      string // where the programs built for this run are
+	listen   netip.AddrPort
+	backends []netip.AddrPort
+	threads  int  // 0: as many as there are processors
+	proxy    bool // send the PROXY header, v2 where the system can
+}
+
+// A command is how to start a system in the foreground.
+type command struct {
+	path string
+	args []string
+	env  []string // in addition to this process's own
+}
+
+// systems lists what is compared, in the order of the table.
+func systems() []system {
+	return []system{
+		{name: "sluice", rival: sluice, quick: true, command: sluiceCommand},
+		{name: "HAProxy", rival: haproxy, quick: true, command: haproxyCommand("")},
+		{name: "HAProxy splice-auto", rival: haproxy, command: haproxyCommand("option splice-auto")},
+		{name: "HAProxy splice", rival: haproxy, quick: true,
+			command: haproxyCommand("option splice-request\n\toption splice-response")},
+		{name: "nginx", rival: nginx, quick: true, command: nginxCommand},
+		{name: "io.Copy", rival: ioCopy, quick: true, idleSessions: ioCopyIdle, command: ioCopyCommand},
+	}
+}
+
+// cpus is the number of threads a system gets unless the row says otherwise.
+func (s *setup) cpus() int {
+	if s.threads > 0 {
+		return s.threads
+	}
+	return runtime.NumCPU()
+}
+
+// config writes a configuration file and returns its path.
+func (s *setup) config(name, text string) (string, error) {
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return "", fmt.Errorf("write configuration: %w", err)
+	}
+	return path, nil
+}

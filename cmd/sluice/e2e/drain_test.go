@@ -1,0 +1,81 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// SIGTERM in the middle of a benchmark: it goes on to its end, nobody new is let in, and then sluice exits.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	r, p := startDatabase(t)
+	address := r.address("db")
+	output(t, pgCommand(t, address, "pgbench", "-i", "-q"))
+	bench := startPgbench(t, address, "-c", "16", "-T", "5")
+	expectClients(t, r, p, 16)
+	r.signal(syscall.SIGTERM)
+	until(t, "sluice drains", func() error {
+		if !r.status().Draining {
+			return errors.New("status does not say so")
+		}
+		return nil
+	})
+	expectRefused(t, address)
+	if code, text := r.get("/readyz"); code != http.StatusServiceUnavailable || !strings.HasPrefix(text, "draining") {
+		t.Errorf("/readyz answers %d %q while sluice drains", code, text)
+	}
+	if code, text := r.get("/healthz"); code != http.StatusOK {
+		t.Errorf("/healthz answers %d %q while sluice drains", code, text)
+	}
+	expectClients(t, r, p, 16)
+	accepts := r.status().accepts()
+	bench.finish(t)
+	if n := psql(t, p.address(), "disable", "select count(*) from pgbench_history"); n != strconv.Itoa(bench.processed) {
+		t.Errorf("pgbench processed %d transactions, the server has %s of them", bench.processed, n)
+	}
+	if err := r.wait(); err != nil {
+		t.Errorf("sluice ended with %v, want exit status 0", err)
+	}
+	r.expectLoggedEnds(accepts)
+	if _, err := os.Stat(r.socket); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the control socket is left behind (%v)", err)
+	}
+}
+
+// expectLoggedEnds checks the log of a sluice that has ended: n sessions, each of which ended cleanly.
+func (r *rig) expectLoggedEnds(n uint64) {
+	r.t.Helper()
+	sessions := r.sessions()
+	if uint64(len(sessions)) != n {
+		r.t.Errorf("%d sessions are logged, want %d", len(sessions), n)
+	}
+	for _, s := range sessions {
+		if s.Reason != "client_closed" && s.Reason != "server_closed" {
+			r.t.Errorf("a session ended with %s: %+v", s.Reason, s)
+		}
+	}
+}
+
+// expectRefused waits until nobody listens at an address.
+func expectRefused(t *testing.T, address string) {
+	t.Helper()
+	until(t, "connects are refused", func() error {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			c.Close()
+			return fmt.Errorf("%s still accepts", address)
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return err
+		}
+		return nil
+	})
+}

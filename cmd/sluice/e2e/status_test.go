@@ -1,0 +1,83 @@
+package e2e
+
+import "testing"
+
+// status is what the tests read of sluice status --json.
+type status struct {
+	Draining  bool
+	Loops     []struct{ Sessions int }
+	Pipes     struct{ Open, Lent int }
+	Listeners []listenerStatus
+	Pools     []poolStatus
+	Ended     []endedStatus
+}
+
+type listenerStatus struct {
+	Name      string
+	Addresses []string
+	Sessions  int
+	Accepts   uint64
+}
+
+type poolStatus struct {
+	Name     string
+	Backends []backendStatus
+}
+
+type backendStatus struct {
+	Name            string
+	Up              bool
+	Usable          bool
+	Active          int
+	Connects        uint64
+	ConnectFailures map[string]uint64 `json:"connect_failures"`
+	Received        uint64            `json:"received_bytes"`
+	Sent            uint64            `json:"sent_bytes"`
+}
+
+type endedStatus struct {
+	Listener, Pool, Reason string
+	Count                  uint64
+}
+
+// backend returns what is known of a backend; its name is unique in all tests.
+func (s status) backend(t *testing.T, name string) backendStatus {
+	t.Helper()
+	for _, p := range s.Pools {
+		for _, b := range p.Backends {
+			if b.Name == name {
+				return b
+			}
+		}
+	}
+	t.Fatalf("sluice has no backend %q", name)
+	return backendStatus{}
+}
+
+// active is the number of connections to all backends.
+func (s status) active() (n int) {
+	for _, p := range s.Pools {
+		for _, b := range p.Backends {
+			n += b.Active
+		}
+	}
+	return n
+}
+
+// accepts is the number of connections that all listeners have accepted.
+func (s status) accepts() (n uint64) {
+	for _, l := range s.Listeners {
+		n += l.Accepts
+	}
+	return n
+}
+
+// ended is the number of sessions that ended for a reason, at every listener.
+func (s status) ended(reason string) (n uint64) {
+	for _, e := range s.Ended {
+		if e.Reason == reason {
+			n += e.Count
+		}
+	}
+	return n
+}

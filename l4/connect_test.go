@@ -1,0 +1,367 @@
+package l4
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"sluice/pool"
+)
+
+// A backlog is a listening socket whose queue is full: the kernel drops every
+// further SYN, so a connect to it gets no answer.
+type backlog struct {
+	fd      int
+	address pool.Address
+}
+
+func newBacklog(t *testing.T) *backlog {
+	t.Helper()
+	b := &backlog{}
+	b.fd, b.address = boundSocket(t)
+	if err := syscall.Listen(b.fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	for queued, limit := b.queue(t); queued <= limit; queued, limit = b.queue(t) {
+		c, err := net.Dial("tcp", b.address.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	return b
+}
+
+// queue returns how many connections wait to be accepted, and the limit; the
+// kernel tells in tcpi_unacked and tcpi_sacked of a listening socket.
+func (b *backlog) queue(t *testing.T) (queued, limit uint32) {
+	t.Helper()
+	info := tcpInfo(t, b.fd)
+	return *(*uint32)(unsafe.Pointer(&info[24])), *(*uint32)(unsafe.Pointer(&info[28]))
+}
+
+// serve empties the queue and returns a listener that accepts what comes next.
+func (b *backlog) serve(t *testing.T) net.Listener {
+	t.Helper()
+	for queued, _ := b.queue(t); queued > 0; queued-- {
+		fd, _, err := syscall.Accept4(b.fd, syscall.SOCK_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		syscall.Close(fd)
+	}
+	file := os.NewFile(uintptr(must(syscall.Dup(b.fd))), "listener")
+	defer file.Close()
+	listener := must(net.FileListener(file))
+	t.Cleanup(func() { listener.Close() })
+	return listener
+}
+
+func tcpInfo(t *testing.T, fd int) (info [232]byte) {
+	t.Helper()
+	length := uint32(len(info))
+	if _, _, errno := syscall.Syscall6(syscall.SYS_GETSOCKOPT, uintptr(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&length)), 0); errno != 0 {
+		t.Fatal(errno)
+	}
+	return info
+}
+
+// boundSocket reserves an address on which nobody listens: a connect to it is
+// refused, and no other socket can come to it.
+func boundSocket(t *testing.T) (int, pool.Address) {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	port := must(syscall.Getsockname(fd)).(*syscall.SockaddrInet4).Port
+	return fd, pool.Address{TCP: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))}
+}
+
+func refusing(t *testing.T) pool.Address {
+	t.Helper()
+	_, address := boundSocket(t)
+	return address
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// expectDials checks how the connects went, in order.
+func (r *rig) expectDials(want ...pool.DialResult) {
+	r.t.Helper()
+	if !slices.Equal(r.dials, want) {
+		r.t.Errorf("dials %v, want %v", r.dials, want)
+	}
+}
+
+func TestConnectRefused(t *testing.T) {
+	r := newRig(t, rigConfig{backends: []pool.Address{refusing(t), refusing(t), refusing(t)}, retries: 2})
+	c := r.dial()
+	r.expectReset(c, nil)
+	end := r.expectEnd(ConnectRefused)
+	if end.Errno != syscall.ECONNREFUSED || end.Retries != 2 || end.Backend != "b2" || end.ConnectTime != 0 {
+		t.Errorf("ended with %+v, want ECONNREFUSED by b2 after 2 retries", end)
+	}
+	r.expectDials(pool.DialRefused, pool.DialRefused, pool.DialRefused)
+	r.expectEmpty()
+}
+
+func TestConnectRefusedThenAnother(t *testing.T) {
+	f := func(name string, retries int, refuse int, want Reason) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			good := listenTCP(t, "127.0.0.1:0")
+			var backends []pool.Address
+			for range refuse {
+				backends = append(backends, refusing(t))
+			}
+			r := newRig(t, rigConfig{backends: append(backends, tcpAddress(good.Addr())), retries: retries})
+			c := r.dial()
+			if want == ConnectRefused {
+				r.expectReset(c, nil)
+				r.expectEnd(want)
+				return
+			}
+			s := r.acceptFrom(good)
+			r.exchange(c, s, 3)
+			r.exchange(s, c, 3)
+			c.Close()
+			s.Close()
+			if end := r.expectEnd(want); end.Retries != refuse {
+				t.Errorf("%d retries, want %d", end.Retries, refuse)
+			}
+		})
+	}
+	f("first refuses", 2, 1, ClientClosed)
+	f("two refuse", 2, 2, ClientClosed)
+	f("too many refuse", 2, 3, ConnectRefused)
+	f("no retry", 0, 1, ConnectRefused)
+	f("more retries than a byte counts", 1000, 5, ClientClosed)
+}
+
+// Every backend was tried, and more retries are allowed: the reason is the
+// failed connect, not that no further backend exists.
+func TestConnectRefusedByAll(t *testing.T) {
+	r := newRig(t, rigConfig{backends: []pool.Address{refusing(t), refusing(t)}, retries: 5})
+	r.expectReset(r.dial(), nil)
+	r.expectEnd(ConnectRefused)
+	r.expectDials(pool.DialRefused, pool.DialRefused)
+}
+
+func TestConnectTimeout(t *testing.T) {
+	r := newRig(t, rigConfig{backends: []pool.Address{newBacklog(t).address}, connect: 3 * time.Second})
+	c := r.dial()
+	r.until("the connect is under way", func() bool { return r.newest() != nil })
+	r.now += 3*time.Second - time.Millisecond
+	r.settle()
+	if len(r.ended) > 0 {
+		t.Fatalf("ended early: %+v", r.ended)
+	}
+	r.now += time.Millisecond + tick
+	end := r.expectEnd(ConnectTimeout)
+	if end.Errno != syscall.ETIMEDOUT || end.Backend != "b0" {
+		t.Errorf("ended with %+v, want ETIMEDOUT by b0", end)
+	}
+	r.expectReset(c, nil)
+	r.expectDials(pool.DialTimeout)
+	r.expectEmpty()
+}
+
+// Each backend that is tried gets the whole timeout.
+func TestConnectTimeoutThenAnother(t *testing.T) {
+	good := listenTCP(t, "127.0.0.1:0")
+	silent := []pool.Address{newBacklog(t).address, newBacklog(t).address}
+	r := newRig(t, rigConfig{
+		backends: append(silent, tcpAddress(good.Addr())), retries: 2, connect: 3 * time.Second,
+	})
+	c := r.dial()
+	for i := range silent {
+		r.until("the connect is under way", func() bool { return r.newest() != nil })
+		r.now += 2 * time.Second
+		r.settle()
+		if len(r.dials) != i {
+			t.Fatalf("%d dials are over, want %d", len(r.dials), i)
+		}
+		r.now += time.Second + tick
+		r.until("the connect is given up", func() bool { return len(r.dials) > i })
+	}
+	s := r.acceptFrom(good)
+	r.exchange(c, s, 3)
+	r.expectDials(pool.DialTimeout, pool.DialTimeout, pool.DialOK)
+	c.Close()
+	s.Close()
+	r.expectEnd(ClientClosed)
+}
+
+// A connect that timed out is closed for good: an answer that comes later is
+// not taken for the next backend's.
+func TestLateAnswerAfterConnectTimeout(t *testing.T) {
+	late := newBacklog(t)
+	r := newRig(t, rigConfig{
+		backends: []pool.Address{late.address, newBacklog(t).address}, retries: 1, connect: 3 * time.Second,
+	})
+	r.dial()
+	r.until("the connect is under way", func() bool { return r.newest() != nil })
+	r.now += 3*time.Second + tick
+	r.until("the connect is given up", func() bool { return len(r.dials) == 1 })
+	late.serve(t)
+	r.settle()
+	if s := r.newest(); s == nil || s.state != stateConnecting || s.backend.Name() != "b1" {
+		t.Fatalf("session %+v, want it connecting to b1", s)
+	}
+	if n := r.pool.Backends()[0].Stats().Active; n != 0 {
+		t.Errorf("b0 has %d active connections, want 0", n)
+	}
+}
+
+func TestBackendClosesAtOnce(t *testing.T) {
+	r := newRig(t, rigConfig{})
+	c := r.dial()
+	s, err := func() (net.Conn, error) { r.step(); r.step(); return r.backend.Accept() }()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	r.expectFIN(c)
+	c.Close()
+	r.expectEnd(ServerClosed)
+	r.expectEmpty()
+}
+
+// A backend that resets before the loop looked has refused: nothing was sent
+// to it, so another may be tried.
+func TestBackendResetsAtOnce(t *testing.T) {
+	good := listenTCP(t, "127.0.0.1:0")
+	bad := listenTCP(t, "127.0.0.1:0")
+	r := newRig(t, rigConfig{backends: []pool.Address{tcpAddress(bad.Addr()), tcpAddress(good.Addr())}, retries: 1})
+	c := r.dial()
+	r.until("the connect is under way", func() bool { return r.newest() != nil })
+	s, err := bad.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reset(s.(conn))
+	if r.newest().state == stateConnecting {
+		r.exchange(c, r.acceptFrom(good), 3)
+		r.expectDials(pool.DialRefused, pool.DialOK)
+	} else {
+		t.Fatal("the loop saw the connect before it was reset")
+	}
+}
+
+// The client is gone when the connect succeeds: the backend is told so.
+func TestClientLeavesWhileConnecting(t *testing.T) {
+	backlog := newBacklog(t)
+	r := newRig(t, rigConfig{backends: []pool.Address{backlog.address}})
+	c := r.dial()
+	r.write(c, []byte("last words"))
+	c.CloseWrite()
+	r.settle()
+	if s := r.newest(); s == nil || s.state != stateConnecting {
+		t.Fatalf("session %+v, want it connecting", s)
+	}
+	s := r.acceptFrom(backlog.serve(t)) // when the kernel has sent its SYN again
+	r.expect(s, []byte("last words"))
+	r.expectFIN(s)
+	s.Close()
+	r.expectEnd(ClientClosed)
+	r.expectEmpty()
+}
+
+func TestNoBackend(t *testing.T) {
+	r := newRig(t, rigConfig{})
+	r.pool.Backends()[0].SetUp(false)
+	r.expectReset(r.dial(), nil)
+	if end := r.expectEnd(NoBackend); end.Backend != "" || end.Pool != "pool" {
+		t.Errorf("ended with %+v, want no backend, pool %q", end, "pool")
+	}
+	r.expectEmpty()
+}
+
+func TestMaxConns(t *testing.T) {
+	r := newRig(t, rigConfig{maxConns: 2})
+	one, _ := r.pair(), r.pair()
+	r.expectReset(r.dial(), nil)
+	r.expectEnd(QueueFull)
+	if n := r.pool.Backends()[0].Stats().Active; n != 2 {
+		t.Errorf("%d active connections, want 2", n)
+	}
+	reset(one[client])
+	r.expectEnd(ClientReset)
+	r.exchange(r.dial(), r.accept(), 1)
+}
+
+func TestUnixBackendFails(t *testing.T) {
+	dir := t.TempDir()
+	f := func(name, path string, result pool.DialResult, want Reason) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, rigConfig{backends: []pool.Address{{Unix: path}}})
+			r.expectReset(r.dial(), nil)
+			r.expectEnd(want)
+			r.expectDials(result)
+			r.expectEmpty()
+		})
+	}
+	dead := filepath.Join(dir, "dead")
+	fd := must(syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0))
+	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: dead}); err != nil {
+		t.Fatal(err)
+	}
+	syscall.Close(fd)
+	f("no such file", filepath.Join(dir, "none"), pool.DialRefused, ConnectRefused)
+	f("nobody listens", dead, pool.DialRefused, ConnectRefused)
+	f("path too long", "/"+string(random(1, 0))+string(make([]byte, 200)), pool.DialError, ConnectFailed)
+}
+
+// A Unix socket whose queue is full answers EAGAIN at once.
+func TestUnixBackendFull(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "full")
+	fd := must(syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0))
+	defer syscall.Close(fd)
+	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	waiting := must(net.Dial("unix", path))
+	defer waiting.Close()
+	r := newRig(t, rigConfig{backends: []pool.Address{{Unix: path}}})
+	r.expectReset(r.dial(), nil)
+	if end := r.expectEnd(ConnectFailed); end.Errno != syscall.EAGAIN {
+		t.Errorf("errno %v, want EAGAIN", end.Errno)
+	}
+}
+
+// Without a local port or descriptor no other backend is tried, and the
+// failure is not held against the one that was.
+func TestConnectWithoutDescriptors(t *testing.T) {
+	r := newRig(t, rigConfig{backends: []pool.Address{refusing(t), refusing(t)}, retries: 1})
+	c := r.dial()
+	restore := useUpDescriptors(t, 1) // one is left, for the accepted connection
+	r.until("the session ends", func() bool { return len(r.ended) > 0 })
+	restore()
+	if end := r.expectEnd(ConnectFailed); end.Errno != syscall.EMFILE || end.Retries != 0 {
+		t.Errorf("ended with %+v, want EMFILE and no retry", end)
+	}
+	r.expectDials()
+	r.expectReset(c, nil)
+	r.expectEmpty()
+}

@@ -1,0 +1,170 @@
+package l4
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+
+	"sluice/sysutil"
+)
+
+// A peer is one end of a session in the hands of a test that does anything.
+type peer struct {
+	conn
+	sent, got int  // positions in the streams of this side and of the other
+	finished  bool // it has sent FIN
+	urgent    bool // it has sent urgent data: once, for a second would lie in the stream
+	over      bool // it has read to the FIN of the other side
+	broken    error
+}
+
+// theStream is what both sides send, from different positions on.
+var theStream = random(42, 8<<20)
+
+func streamOf(side side, from, n int) []byte {
+	from += int(side) * 1_000_003
+	return theStream[from : from+n]
+}
+
+// A play is one session with random acts on both sides.
+type play struct {
+	*rig
+	rnd   *rand.Rand
+	peers [2]peer
+	buf   []byte
+}
+
+// TestRandomPlays lets both sides write, read, stall, finish and reset in random
+// order while the loop is stepped in between. Whatever they do: what arrives is
+// what was sent, in order; a FIN comes after the last byte and never in place of
+// it; a reset becomes a reset.
+func TestRandomPlays(t *testing.T) {
+	for seed := range uint64(150) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { playOnce(t, rand.New(rand.NewPCG(seed, 7))) })
+	}
+}
+
+func playOnce(t *testing.T, rnd *rand.Rand) {
+	config := rigConfig{}
+	if rnd.IntN(2) == 0 {
+		config.pipes = sysutil.NewPipeBudget(rnd.IntN(2), pipeSize)
+	}
+	p := &play{rig: newRig(t, config), rnd: rnd, buf: make([]byte, 256<<10)}
+	ends := p.pair()
+	p.peers = [2]peer{{conn: ends[client]}, {conn: ends[server]}}
+	if rnd.IntN(2) == 0 {
+		p.smallBuffers(ends)
+	}
+	if rnd.IntN(4) == 0 {
+		p.newest().halves[rnd.IntN(2)].streak = streakLimit
+	}
+	p.run(t)
+}
+
+// run plays, and then checks the end.
+func (p *play) run(t *testing.T) {
+	restore := func() {}
+	defer func() { restore() }()
+	for range 80 {
+		near := side(p.rnd.IntN(2))
+		switch p.rnd.IntN(40) {
+		default:
+			p.send(near)
+		case 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26:
+			p.receive(t, near)
+		case 27, 28, 29, 30, 31, 32, 33, 34, 35, 36:
+			p.step()
+		case 37:
+			if p.rnd.IntN(4) == 0 {
+				restore = sysutil.RefuseSplice(syscall.EINVAL)
+			}
+		case 38:
+			if near := &p.peers[near]; p.rnd.IntN(2) == 0 && !near.finished {
+				near.CloseWrite()
+				near.finished = true
+			} else if !near.finished && !near.urgent {
+				near.urgent = true
+				sendUrgent(t, near.conn)
+			}
+		case 39:
+			if p.rnd.IntN(3) == 0 {
+				p.finishWithReset(t, near)
+				return
+			}
+		}
+	}
+	p.finish(t)
+}
+
+func (p *play) send(side side) {
+	near := &p.peers[side]
+	size := 1 + p.rnd.IntN(1<<(4+p.rnd.IntN(14)))
+	if near.finished || near.sent+size > 4<<20 {
+		return
+	}
+	near.sent += trySend(near.conn, streamOf(side, near.sent, size))
+}
+
+// receive reads once and compares.
+func (p *play) receive(t *testing.T, side side) {
+	near, far := &p.peers[side], &p.peers[side.other()]
+	if near.over || near.broken != nil {
+		return
+	}
+	n, err := receiveNow(near.conn, p.buf[:1+p.rnd.IntN(len(p.buf))])
+	if n > 0 && (near.got+n > far.sent || !bytes.Equal(p.buf[:n], streamOf(side.other(), near.got, n))) {
+		t.Fatalf("side %d: %d bytes at %d of %d are not what was sent", side, n, near.got, far.sent)
+	}
+	near.got += n
+	switch {
+	case n == 0 && err == nil:
+		near.over = true
+		if !far.finished || near.got != far.sent {
+			t.Fatalf("side %d read a FIN after %d bytes; %d were sent, FIN sent: %v", side, near.got, far.sent, far.finished)
+		}
+	case err != nil && !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR):
+		near.broken = err
+	}
+}
+
+// finish lets both sides finish and reads everything.
+func (p *play) finish(t *testing.T) {
+	for i := range p.peers {
+		if near := &p.peers[i]; !near.finished {
+			near.CloseWrite()
+			near.finished = true
+		}
+	}
+	p.until("both sides read to the end", func() bool {
+		p.receive(t, client)
+		p.receive(t, server)
+		return (p.peers[client].over && p.peers[server].over) || p.peers[client].broken != nil || p.peers[server].broken != nil
+	})
+	p.until("the session ends", func() bool { return len(p.ended) == 1 })
+	end := p.ended[0]
+	if !end.Reason.Clean() || end.Sent != uint64(p.peers[client].sent) || end.Received != uint64(p.peers[server].sent) {
+		t.Errorf("ended with %+v, want a clean end after %d and %d bytes; %v, %v", end,
+			p.peers[client].sent, p.peers[server].sent, p.peers[client].broken, p.peers[server].broken)
+	}
+}
+
+// finishWithReset lets one side reset; the other must see that, unless both had
+// finished before.
+func (p *play) finishWithReset(t *testing.T, side side) {
+	far := &p.peers[side.other()]
+	reset(p.peers[side].conn)
+	p.until("the session ends", func() bool { return len(p.ended) == 1 })
+	end := p.ended[0]
+	if end.Reason != resetBy(side) && !(end.Reason.Clean() && far.finished && p.peers[side].finished) {
+		t.Fatalf("ended with %+v, want %v", end, resetBy(side))
+	}
+	for !far.over && far.broken == nil {
+		p.receive(t, side.other())
+	}
+	if far.broken == nil && !p.peers[side].finished {
+		t.Error("the other side read a FIN, want a reset")
+	}
+}

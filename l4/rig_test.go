@@ -1,0 +1,374 @@
+package l4
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/pool"
+	"sluice/sysutil"
+)
+
+// patient is how long a test waits for what must happen.
+const patient = 20 * time.Second
+
+// longestTurn is the most that one direction moves before others get theirs.
+const longestTurn = aloneTurn
+
+// A rig is a server with one loop, which the test steps by hand, and with a
+// clock that only the test moves. The test holds the other ends of every
+// session. When the test is over, the rig checks that nothing leaked.
+type rig struct {
+	t       testing.TB
+	srv     *Server
+	loop    *loop
+	pool    *pool.Pool
+	backend net.Listener // nil when the test brought its own
+	now     time.Duration
+	ended   []End
+	checked int // how many of ended a test has looked at
+	dials   []pool.DialResult
+	logs    bytes.Buffer
+}
+
+// rigConfig is what differs from test to test; the zero value relays from
+// 127.0.0.1 to one backend there.
+type rigConfig struct {
+	bind               []pool.Address
+	backends           []pool.Address
+	maxConns, retries  int
+	accept             *AcceptProxy
+	send               ProxyVersion
+	connect, idle, fin time.Duration
+	pipes              *sysutil.PipeBudget
+}
+
+// A conn is a TCP or a Unix connection.
+type conn interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+	SetReadBuffer(int) error
+	SetWriteBuffer(int) error
+}
+
+func newRig(t testing.TB, c rigConfig) *rig {
+	t.Helper()
+	before := openFiles()
+	r := &rig{t: t}
+	if c.backends == nil {
+		r.backend = listenTCP(t, "127.0.0.1:0")
+		c.backends = []pool.Address{tcpAddress(r.backend.Addr())}
+	}
+	if c.bind == nil {
+		c.bind = []pool.Address{{TCP: netip.MustParseAddrPort("127.0.0.1:0")}}
+	}
+	r.pool = newPool(t, 1, c.maxConns, c.backends...)
+	srv, err := New(Config{
+		Loops:  1,
+		Logger: slog.New(slog.NewTextHandler(&r.logs, nil)),
+		OnEnd:  func(e End) { r.ended = append(r.ended, e) },
+		OnDial: func(_ *pool.Backend, _ time.Duration, result pool.DialResult) { r.dials = append(r.dials, result) },
+		Listeners: []ListenerConfig{{
+			Name: "test", Bind: c.bind, AcceptProxy: c.accept, IdleTimeout: c.idle, FinTimeout: c.fin,
+			Target: Target{Pool: r.pool, SendProxy: c.send, ConnectTimeout: c.connect, Retries: c.retries},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.srv, r.loop = srv, srv.loops[0]
+	if c.pipes != nil {
+		r.srv.pipes, r.loop.pipes = c.pipes, sysutil.NewPipePool(c.pipes)
+	}
+	r.now = r.loop.now
+	srv.clock = func() time.Duration { return r.now }
+	if errno := r.loop.watchListeners(); errno != 0 {
+		t.Fatal(errno)
+	}
+	t.Cleanup(func() { r.close(before) })
+	return r
+}
+
+// close ends what is left and checks that everything was given back.
+func (r *rig) close(before []string) {
+	t := r.t
+	r.loop.sessions.each(func(s *session) { r.loop.end(s, Shutdown, 0) })
+	r.expectEmpty()
+	if n := r.srv.pipes.Lent(); n != 0 {
+		t.Errorf("%d pipes are lent in the end", n)
+	}
+	r.srv.Close()
+	if n := r.srv.pipes.Open(); n != 0 {
+		t.Errorf("%d pipes are open in the end", n)
+	}
+	if r.backend != nil {
+		r.backend.Close()
+	}
+	if left := leftFiles(before); len(left) > 0 {
+		t.Errorf("descriptors left open: %v", left)
+	}
+}
+
+// expectEmpty checks that no counter remembers a session.
+func (r *rig) expectEmpty() {
+	r.t.Helper()
+	for _, b := range r.pool.Backends() {
+		if n := b.Stats().Active; n != 0 {
+			r.t.Errorf("backend %s has %d active connections, want 0", b.Name(), n)
+		}
+	}
+	if n := r.loop.load.Load(); n != 0 {
+		r.t.Errorf("the loop has %d sessions, want 0", n)
+	}
+	stats := r.srv.Stats()
+	if n := stats.Listeners[0].Sessions; n != 0 {
+		r.t.Errorf("the listener has %d sessions, want 0", n)
+	}
+	if accepted, ended := stats.Listeners[0].Accepts, endedTotal(stats); accepted != ended {
+		r.t.Errorf("%d sessions were accepted, %d have ended", accepted, ended)
+	}
+}
+
+func endedTotal(stats Stats) (total uint64) {
+	for _, e := range stats.Ended {
+		total += e.Count
+	}
+	return total
+}
+
+// step lets the loop run once. It waits as long as the loop itself would, but
+// at most a millisecond.
+func (r *rig) step() {
+	r.t.Helper()
+	patience := r.loop.patience()
+	if patience < 0 || patience > time.Millisecond {
+		patience = time.Millisecond
+	}
+	if err := r.loop.runOnce(patience); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// until steps the loop until a condition holds.
+func (r *rig) until(what string, holds func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(patient); !holds(); r.step() {
+		if time.Now().After(end) {
+			r.t.Fatalf("%s: not in %v; sessions: %s", what, patient, r.describe())
+		}
+	}
+}
+
+func (r *rig) describe() (text string) {
+	r.loop.sessions.each(func(s *session) {
+		text += fmt.Sprintf("\n%d: state %d, ends %+v, halves %+v", s.id, s.state, s.ends, s.halves)
+	})
+	return text
+}
+
+// while steps the loop until f, which may block, has returned.
+func (r *rig) while(what string, f func() error) {
+	r.t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	var err error
+	r.until(what, func() bool {
+		select {
+		case err = <-done:
+			return true
+		default:
+			return false
+		}
+	})
+	if err != nil {
+		r.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// settle lets the loop run until nothing has happened for a number of turns.
+func (r *rig) settle() {
+	r.t.Helper()
+	for quiet := 0; quiet < 20; quiet++ {
+		before := r.traffic()
+		r.step()
+		if r.traffic() != before || len(r.loop.queue) > 0 {
+			quiet = 0
+		}
+	}
+}
+
+// traffic is the number of bytes that all open sessions have passed on.
+func (r *rig) traffic() (total uint64) {
+	r.loop.sessions.each(func(s *session) { total += s.halves[client].bytes + s.halves[server].bytes })
+	return total
+}
+
+// address is where the first bound address of the rig's listener is.
+func (r *rig) address() pool.Address { return r.srv.listeners[0].bound[0] }
+
+// dial opens a client connection. The loop has not seen it yet.
+func (r *rig) dial() conn {
+	r.t.Helper()
+	address := r.address()
+	to := address.TCP.String()
+	if address.IsUnix() {
+		to = address.Unix
+	}
+	c, err := net.Dial(address.Network(), to)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return r.keep(c)
+}
+
+// keep closes a connection with the test and bounds everything done to it.
+func (r *rig) keep(c net.Conn) conn {
+	c.SetDeadline(time.Now().Add(patient))
+	r.t.Cleanup(func() { c.Close() })
+	return c.(conn)
+}
+
+// accept takes the next connection at the rig's backend.
+func (r *rig) accept() conn {
+	r.t.Helper()
+	return r.acceptFrom(r.backend)
+}
+
+func (r *rig) acceptFrom(listener net.Listener) conn {
+	r.t.Helper()
+	var c net.Conn
+	listener.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(patient))
+	r.while("accept at the backend", func() (err error) {
+		c, err = listener.Accept()
+		return err
+	})
+	return r.keep(c)
+}
+
+// pair opens a session and returns the other ends of it, by side.
+func (r *rig) pair() (ends [2]conn) {
+	r.t.Helper()
+	ends[client] = r.dial()
+	ends[server] = r.accept()
+	r.until("the session relays", func() bool { return r.newest() != nil && r.newest().state == stateRelaying })
+	return ends
+}
+
+// newest is the open session that was accepted last.
+func (r *rig) newest() (newest *session) {
+	r.loop.sessions.each(func(s *session) {
+		if newest == nil || s.id > newest.id {
+			newest = s
+		}
+	})
+	return newest
+}
+
+// write sends all of data.
+func (r *rig) write(c conn, data []byte) {
+	r.t.Helper()
+	r.while("write", func() error {
+		_, err := c.Write(data)
+		return err
+	})
+}
+
+// expect reads exactly what is wanted.
+func (r *rig) expect(c conn, want []byte) {
+	r.t.Helper()
+	got := make([]byte, len(want))
+	r.while(fmt.Sprintf("read %d bytes", len(want)), func() error {
+		_, err := io.ReadFull(c, got)
+		return err
+	})
+	if !bytes.Equal(got, want) {
+		r.t.Fatalf("read %s, want %s", brief(got), brief(want))
+	}
+}
+
+func brief(data []byte) string {
+	if len(data) > 40 {
+		return fmt.Sprintf("%d bytes %q...", len(data), data[:40])
+	}
+	return fmt.Sprintf("%q", data)
+}
+
+// rest reads until the connection ends and returns what came and how it ended.
+func (r *rig) rest(c conn) (data []byte, end error) {
+	r.t.Helper()
+	r.while("read to the end", func() error {
+		data, end = io.ReadAll(c)
+		return nil
+	})
+	return data, end
+}
+
+// expectFIN checks that a connection ends, after nothing more, with FIN.
+func (r *rig) expectFIN(c conn) {
+	r.t.Helper()
+	if data, err := r.rest(c); err != nil || len(data) > 0 {
+		r.t.Fatalf("read %s, %v; want a FIN", brief(data), err)
+	}
+}
+
+// expectEnd waits for the next session to end and checks why it did.
+func (r *rig) expectEnd(want Reason) End {
+	r.t.Helper()
+	r.until("a session ends", func() bool { return len(r.ended) > r.checked })
+	end := r.ended[r.checked]
+	r.checked++
+	if end.Reason != want {
+		r.t.Fatalf("the session ended with %v (%v), want %v", end.Reason, end.Errno, want)
+	}
+	return end
+}
+
+// reset closes a TCP connection with RST.
+func reset(c conn) {
+	c.(*net.TCPConn).SetLinger(0)
+	c.Close()
+}
+
+// random returns n bytes that no offset error leaves unseen.
+func random(seed byte, n int) []byte {
+	data := make([]byte, n)
+	rand.NewChaCha8([32]byte{seed}).Read(data)
+	return data
+}
+
+func listenTCP(t testing.TB, address string) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return listener
+}
+
+func tcpAddress(a net.Addr) pool.Address { return pool.Address{TCP: a.(*net.TCPAddr).AddrPort()} }
+
+// newPool returns a pool whose backends are called b0, b1, ... and taken in
+// that order.
+func newPool(t testing.TB, loops, maxConns int, addresses ...pool.Address) *pool.Pool {
+	t.Helper()
+	config := pool.Config{Name: "pool", Balance: pool.First, Shards: loops}
+	for i, a := range addresses {
+		config.Backends = append(config.Backends, pool.BackendConfig{
+			Name: fmt.Sprintf("b%d", i), Address: a, Weight: 1, MaxConns: maxConns,
+		})
+	}
+	p, err := pool.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}

@@ -1,0 +1,234 @@
+package sysutil
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// reach connects to an address and returns whom the listener sees.
+func reach(t *testing.T, listener int, to netip.AddrPort) netip.AddrPort {
+	t.Helper()
+	sa := TCPSockaddr(to)
+	c, errno := Connect(&sa)
+	if errno != 0 {
+		t.Fatalf("connect to %v: %v", to, errno)
+	}
+	defer Close(c)
+	await(t, listener, unix.POLLIN)
+	fd, peer, errno := Accept(listener)
+	if errno != 0 {
+		t.Fatalf("accept from %v: %v", to, errno)
+	}
+	defer Close(fd)
+	if local := localAddr(t, fd); local != to {
+		t.Errorf("the accepted connection is to %v, want %v", local, to)
+	}
+	return peer
+}
+
+func at(ip string, port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr(ip), port)
+}
+
+// An address without an IP takes both families; a peer of IPv4 looks like one.
+func TestListenOnEverything(t *testing.T) {
+	checkFiles(t)
+	fd, err := ListenTCP(netip.AddrPortFrom(netip.Addr{}, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	closing(t, fd)
+	port := localAddr(t, fd).Port()
+	if peer := reach(t, fd, at("127.0.0.1", port)); !peer.Addr().Is4() {
+		t.Errorf("peer %v, want an IPv4 address", peer)
+	}
+	if peer := reach(t, fd, at("::1", port)); peer.Addr() != netip.IPv6Loopback() {
+		t.Errorf("peer %v, want ::1", peer)
+	}
+}
+
+// "0.0.0.0" and "::" are two sockets that can have the same port.
+func TestListenSideBySide(t *testing.T) {
+	checkFiles(t)
+	four := closing(t, listenAny(t, "0.0.0.0:0"))
+	port := localAddr(t, four).Port()
+	six, err := ListenTCP(at("::", port))
+	if err != nil {
+		t.Fatalf("[::]:%d beside 0.0.0.0:%d: %v", port, port, err)
+	}
+	closing(t, six)
+	reach(t, four, at("127.0.0.1", port))
+	reach(t, six, at("::1", port))
+}
+
+func TestListenTaken(t *testing.T) {
+	checkFiles(t)
+	fd := closing(t, listenAny(t, "127.0.0.1:0"))
+	local := localAddr(t, fd)
+	if _, err := ListenTCP(local); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("a second listener on %v: %v, want EADDRINUSE", local, err)
+	}
+	everything := netip.AddrPortFrom(netip.Addr{}, local.Port())
+	if _, err := ListenTCP(everything); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("every address of a port that is taken: %v, want EADDRINUSE", err)
+	}
+	if _, err := ListenTCP(at("203.0.113.1", 0)); !errors.Is(err, syscall.EADDRNOTAVAIL) {
+		t.Errorf("an address of another machine: %v, want EADDRNOTAVAIL", err)
+	}
+}
+
+// A port can be bound again while connections of the old process linger.
+func TestListenAgain(t *testing.T) {
+	checkFiles(t)
+	fd := listenAny(t, "127.0.0.1:0")
+	local := localAddr(t, fd)
+	sa := TCPSockaddr(local)
+	c, errno := Connect(&sa)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	await(t, fd, unix.POLLIN)
+	accepted, _, errno := Accept(fd)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	Close(accepted) // the first FIN: TIME_WAIT is on this side
+	await(t, c, unix.POLLIN)
+	Close(c)
+	Close(fd)
+	again, err := ListenTCP(local)
+	if err != nil {
+		t.Fatalf("bind again: %v", err)
+	}
+	closing(t, again)
+}
+
+func TestListenUnix(t *testing.T) {
+	checkFiles(t)
+	path := filepath.Join(t.TempDir(), "socket")
+	fd, err := ListenUnix(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ListenUnix(path); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("a second listener: %v, want EADDRINUSE", err)
+	}
+	sa, _ := UnixSockaddr(path)
+	c, errno := Connect(&sa)
+	if errno != 0 {
+		t.Fatalf("connect, after the second listener was refused: %v", errno)
+	}
+	closing(t, c)
+	for { // the probe of the second listener comes first
+		accepted, peer, errno := Accept(fd)
+		if errno == syscall.EAGAIN {
+			break
+		}
+		if errno != 0 || peer.IsValid() {
+			t.Fatalf("Accept: %v, %v; want no address", peer, errno)
+		}
+		if local := localAddr(t, accepted); local.IsValid() {
+			t.Errorf("local address %v, want none", local)
+		}
+		Close(accepted)
+	}
+	Close(fd) // the file stays, as after a crash
+	if _, err := os.Lstat(path); err != nil {
+		t.Fatal(err)
+	}
+	again, err := ListenUnix(path)
+	if err != nil {
+		t.Fatalf("a stale socket was not replaced: %v", err)
+	}
+	closing(t, again)
+	if c, errno := Connect(&sa); errno != 0 {
+		t.Errorf("connect after the replacement: %v", errno)
+	} else {
+		Close(c)
+	}
+}
+
+// A live server with a full queue is alive.
+func TestListenUnixBusy(t *testing.T) {
+	checkFiles(t)
+	path := filepath.Join(t.TempDir(), "socket")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closing(t, fd)
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	sa, _ := UnixSockaddr(path)
+	for {
+		c, errno := Connect(&sa)
+		if errno == syscall.EAGAIN {
+			break
+		}
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		closing(t, c)
+	}
+	if _, err := ListenUnix(path); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("a listener beside a busy one: %v, want EADDRINUSE", err)
+	}
+}
+
+// Only a socket is ever removed, and never what a link points to.
+func TestListenUnixOnOtherFiles(t *testing.T) {
+	checkFiles(t)
+	dir := t.TempDir()
+	f := func(name string, create func(path string) error) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := create(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ListenUnix(path); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v, want an error that names the path", name, err)
+		}
+		if _, err := os.Lstat(path); err != nil {
+			t.Errorf("%s is gone: %v", name, err)
+		}
+	}
+	f("file", func(path string) error { return os.WriteFile(path, []byte("data"), 0o600) })
+	f("directory", func(path string) error { return os.Mkdir(path, 0o700) })
+	f("link", func(path string) error { return os.Symlink(filepath.Join(dir, "file"), path) })
+	if _, err := ListenUnix(filepath.Join(dir, "none", "socket")); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("no directory: %v, want ENOENT", err)
+	}
+}
+
+// A leading @ means the abstract namespace, as for package net.
+func TestAbstractUnix(t *testing.T) {
+	checkFiles(t)
+	t.Chdir(t.TempDir())
+	name := fmt.Sprintf("@sluice-test-%d", os.Getpid())
+	fd, err := ListenUnix(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closing(t, fd)
+	if _, err := os.Lstat(name); !os.IsNotExist(err) {
+		t.Errorf("a file was made for an abstract name: %v", err)
+	}
+	sa, _ := UnixSockaddr(name)
+	c, errno := Connect(&sa)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	Close(c)
+	if _, err := ListenUnix(name); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("a second listener: %v, want EADDRINUSE", err)
+	}
+}
