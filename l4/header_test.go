@@ -59,6 +59,11 @@ func addressBlock(source, destination netip.AddrPort) []byte {
 	return binary.BigEndian.AppendUint16(block, destination.Port())
 }
 
+// mapped is an IPv4 address as an IPv6 socket shows it.
+func mapped(ap netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(ap.Addr().As16()), ap.Port())
+}
+
 func unixPath(path string) []byte { return append([]byte(path), make([]byte, 108-len(path))...) }
 
 // v2 is a version 2 header with the length that its parts have.
@@ -90,6 +95,8 @@ var validHeaders = map[string][]byte{
 	"v1 longest":                   []byte(longestLine),
 	"v2 TCP4":                      v2(commandProxy, familyTCP4, addresses4),
 	"v2 TCP6":                      v2(commandProxy, familyTCP6, addresses6),
+	"v1 TCP6 of IPv4":              []byte("PROXY TCP6 ::ffff:203.0.113.7 ::ffff:198.51.100.1 40000 443\r\n"),
+	"v2 TCP6 of IPv4":              v2(commandProxy, familyTCP6, addressBlock(mapped(source4), mapped(destination4))),
 	"v2 UDP4":                      v2(commandProxy, familyUDP4, addresses4),
 	"v2 Unix":                      v2(commandProxy, familyUnix, pathsUnix),
 	"v2 Unix datagrams":            v2(commandProxy, familyUnixgr, pathsUnix),

@@ -12,7 +12,7 @@ const (
 	// A short one keeps small messages on the same loop quick, a long one
 	// moves more bytes per CPU second. Streams among themselves take long
 	// turns; they share with small messages for quietTime after the last one.
-	sharedTurn = 128 << 10
+	sharedTurn = 512 << 10
 	aloneTurn  = 1 << 20
 	quietTime  = 5 * time.Millisecond
 	// streamRead is the size from which a read counts as part of a stream.
@@ -92,7 +92,9 @@ func (s *session) streams() bool {
 func (l *loop) carry(s *session, from side) (more bool, culprit *end, errno syscall.Errno) {
 	h, src, dst := &s.halves[from], &s.ends[from], &s.ends[from.other()]
 	before := h.bytes
+	l.heed(s, from, dst)
 	more, culprit, errno = l.move(h, src, dst, l.turn())
+	l.ignore(s, from, dst)
 	if moved := h.bytes - before; moved != 0 {
 		s.active = l.now
 		l.streamed += moved
@@ -106,6 +108,28 @@ func (l *loop) carry(s *session, from side) (more bool, culprit *end, errno sysc
 		}
 	}
 	return more, culprit, errno
+}
+
+// ignore turns off the events for data that arrives at a stream's source while
+// the sink is full: each would wake the loop for nothing. A full sink takes
+// about a megabyte before it says that it is writable again (sk_stream_wspace),
+// so the two epoll_ctl cost less than one of the wake-ups they save.
+func (l *loop) ignore(s *session, from side, dst *end) {
+	src := &s.ends[from]
+	if dst.ready&writable == 0 && src.ready&ignored == 0 && s.halves[from].streak >= spliceAfter &&
+		l.poller.IgnoreInput(int(src.fd), uint64(s.token(from))) == 0 {
+		src.ready |= ignored
+	}
+}
+
+// heed turns the events on again when the sink is writable. Whether data has
+// come meanwhile, the next read tells.
+func (l *loop) heed(s *session, from side, dst *end) {
+	src := &s.ends[from]
+	if dst.ready&writable != 0 && src.ready&ignored != 0 &&
+		l.poller.HeedInput(int(src.fd), uint64(s.token(from))) == 0 {
+		src.ready = src.ready&^ignored | readable
+	}
 }
 
 // salvage passes on what a side had sent before a write found its connection

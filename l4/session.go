@@ -43,6 +43,7 @@ const (
 	peerClosed // FIN was received; latched
 	failed     // RST, an error, or both FINs; latched
 	ragged     // a read may stop short of what is there: at urgent data, or after a message with descriptors on a Unix socket; latched
+	ignored    // events for input are off while the sink is full, see ignore; latched
 )
 
 // An end is one socket of a session.

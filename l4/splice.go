@@ -6,9 +6,9 @@ import (
 
 const (
 	// pipeSize is the capacity asked for each pipe.
-	pipeSize = 256 << 10
+	pipeSize = 1 << 20
 	// spliceLimit is how much one call may move into a pipe.
-	spliceLimit = 512 << 10
+	spliceLimit = 1 << 20
 )
 
 // fill moves bytes from src into a pipe lent for the purpose. It reports false

@@ -96,7 +96,7 @@ func serveChaos(c *net.TCPConn) {
 	}
 	switch ask[0] {
 	case askEcho:
-		io.Copy(c, struct{ io.Reader }{c})
+		io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
 	case askReset:
 		c.SetLinger(0)
 	case askMuch:
@@ -107,7 +107,7 @@ func serveChaos(c *net.TCPConn) {
 		c.Write(muchData[:rand.IntN(much)])
 		c.SetLinger(0)
 	case askLate:
-		io.Copy(io.Discard, struct{ io.Reader }{c})
+		io.Copy(io.Discard, c)
 		c.Write(ask)
 	}
 }

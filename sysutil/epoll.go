@@ -61,24 +61,40 @@ func NewPoller(batch int) (*Poller, error) {
 // life: edge-triggered, both directions, and the peer's FIN. Steady state
 // needs no further epoll_ctl.
 func (p *Poller) AddSession(fd int, token uint64) syscall.Errno {
-	return p.add(fd, token, unix.EPOLLIN|unix.EPOLLPRI|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+	return p.control(unix.EPOLL_CTL_ADD, fd, token, sessionEvents|inputEvents)
+}
+
+const (
+	sessionEvents = unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+	inputEvents   = unix.EPOLLIN | unix.EPOLLPRI
+)
+
+// IgnoreInput stops events for data that arrives at a socket of AddSession;
+// everything else is still reported. See EPOLL_CTL_MOD in epoll_ctl(2).
+func (p *Poller) IgnoreInput(fd int, token uint64) syscall.Errno {
+	return p.control(unix.EPOLL_CTL_MOD, fd, token, sessionEvents)
+}
+
+// HeedInput undoes IgnoreInput. Data that has arrived meanwhile is reported.
+func (p *Poller) HeedInput(fd int, token uint64) syscall.Errno {
+	return p.control(unix.EPOLL_CTL_MOD, fd, token, sessionEvents|inputEvents)
 }
 
 // AddListener registers a listening socket that several pollers share. It is
 // level-triggered, so that a loop may leave connections in the queue, and
 // EPOLLEXCLUSIVE, so that a connection does not wake every loop (epoll_ctl(2)).
 func (p *Poller) AddListener(fd int, token uint64) syscall.Errno {
-	return p.add(fd, token, unix.EPOLLIN|unix.EPOLLEXCLUSIVE)
+	return p.control(unix.EPOLL_CTL_ADD, fd, token, unix.EPOLLIN|unix.EPOLLEXCLUSIVE)
 }
 
 // AddReadable registers fd, level-triggered, for reading.
 func (p *Poller) AddReadable(fd int, token uint64) syscall.Errno {
-	return p.add(fd, token, unix.EPOLLIN)
+	return p.control(unix.EPOLL_CTL_ADD, fd, token, unix.EPOLLIN)
 }
 
-func (p *Poller) add(fd int, token uint64, events uint32) syscall.Errno {
+func (p *Poller) control(operation, fd int, token uint64, events uint32) syscall.Errno {
 	ev := unix.EpollEvent{Events: events, Fd: int32(uint32(token)), Pad: int32(uint32(token >> 32))}
-	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.fd), unix.EPOLL_CTL_ADD, uintptr(fd),
+	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.fd), uintptr(operation), uintptr(fd),
 		uintptr(unsafe.Pointer(&ev)), 0, 0)
 	return errno
 }

@@ -74,6 +74,50 @@ func TestEdges(t *testing.T) {
 	expect("RST", Readable|Writable|Urgent|PeerClosed|HungUp|Failed)
 }
 
+// While input is ignored, data makes no event; FIN and RST do, and what came
+// meanwhile is told once it is heeded again.
+func TestIgnoreInput(t *testing.T) {
+	checkFiles(t)
+	a, b := tcpPair(t)
+	closing(t, b)
+	p := newPoller(t, 16)
+	if errno := p.AddSession(b, token); errno != 0 {
+		t.Fatal(errno)
+	}
+	events(t, p, 10*time.Second) // writable
+	if errno := p.IgnoreInput(b, token); errno != 0 {
+		t.Fatal(errno)
+	}
+	events(t, p, 10*time.Second) // writable, as after every change
+	Send(a, []byte("x"))
+	await(t, b, unix.POLLIN)
+	if got := events(t, p, 0); got[token]&Readable != 0 {
+		t.Errorf("data was told while it was ignored: %#x", got)
+	}
+	CloseWrite(a)
+	await(t, b, unix.POLLRDHUP)
+	if got := events(t, p, 10*time.Second)[token]; got&PeerClosed == 0 || got&Readable != 0 {
+		t.Errorf("events %#x after FIN, want the FIN and no data", got)
+	}
+	if errno := p.HeedInput(b, token); errno != 0 {
+		t.Fatal(errno)
+	}
+	if got := events(t, p, 10*time.Second)[token]; got&Readable == 0 {
+		t.Errorf("events %#x, want what came while it was ignored", got)
+	}
+	if errno := p.IgnoreInput(b, token); errno != 0 {
+		t.Fatal(errno)
+	}
+	Reset(a)
+	await(t, b, unix.POLLERR)
+	for got := Ready(0); got&Failed == 0; {
+		got = events(t, p, 10*time.Second)[token]
+		if got == 0 {
+			t.Fatal("a reset was not told while input was ignored")
+		}
+	}
+}
+
 // A listener's events are levels: they are told while a connection waits.
 func TestLevels(t *testing.T) {
 	checkFiles(t)

@@ -50,6 +50,9 @@ func measureAll(ctx context.Context, o options, bin string, r *results) error {
 		for _, row := range o.rows {
 			for i := range o.systems {
 				s := o.systems[(i+round)%len(o.systems)]
+				if !s.takesPart(row.name) {
+					continue
+				}
 				f, err := measure(ctx, row, s, bin, o.duration)
 				if ctx.Err() != nil {
 					return fmt.Errorf("interrupted: %w", context.Cause(ctx))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 )
 
 // A system is one program under test with one configuration.
@@ -17,7 +18,9 @@ type system struct {
 	// idleSessions, unless zero, is held in place of row.sessions: for a
 	// system that needs too many descriptors per session.
 	idleSessions int
-	command      func(setup) (command, error)
+	// rows, unless nil, are those in which the system takes part.
+	rows    []string
+	command func(setup) (command, error)
 }
 
 // ioCopyIdle is how many idle sessions of 6 descriptors fit into 20,000.
@@ -27,6 +30,7 @@ const ioCopyIdle = 2000
 const (
 	sluice  = "sluice"
 	haproxy = "HAProxy"
+	tuned   = "HAProxy tuned" // no variant of HAProxy as people run it: see configs.go
 	nginx   = "nginx"
 	ioCopy  = "io.Copy"
 )
@@ -55,10 +59,17 @@ func systems() []system {
 		{name: "HAProxy", rival: haproxy, quick: true, command: haproxyCommand("")},
 		{name: "HAProxy splice-auto", rival: haproxy, command: haproxyCommand("option splice-auto")},
 		{name: "HAProxy splice", rival: haproxy, quick: true,
-			command: haproxyCommand("option splice-request\n\toption splice-response")},
+			command: haproxyCommand(forcedSplice)},
+		{name: "HAProxy splice, 1 MiB pipes", rival: tuned, quick: true, rows: []string{"bulk-down", "bulk-up", "mixed"},
+			command: haproxyCommand(forcedSplice, "tune.pipesize 1048576")},
 		{name: "nginx", rival: nginx, quick: true, command: nginxCommand},
 		{name: "io.Copy", rival: ioCopy, quick: true, idleSessions: ioCopyIdle, command: ioCopyCommand},
 	}
+}
+
+// takesPart reports whether s is measured in a row.
+func (s *system) takesPart(row string) bool {
+	return s.rows == nil || slices.Contains(s.rows, row)
 }
 
 // cpus is the number of threads a system gets unless the row says otherwise.

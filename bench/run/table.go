@@ -36,7 +36,9 @@ func writeGroup(w io.Writer, r *results, rows []row) {
 	writeLine(w, rule)
 	for _, row := range rows {
 		for _, s := range r.systems {
-			writeLine(w, systemLine(r, row, s))
+			if s.takesPart(row.name) {
+				writeLine(w, systemLine(r, row, s))
+			}
 		}
 	}
 	fmt.Fprintln(w)
