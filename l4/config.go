@@ -38,8 +38,8 @@ type ListenerConfig struct {
 	AcceptProxy *AcceptProxy
 	// IdleTimeout ends a session in which no byte moved for so long; 0 = never.
 	IdleTimeout time.Duration
-	// FinTimeout ends a half-closed session in which no byte moved for so
-	// long; 0 = never.
+	// FinTimeout ends a session in which no byte moved for so long after the
+	// first FIN; 0 = IdleTimeout goes on to count.
 	FinTimeout time.Duration
 }
 
@@ -114,6 +114,9 @@ func (c *Config) validate() error {
 	for _, l := range c.Listeners {
 		if l.Target.Pool == nil {
 			return fmt.Errorf("listener %q: no pool", l.Name)
+		}
+		if shards := l.Target.Pool.Shards(); shards < c.Loops {
+			return fmt.Errorf("listener %q: pool %q has %d counter shards for %d loops", l.Name, l.Target.Pool.Name(), shards, c.Loops)
 		}
 		if len(l.Bind) == 0 {
 			return fmt.Errorf("listener %q: no address to bind", l.Name)

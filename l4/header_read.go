@@ -197,6 +197,9 @@ func checkTLVs(header *proxyproto.Header, raw []byte) error {
 			kept = append(kept, tlv)
 		}
 	}
+	if header.Command.IsLocal() {
+		kept = nil // they say nothing of this connection's client
+	}
 	return header.SetTLVs(kept)
 }
 

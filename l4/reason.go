@@ -71,5 +71,5 @@ func Reasons() []Reason {
 // is closed with FIN. Every other end is a reset: a cut must not look like
 // the end of the data.
 func (r Reason) orderly() bool {
-	return r.Clean() || r == IdleTimeout || r == Shutdown
+	return r.Clean() || r == IdleTimeout
 }

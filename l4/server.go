@@ -27,11 +27,11 @@ type Server struct {
 // New binds every address of every listener; nothing is accepted yet. On an
 // error nothing stays bound.
 func New(config Config) (_ *Server, err error) {
-	if err := config.validate(); err != nil {
-		return nil, err
-	}
 	if config.Loops == 0 {
 		config.Loops = runtime.GOMAXPROCS(0)
+	}
+	if err := config.validate(); err != nil {
+		return nil, err
 	}
 	if config.Logger == nil {
 		config.Logger = slog.Default()
@@ -98,7 +98,7 @@ func (srv *Server) Start() error {
 // a broken kernel; the process should end.
 func (srv *Server) Failed() <-chan error { return srv.failed }
 
-// Shutdown stops accepting, waits until every session has ended by itself, and
+// Shutdown is called once, after Start. It stops accepting, waits until every session has ended by itself, and
 // releases everything. When ctx is done before that, the sessions that are
 // left are ended with reason shutdown, and the error says how many.
 func (srv *Server) Shutdown(ctx context.Context) error {

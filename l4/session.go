@@ -180,6 +180,7 @@ func (l *loop) ready(s *session, side side, bits sysutil.Ready) {
 	}
 	if bits&sysutil.PeerClosed != 0 {
 		end.ready |= readable | peerClosed
+		l.rearm(s)
 	}
 	if bits&sysutil.Urgent != 0 {
 		end.ready |= readable | ragged
@@ -217,12 +218,18 @@ func (s *session) deadline() (time.Duration, Reason) {
 	case stateConnecting:
 		return after(s.active, s.target.config.ConnectTimeout), ConnectTimeout
 	case stateRelaying:
-		if s.halves[client].done || s.halves[server].done {
-			return after(s.active, s.listener.config.FinTimeout), FinTimeout
+		if fin := s.listener.config.FinTimeout; fin != 0 && s.finSeen() {
+			return after(s.active, fin), FinTimeout
 		}
 		return after(s.active, s.listener.config.IdleTimeout), IdleTimeout
 	}
 	return 0, noReason
+}
+
+// finSeen reports whether a side has sent FIN, though the bytes before it may
+// still wait for a sink that does not take them.
+func (s *session) finSeen() bool {
+	return s.halves[client].eof || s.halves[server].eof || (s.ends[client].ready|s.ends[server].ready)&peerClosed != 0
 }
 
 func after(start, timeout time.Duration) time.Duration {

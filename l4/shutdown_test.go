@@ -253,7 +253,7 @@ func TestNewFails(t *testing.T) {
 	before := openFiles()
 	taken := listenTCP(t, "127.0.0.1:0")
 	dir := t.TempDir()
-	p := newPool(t, 1, 0, tcpAddress(taken.Addr()))
+	p := newPool(t, 2, 0, tcpAddress(taken.Addr()))
 	good := ListenerConfig{Name: "good", Target: Target{Pool: p}, Bind: []pool.Address{
 		{Unix: filepath.Join(dir, "good")}, {TCP: netip.MustParseAddrPort("127.0.0.1:0")},
 	}}
@@ -269,6 +269,8 @@ func TestNewFails(t *testing.T) {
 	}
 	f("no listener")
 	f(`"bad": no address`, bad())
+	f(`pool "pool" has 1 counter shards for 2 loops`, ListenerConfig{Name: "bad", Bind: good.Bind,
+		Target: Target{Pool: newPool(t, 1, 0, tcpAddress(taken.Addr()))}})
 	f(`"bad": no pool`, ListenerConfig{Name: "bad", Bind: good.Bind})
 	f("another process listens there", good, bad(tcpAddress(taken.Addr())))
 	f("another process listens there", good, bad(pool.Address{Unix: filepath.Join(dir, "x")}, tcpAddress(taken.Addr())))

@@ -68,6 +68,46 @@ func TestFinTimeout(t *testing.T) {
 	})
 }
 
+// A FIN that waits behind bytes that the sink does not take starts the fin
+// timeout all the same.
+func TestFinTimeoutBehindStalledSink(t *testing.T) {
+	r := newRig(t, rigConfig{fin: 30 * time.Second})
+	ends := r.pair()
+	r.smallBuffers(ends)
+	for !r.newest().halves[client].unsent() { // no more than that: the FIN has to get through to the loop
+		trySend(ends[client], make([]byte, 4<<10))
+		r.settle()
+	}
+	ends[client].CloseWrite()
+	r.until("the FIN is seen", func() bool { return r.newest().finSeen() })
+	if r.newest().halves[client].done {
+		t.Fatal("the FIN is not behind a stalled sink")
+	}
+	r.now += 29 * time.Second
+	if n, err := receiveNow(ends[server], make([]byte, 256<<10)); n == 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	r.settle() // bytes moved: the time starts again
+	r.now += 29 * time.Second
+	r.settle()
+	if len(r.ended) > 0 {
+		t.Fatalf("ended early: %+v", r.ended[0])
+	}
+	r.now += 30*time.Second + tick
+	r.expectEnd(FinTimeout)
+}
+
+// Without a fin timeout the idle timeout goes on to count for a half-closed
+// session.
+func TestIdleTimeoutHalfClosed(t *testing.T) {
+	r := newRig(t, rigConfig{idle: time.Minute})
+	ends := r.pair()
+	ends[client].CloseWrite()
+	r.expectFIN(ends[server])
+	r.now += time.Minute + tick
+	r.expectEnd(IdleTimeout)
+}
+
 func TestNoTimeouts(t *testing.T) {
 	r := newRig(t, rigConfig{})
 	ends := r.pair()

@@ -43,7 +43,7 @@ func newBackend(p *Pool, index, shards int, c BackendConfig) *Backend {
 	return &Backend{
 		pool: p, index: index, name: c.Name, address: c.Address, backup: c.Backup,
 		admin: c.State, up: true, weight: c.Weight, maxConns: c.MaxConns,
-		traffic: make([]traffic, max(shards, 1)),
+		traffic: make([]traffic, shards),
 	}
 }
 

@@ -28,6 +28,7 @@ type Pool struct {
 	name     string
 	policy   Policy
 	backends []*Backend
+	shards   int
 
 	weighing   sync.Mutex // held during a change of weights; taken before mu
 	mu         sync.Mutex // guards the states of all backends, and:
@@ -42,11 +43,11 @@ func New(c Config) (*Pool, error) {
 		return nil, fmt.Errorf("new pool %q: %w", c.Name, err)
 	}
 	p := &Pool{
-		name: c.Name, policy: c.Balance,
+		name: c.Name, policy: c.Balance, shards: max(c.Shards, 1),
 		candidates: make([]*Backend, 0, len(c.Backends)),
 	}
 	for i, bc := range c.Backends {
-		p.backends = append(p.backends, newBackend(p, i, c.Shards, bc))
+		p.backends = append(p.backends, newBackend(p, i, p.shards, bc))
 	}
 	p.balancer = newBalancer(p.policy, p.backends, p.weights())
 	p.refresh()
@@ -95,6 +96,9 @@ func (p *Pool) Name() string { return p.name }
 
 // Policy returns how the pool chooses.
 func (p *Pool) Policy() Policy { return p.policy }
+
+// Shards is how many event loops may count traffic of this pool.
+func (p *Pool) Shards() int { return p.shards }
 
 // Backends returns all backends in configured order. The slice must not be changed.
 func (p *Pool) Backends() []*Backend { return p.backends }
