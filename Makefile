@@ -5,7 +5,7 @@ BIN      := bin/sluice
 PACKAGES := ./...
 FUZZTIME ?= 60s
 # What the tests run for real, from Debian. Names of packages, not of programs.
-DEBIAN   := nginx libnginx-mod-stream postgresql postgresql-contrib haproxy curl openssl util-linux
+DEBIAN   := nginx libnginx-mod-stream postgresql haproxy curl openssl util-linux
 # One program of each package, to see whether it is there.
 PROGRAMS := nginx haproxy curl openssl setpriv
 # Linters are run by version, so that go.mod holds only what the program needs.
@@ -51,12 +51,12 @@ deps: ## install the programs that the tests run, or say what to install
 
 .PHONY: check-format
 check-format: ## fail when a file is not gofmt-clean
-	@out=$$(gofmt -l cmd l4 pool health sysutil bench configs); \
+	@out=$$("$$($(GO) env GOROOT)/bin/gofmt" -l cmd l4 pool health sysutil bench configs) || exit 1; \
 	[ -z "$$out" ] || { echo "not gofmt-clean, run 'make format':"; echo "$$out"; exit 1; }
 
 .PHONY: format
 format: ## gofmt every file
-	gofmt -w cmd l4 pool health sysutil bench configs
+	"$$($(GO) env GOROOT)/bin/gofmt" -w cmd l4 pool health sysutil bench configs
 
 .PHONY: lint
 lint: check-format ## vet and staticcheck

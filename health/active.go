@@ -2,8 +2,10 @@ package health
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"syscall"
 	"time"
 
 	"sluice/pool"
@@ -45,13 +47,24 @@ func (m *Monitor) probe(ctx context.Context, b *pool.Backend) {
 	err := m.checker.Check(limited, b)
 	cancel()
 	took := time.Since(started)
-	if ctx.Err() != nil {
-		return // cut short: the result says nothing about the backend
+	if ctx.Err() != nil || isLocal(err) {
+		return // cut short, or never sent: that says nothing about the backend
 	}
 	m.record(b, probe{started, took, err})
 	if m.onProbe != nil {
 		m.onProbe(b, took, err)
 	}
+}
+
+// isLocal reports whether a check failed for want of something on this machine: descriptors, memory, a local port. A
+// balancer at its limits must not take that for the death of every backend.
+func isLocal(err error) bool {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // record counts a finished check, switches the backend, and logs when it went up or down.

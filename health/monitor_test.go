@@ -2,14 +2,17 @@ package health
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,7 +26,8 @@ var errDead = errors.New("nobody home")
 type fakeChecker struct {
 	mu    sync.Mutex
 	dead  map[string]bool
-	hang  bool // wait for the timeout
+	cause error // of the dead; nil: errDead
+	hang  bool  // wait for the timeout
 	asked map[string][]time.Time
 }
 
@@ -38,14 +42,14 @@ func newFakeChecker(dead ...string) *fakeChecker {
 func (c *fakeChecker) Check(ctx context.Context, b *pool.Backend) error {
 	c.mu.Lock()
 	c.asked[b.Name()] = append(c.asked[b.Name()], time.Now())
-	dead, hang := c.dead[b.Name()], c.hang
+	dead, hang, cause := c.dead[b.Name()], c.hang, c.cause
 	c.mu.Unlock()
 	if hang {
 		<-ctx.Done()
 		return ctx.Err()
 	}
 	if dead {
-		return errDead
+		return cmp.Or(cause, errDead)
 	}
 	return nil
 }
@@ -208,6 +212,21 @@ func TestFallAndRise(t *testing.T) {
 			t.Errorf("log %q, want %q", got, want)
 		}
 	})
+}
+
+// A balancer that is out of descriptors or ports learns nothing about its backends.
+func TestLocalShortageIsNoEvidence(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		fake := newFakeChecker("a")
+		fake.cause = fmt.Errorf("dial: %w", os.NewSyscallError("socket", errno))
+		inBubble(t, []string{"a"}, DefaultConfig(), fake, func(t *testing.T, r *rig) {
+			time.Sleep(time.Minute) // of the bubble's own time
+			synctest.Wait()
+			if len(fake.times("a")) < 10 || !r.pool.Backends()[0].Usable() {
+				t.Errorf("%v: after %d checks usable is %v, want true", errno, len(fake.times("a")), r.pool.Backends()[0].Usable())
+			}
+		})
+	}
 }
 
 func TestIntervalIsFromStartToStart(t *testing.T) {

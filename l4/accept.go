@@ -127,6 +127,8 @@ func (l *loop) stopAccepting() {
 		k := &l.sockets[i]
 		if k.resting == 0 {
 			l.poller.Remove(k.fd)
+		} else {
+			k.listener.resting.Add(-1)
 		}
 		k.resting = math.MaxInt64
 	}

@@ -104,18 +104,20 @@ func (l *loop) connectFailed(s *session, result pool.DialResult, errno syscall.E
 // mayRetry gives back the slot of a failed connect, notes the failure and
 // reports whether another backend may be tried. If not, the session has ended.
 func (l *loop) mayRetry(s *session, result pool.DialResult, errno syscall.Errno) bool {
-	local := isLocal(errno)
-	if !local {
-		l.dialled(s, result)
-	} else if isScarcity(errno) {
+	switch {
+	case isScarcity(errno):
 		l.restAll(errno)
+	case isPortless(errno):
+		s.backend.Dialed(result) // no evidence against the backend, so OnDial is not told
+	default:
+		l.dialled(s, result)
 	}
 	s.backend.Release()
 	opening := s.open()
 	opening.tried = append(opening.tried, s.backend)
 	opening.reason, opening.errno = connectReason(result), errno
 	s.backend = nil
-	if local || len(opening.tried) > s.target.config.Retries {
+	if isScarcity(errno) || len(opening.tried) > s.target.config.Retries {
 		l.end(s, opening.reason, errno)
 		return false
 	}
@@ -130,15 +132,15 @@ func (l *loop) dialled(s *session, result pool.DialResult) {
 	}
 }
 
-// isLocal reports whether a connect failed for want of something on this
-// machine: that is no evidence against the backend, and another one would
-// fail the same way. EADDRNOTAVAIL means that no local port is left.
-func isLocal(errno syscall.Errno) bool {
-	return isScarcity(errno) || errno == syscall.EADDRNOTAVAIL || errno == syscall.EADDRINUSE
+// isPortless reports whether a connect failed because this machine has no
+// address or no free port to connect from. Ports are chosen per destination, so
+// another backend may well be reached.
+func isPortless(errno syscall.Errno) bool {
+	return errno == syscall.EADDRNOTAVAIL || errno == syscall.EADDRINUSE
 }
 
 // isScarcity reports whether the process or the machine is out of descriptors
-// or memory.
+// or memory: another backend would fail the same way.
 func isScarcity(errno syscall.Errno) bool {
 	switch errno {
 	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:

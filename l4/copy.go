@@ -36,18 +36,21 @@ func (src *end) drained(h *half) {
 	}
 }
 
-// send writes as much of data as dst takes now.
+// send writes as much of data as dst takes now. Less than all means that the
+// socket's buffer is full; the kernel reports when it has room again, as after
+// EAGAIN (epoll(7), "Possible pitfalls").
 func send(dst *end, data []byte) (int, syscall.Errno) {
 	n, errno := sysutil.Send(int(dst.fd), data)
 	if errno == syscall.EAGAIN {
+		n, errno = 0, 0
+	}
+	if errno == 0 && n < len(data) {
 		dst.ready &^= writable
-		return 0, 0
 	}
 	return n, errno
 }
 
-// deliver sends data, and holds on to what dst does not take. A send that took
-// a part has filled the socket's buffer: no second one asks.
+// deliver sends data, and holds on to what dst does not take.
 func (l *loop) deliver(h *half, dst *end, data []byte) syscall.Errno {
 	if len(data) == 0 {
 		return 0

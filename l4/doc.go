@@ -26,7 +26,8 @@
 //
 // # Readiness
 //
-// A socket is registered once, edge-triggered, for everything. An event sets
+// A socket is registered once, edge-triggered, for everything; only a stream
+// whose sink is full stops listening to its source meanwhile. An event sets
 // bits in its readiness; EAGAIN, or a short read while nothing says that the
 // peer hung up, clears them; code acts on bits. A session that stops because
 // its budget is used up is queued by its loop, for epoll will not repeat

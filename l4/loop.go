@@ -82,12 +82,13 @@ func newLoop(srv *Server, index int) (_ *loop, err error) {
 // with an error when epoll itself fails.
 func (l *loop) run() error {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-	defer l.close()
 	for !l.stopped {
 		if err := l.runOnce(l.patience()); err != nil {
+			// Nothing is closed: other loops still post to this one's inbox.
 			return fmt.Errorf("run loop %d: %w", l.index, err)
 		}
 	}
+	l.close()
 	return nil
 }
 

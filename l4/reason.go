@@ -68,8 +68,9 @@ func Reasons() []Reason {
 }
 
 // orderly reports whether a session that ends with r and has nothing unsent
-// is closed with FIN. Every other end is a reset: a cut must not look like
-// the end of the data.
+// is closed with FIN. Every other end is a reset: a cut must not look like the
+// end of the data. The idle timeout is the exception: both sides were silent,
+// and clients of HAProxy and nginx know a FIN at that point.
 func (r Reason) orderly() bool {
 	return r.Clean() || r == IdleTimeout
 }

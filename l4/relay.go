@@ -129,6 +129,9 @@ func (l *loop) heed(s *session, from side, dst *end) {
 	if dst.ready&writable != 0 && src.ready&ignored != 0 &&
 		l.poller.HeedInput(int(src.fd), uint64(s.token(from))) == 0 {
 		src.ready = src.ready&^ignored | readable
+		if src.ready&peerClosed != 0 {
+			src.ready |= ragged // urgent data may have come unseen: only a read that returns 0 is the end
+		}
 	}
 }
 

@@ -179,8 +179,7 @@ func (l *loop) ready(s *session, side side, bits sysutil.Ready) {
 		end.ready |= writable
 	}
 	if bits&sysutil.PeerClosed != 0 {
-		end.ready |= readable | peerClosed
-		l.rearm(s)
+		l.noteFIN(s, end)
 	}
 	if bits&sysutil.Urgent != 0 {
 		end.ready |= readable | ragged
@@ -193,6 +192,17 @@ func (l *loop) ready(s *session, side side, bits sysutil.Ready) {
 		l.enqueue(s)
 	} else {
 		l.step(s)
+	}
+}
+
+// noteFIN notes that the peer at one end has sent FIN, from which the fin
+// timeout counts, even when a sink has been stalled for long before.
+func (l *loop) noteFIN(s *session, end *end) {
+	first := end.ready&peerClosed == 0
+	end.ready |= readable | peerClosed
+	if first && s.state == stateRelaying {
+		s.active = l.now
+		l.rearm(s)
 	}
 }
 

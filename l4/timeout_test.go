@@ -78,6 +78,7 @@ func TestFinTimeoutBehindStalledSink(t *testing.T) {
 		trySend(ends[client], make([]byte, 4<<10))
 		r.settle()
 	}
+	r.now += time.Minute // the sink has been stalled for longer than the timeout already
 	ends[client].CloseWrite()
 	r.until("the FIN is seen", func() bool { return r.newest().finSeen() })
 	if r.newest().halves[client].done {

@@ -58,8 +58,8 @@ func NewPoller(batch int) (*Poller, error) {
 }
 
 // AddSession registers a connected or connecting socket once for its whole
-// life: edge-triggered, both directions, and the peer's FIN. Steady state
-// needs no further epoll_ctl.
+// life: edge-triggered, both directions, and the peer's FIN. Only a stream whose
+// sink is full needs a further epoll_ctl: see IgnoreInput.
 func (p *Poller) AddSession(fd int, token uint64) syscall.Errno {
 	return p.control(unix.EPOLL_CTL_ADD, fd, token, sessionEvents|inputEvents)
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -122,6 +123,6 @@ func boolInt(b bool) int32 {
 }
 
 func bind(fd int, sa *Sockaddr) syscall.Errno {
-	_, _, errno := unix.Syscall(unix.SYS_BIND, uintptr(fd), sa.ptr(), uintptr(sa.len))
+	_, _, errno := unix.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&sa.raw)), uintptr(sa.len))
 	return errno
 }

@@ -21,9 +21,6 @@ type Pipe struct {
 // Len is the number of bytes in the pipe.
 func (p *Pipe) Len() int { return p.n }
 
-// Fds returns the read and the write end, for the hand-over to another process.
-func (p *Pipe) Fds() (r, w int) { return p.r, p.w }
-
 // FillFrom moves up to limit bytes from a socket into the pipe. n == 0 with
 // errno zero means that the peer has sent FIN. EAGAIN means that the socket
 // is empty or the pipe is full; only an empty pipe tells the two apart.

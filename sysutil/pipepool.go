@@ -12,7 +12,7 @@ import (
 // A PipeBudget bounds the pipes of the whole process. Every loop's PipePool
 // draws on the same budget. The zero value allows none.
 type PipeBudget struct {
-	limit int64
+	limit atomic.Int64
 	size  int
 	open  atomic.Int64
 	lent  atomic.Int64
@@ -20,11 +20,14 @@ type PipeBudget struct {
 
 // NewPipeBudget allows up to limit pipes of size bytes each.
 func NewPipeBudget(limit, size int) *PipeBudget {
-	return &PipeBudget{limit: int64(limit), size: size}
+	b := &PipeBudget{size: size}
+	b.limit.Store(int64(limit))
+	return b
 }
 
-// Limit is the largest number of pipes open at a time.
-func (b *PipeBudget) Limit() int { return int(b.limit) }
+// Limit is the largest number of pipes open at a time. It falls when the kernel
+// grants no more pipes of the size asked for.
+func (b *PipeBudget) Limit() int { return int(b.limit.Load()) }
 
 // Open is the number of pipes open now, lent or kept for the next borrower.
 func (b *PipeBudget) Open() int { return int(b.open.Load()) }
@@ -110,7 +113,7 @@ func (p *PipePool) Close() {
 }
 
 func (b *PipeBudget) create() *Pipe {
-	if b.open.Add(1) > b.limit {
+	if b.open.Add(1) > b.limit.Load() {
 		b.open.Add(-1)
 		return nil
 	}
@@ -128,6 +131,10 @@ func (b *PipeBudget) create() *Pipe {
 	}
 	if err != nil || size < min(b.size, smallestUsefulPipe) {
 		b.destroy(pipe)
+		// The user's soft limit is reached, by this process or by others, or in a
+		// container whose capabilities do not count (user_namespaces(7)): asking
+		// again for each read would cost more than copying.
+		b.limit.Store(b.open.Load())
 		return nil
 	}
 	return pipe

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,8 +16,8 @@ type Sockaddr struct {
 }
 
 // TCPSockaddr returns ap in the kernel's form. An IPv4-mapped IPv6 address
-// becomes IPv4. A zone must be the index of an interface or its name is
-// ignored: sluice is configured with addresses, not with links.
+// becomes IPv4. A zone is ignored: sluice is configured with addresses, not with
+// links.
 func TCPSockaddr(ap netip.AddrPort) Sockaddr {
 	var sa Sockaddr
 	addr := ap.Addr().Unmap()
@@ -76,7 +75,6 @@ func (sa *Sockaddr) AddrPort() netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-func (sa *Sockaddr) ptr() uintptr { return uintptr(unsafe.Pointer(&sa.raw)) }
 func (sa *Sockaddr) isInternet() bool {
 	return sa.family() == unix.AF_INET || sa.family() == unix.AF_INET6
 }

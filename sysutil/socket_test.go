@@ -105,7 +105,7 @@ func TestDescriptorFlags(t *testing.T) {
 	defer pipes.Close()
 	pipe := pipes.Get()
 	defer pipes.Put(pipe)
-	r, w := pipe.Fds()
+	r, w := pipe.r, pipe.w
 	expectFlags(t, "pipe", r)
 	expectFlags(t, "pipe", w)
 	poller, err := NewPoller(1)

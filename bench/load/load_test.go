@@ -37,6 +37,21 @@ func openFiles(t *testing.T) int {
 	return len(names)
 }
 
+// With a pause, a session makes at most one exchange per pause, and one to begin with.
+func TestPause(t *testing.T) {
+	backend := startBackend(t, BackendConfig{})
+	const sessions, pause = 4, 20 * time.Millisecond
+	report, err := Run(context.Background(), Plan{Target: backend.Addrs()[0], Duration: 200 * time.Millisecond,
+		Flows: []Flow{{Work: Exchange, Sessions: sessions, Size: 64, Pause: pause}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := uint64(report.Elapsed/pause+1) * sessions
+	if n := report.Flows[0].Replies; n == 0 || n > most {
+		t.Errorf("%d replies in %v, want 1 to %d", n, report.Elapsed, most)
+	}
+}
+
 func TestGeneratorAgainstBackend(t *testing.T) {
 	f := func(name string, plan Plan, cfg BackendConfig) {
 		t.Helper()

@@ -29,6 +29,7 @@ type loop struct {
 	sessions  []session
 	again     []*session // used up their turn and may go on at once
 	spare     []*session // the other buffer of again
+	rests     []rest     // in the order in which they end, for all pauses are alike
 	pat       []byte
 	in, out   []byte    // scratch; out holds the message body
 	latency   Histogram // of the measurement
@@ -95,12 +96,36 @@ func (l *loop) serve() {
 	}
 }
 
-func (l *loop) turn(events []sysutil.Event) error {
-	timeout := time.Duration(-1)
-	if len(l.again) > 0 {
-		timeout = 0
+// A rest is the pause of a session, until the time due.
+type rest struct {
+	session *session
+	due     time.Duration
+}
+
+// patience is how long the loop may wait for events; negative: for ever.
+func (l *loop) patience() time.Duration {
+	switch {
+	case len(l.again) > 0:
+		return 0
+	case len(l.rests) > 0:
+		return max(0, l.rests[0].due-l.now())
 	}
-	n, err := l.poller.Wait(events, timeout)
+	return -1
+}
+
+// wakeRested lets the sessions go on whose pause is over.
+func (l *loop) wakeRested() {
+	for len(l.rests) > 0 && l.rests[0].due <= l.now() {
+		s := l.rests[0].session
+		l.rests = l.rests[1:]
+		if s.state == resting {
+			l.ask(s)
+		}
+	}
+}
+
+func (l *loop) turn(events []sysutil.Event) error {
+	n, err := l.poller.Wait(events, l.patience())
 	if err != nil {
 		return err
 	}
@@ -126,6 +151,7 @@ func (l *loop) turn(events []sysutil.Event) error {
 		}
 	}
 	l.spare = queue
+	l.wakeRested()
 	return nil
 }
 
@@ -143,7 +169,7 @@ func (l *loop) drain() {
 	for i := range l.sessions {
 		switch s := &l.sessions[i]; {
 		case s.state == ended:
-		case l.flow.Work == Download, s.state == held:
+		case l.flow.Work == Download, s.state == held, s.state == resting:
 			l.end(s)
 		case l.flow.Work == Upload:
 			l.finishUpload(s)

@@ -33,6 +33,10 @@ type Flow struct {
 	// Limit ends the measurement when a Connect flow has made this many
 	// connections, the ones before it began included; 0 means no limit.
 	Limit int
+	// Pause is how long a session of an Exchange flow rests after each reply;
+	// 0 means not at all. With it, a system that answers sooner is hardly asked
+	// more often.
+	Pause time.Duration
 }
 
 // A Plan is one measurement. It begins when every session has had its first
@@ -81,6 +85,9 @@ func (p *Plan) validate() error {
 	for i, f := range p.Flows {
 		if f.Sessions < 1 {
 			return fmt.Errorf("flow %d: %d sessions: must be positive", i, f.Sessions)
+		}
+		if f.Pause < 0 || f.Pause > 0 && f.Work != Exchange {
+			return fmt.Errorf("flow %d: pause %v: must be positive, and goes with Exchange only", i, f.Pause)
 		}
 		if !f.stream() && (f.Size < headSize || f.Size > MaxMessage) {
 			return fmt.Errorf("flow %d: size %d: must be %d to %d", i, f.Size, headSize, MaxMessage)

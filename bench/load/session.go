@@ -17,6 +17,7 @@ const (
 	sending state = iota
 	receiving
 	held      // nothing may arrive
+	resting   // likewise, until its pause is over
 	finishing // an upload awaits the backend's count
 	ended
 )
@@ -183,6 +184,9 @@ func (l *loop) replied(s *session) {
 	case l.flow.Work == Connect:
 		sysutil.Close(s.fd)
 		l.open(s)
+	case l.flow.Pause > 0:
+		s.state = resting
+		l.rests = append(l.rests, rest{s, l.now() + l.flow.Pause})
 	default:
 		l.ask(s)
 	}

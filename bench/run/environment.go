@@ -31,7 +31,7 @@ func readEnvironment(bin string, systems []system) environment {
 	e.versions = append(e.versions, "Go "+strings.TrimPrefix(runtime.Version(), "go"))
 	seen := make(map[string]bool)
 	for _, s := range systems {
-		if !seen[s.rival] {
+		if !seen[s.rival] && s.rival != tuned { // the same program as HAProxy
 			seen[s.rival] = true
 			e.versions = append(e.versions, version(s.rival, bin))
 		}

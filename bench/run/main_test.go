@@ -66,7 +66,7 @@ func TestMeasureRealSystem(t *testing.T) {
 	f(withProxy(exchangeRow(1, 64, "64B")))
 	f(connectRow())
 	f(bulkRow(load.Upload, "bulk-up", ""))
-	f(mixedRow())
+	f(mixedRow("mixed", "", 0))
 	f(idleRow())
 }
 

@@ -60,7 +60,7 @@ func systems() []system {
 		{name: "HAProxy splice-auto", rival: haproxy, command: haproxyCommand("option splice-auto")},
 		{name: "HAProxy splice", rival: haproxy, quick: true,
 			command: haproxyCommand(forcedSplice)},
-		{name: "HAProxy splice, 1 MiB pipes", rival: tuned, quick: true, rows: []string{"bulk-down", "bulk-up", "mixed"},
+		{name: "HAProxy splice, 1 MiB pipes", rival: tuned, quick: true, rows: []string{"bulk-down", "bulk-up", "mixed", "mixed-closed"},
 			command: haproxyCommand(forcedSplice, "tune.pipesize 1048576")},
 		{name: "nginx", rival: nginx, quick: true, command: nginxCommand},
 		{name: "io.Copy", rival: ioCopy, quick: true, idleSessions: ioCopyIdle, command: ioCopyCommand},
