@@ -38,7 +38,7 @@ func (f *File) Pool(name string) *Pool {
 
 // Admin says where the program itself can be asked.
 type Admin struct {
-	Listen string // HOST:PORT of dashboard, read-only API and metrics; "" = off
+	Listen string // HOST:PORT of the read-only API and metrics; "" = off
 	Socket string // absolute path of the Unix socket with the whole API; "" = off
 }
 

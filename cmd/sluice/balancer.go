@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"sluice/cmd/sluice/internal/admin"
@@ -42,10 +46,14 @@ type balancer struct {
 }
 
 // bindAdvice is what to do when an address cannot be had. It depends on how sluice was started.
-type bindAdvice struct{ listener, admin, socket string }
+type bindAdvice struct {
+	listener, admin, socket string
+	socketOptional          bool // nobody chose the default control socket: serve without when it is not permitted
+}
 
-// newBalancer makes a balancer that serves nothing yet. On an error nothing stays bound.
-func newBalancer(file *configs.File, log *slog.Logger, advice bindAdvice) (*balancer, error) {
+// newBalancer makes a balancer that serves nothing yet; out is what log writes to. On an error nothing stays
+// bound.
+func newBalancer(file *configs.File, log *slog.Logger, out *logWriter, advice bindAdvice) (*balancer, error) {
 	b := &balancer{file: file, log: log, loops: file.Loops}
 	if b.loops == 0 {
 		b.loops = runtime.GOMAXPROCS(0)
@@ -56,7 +64,7 @@ func newBalancer(file *configs.File, log *slog.Logger, advice bindAdvice) (*bala
 	}
 	b.metrics = admin.NewMetrics(b.pools)
 	b.makeMonitors()
-	b.sessions = openSessionLog(log, file.Log.Sessions, b.metrics)
+	b.sessions = openSessionLog(log, file.Log.Sessions, out.drop)
 	if err := b.bind(advice); err != nil {
 		b.release()
 		return nil, err
@@ -66,7 +74,8 @@ func newBalancer(file *configs.File, log *slog.Logger, advice bindAdvice) (*bala
 		"pipes", b.server.Stats().Pipes.Limit)
 	b.admin = admin.New(admin.Options{
 		Build: thisBuild(), Started: time.Now(), Limits: limits, Stats: b.server.Stats,
-		Pools: b.pools, Health: b.health, Metrics: b.metrics, Logger: log,
+		Pools: b.pools, Health: b.health, Checked: b.checked, Metrics: b.metrics, Logger: log,
+		LinesDropped: out.linesDropped,
 	})
 	return b, nil
 }
@@ -104,13 +113,27 @@ func (b *balancer) bind(advice bindAdvice) (err error) {
 			return advise(fmt.Errorf("open admin API: %w", err), advice.admin)
 		}
 	}
-	if path := b.file.Admin.Socket; path != "" {
-		if b.socket, err = openControlSocket(path); err != nil {
-			return advise(fmt.Errorf("open control socket: %w", err), advice.socket)
-		}
+	return b.bindSocket(advice)
+}
+
+func (b *balancer) bindSocket(advice bindAdvice) (err error) {
+	path := b.file.Admin.Socket
+	if path == "" {
+		return nil
+	}
+	b.socket, err = openControlSocket(path)
+	if err != nil && path == defaultSocket && advice.socketOptional && denied(err) {
+		b.log.Warn("the control socket is off: choose a path with admin.socket or --socket", "error", err)
+		return nil
+	}
+	if err != nil {
+		return advise(fmt.Errorf("open control socket: %w", err), advice.socket)
 	}
 	return nil
 }
+
+// denied reports whether an error means that this user may not write there.
+func denied(err error) bool { return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) }
 
 func advise(err error, advice string) error {
 	if advice == "" {
@@ -165,6 +188,12 @@ func (b *balancer) target(name string) l4.Target {
 
 func (b *balancer) health(backend *pool.Backend) health.Status {
 	return b.monitors[backend.Pool()].Status(backend)
+}
+
+// checked reports whether a pool's backends are probed.
+func (b *balancer) checked(p *pool.Pool) bool {
+	i := slices.Index(b.pools, p)
+	return i >= 0 && b.file.Pools[i].Health.Type != health.KindOff
 }
 
 // start begins to serve. The log says where.

@@ -61,8 +61,9 @@ func runDemo(listen, adminListen string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return usageError{err} // the rest of the file is fine, so it is a flag
 	}
-	log := newLogger(stderr, file.Log)
-	b, err := newBalancer(file, log, bindAdvice{
+	log, out := newLogger(stderr, file.Log)
+	defer out.close()
+	b, err := newBalancer(file, log, out, bindAdvice{
 		listener: "choose another address with --listen ADDRESS",
 		admin:    "choose another address with --admin ADDRESS",
 	})
@@ -105,7 +106,7 @@ func printDemo(w io.Writer, b *balancer) error {
 		fmt.Fprintf(&text, "  curl http://%s/metrics\n", address)
 	}
 	fmt.Fprintf(&text, "\nThe backend cleo stops for %v every %v: the log shows it go down and come up,\n"+
-		"and no request fails.\n\n", demoDown, demoUp+demoDown)
+		"and new requests go to the others.\n\n", demoDown, demoUp+demoDown)
 	_, err := io.WriteString(w, text.String())
 	return err
 }

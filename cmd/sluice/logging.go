@@ -7,14 +7,19 @@ import (
 	"sluice/configs"
 )
 
-// newLogger returns the program's logger.
-func newLogger(w io.Writer, c configs.Log) *slog.Logger {
+// newLogger returns the program's logger and what it writes to, which must be closed at the very end.
+func newLogger(out io.Writer, c configs.Log) (*slog.Logger, *logWriter) {
+	w := openLogWriter(out, slog.New(newLogHandler(out, c)))
+	return slog.New(newLogHandler(w, c)), w
+}
+
+func newLogHandler(w io.Writer, c configs.Log) slog.Handler {
 	options := &slog.HandlerOptions{Level: c.Level}
 	if c.Format == configs.FormatJSON {
 		options.ReplaceAttr = secondsForMachines
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.NewJSONHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.NewTextHandler(w, options)
 }
 
 // secondsForMachines writes a duration as a number of seconds, the unit of the metrics. Package slog would write

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,11 +34,24 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	printError(stderr, err)
+	reportError(stderr, err)
 	if misuse := (usageError{}); !called || errors.As(err, &misuse) {
 		return exitMisused
 	}
 	return exitFailed
+}
+
+// reportError prints an error, and gives up when nobody reads it: the process is to end.
+func reportError(w io.Writer, err error) {
+	printed := make(chan struct{})
+	go func() {
+		defer close(printed)
+		printError(w, err)
+	}()
+	select {
+	case <-printed:
+	case <-time.After(flushTime):
+	}
 }
 
 // printError prints an error on one line. Problems of a configuration have their own form, with a place each.

@@ -44,7 +44,7 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	p := &process{
 		log: ts.MkAbs(name + ".log"), socket: ts.MkAbs(name + ".sock"), ended: make(chan struct{}),
 	}
-	p.run(ts, append(args[1:], "--admin", "127.0.0.1:0", "--socket", p.socket))
+	p.run(ts, sluiceCommand(ts, append(args[1:], "--admin", "127.0.0.1:0", "--socket", p.socket)...))
 	worldOf(ts).processes[name] = p
 	eventually(ts, func() (err error) {
 		select {
@@ -68,7 +68,7 @@ func cmdDemo(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 1, "demo NAME")
 	name := args[0]
 	p := &process{log: ts.MkAbs(name + ".log"), socket: ts.MkAbs(name + ".sock"), ended: make(chan struct{})}
-	p.run(ts, []string{"demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"})
+	p.run(ts, sluiceCommand(ts, "demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"))
 	worldOf(ts).processes[name] = p
 	addresses := regexp.MustCompile(`addresses=(\S+)(?s:.*)msg=ready .*admin=(\S+)`)
 	cmdLogged(ts, false, []string{name, "msg=ready .*admin="})
@@ -84,13 +84,29 @@ func cmdDemo(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 }
 
-// run starts the process. It is killed at the end of the script if it is still there.
-func (p *process) run(ts *testscript.TestScript, args []string) {
+// cmdStartPlain starts sluice as a user who may write nowhere, with these arguments only, and waits until its log says
+// that it is ready.
+func cmdStartPlain(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) >= 2, "startplain NAME run ARGUMENT...")
+	name := args[0]
+	p := &process{log: ts.MkAbs(name + ".log"), socket: ts.MkAbs(name + ".sock"), ended: make(chan struct{})}
+	p.run(ts, asNobody(ts, sluiceCommand(ts, args[1:]...)))
+	worldOf(ts).processes[name] = p
+	cmdLogged(ts, false, []string{name, "msg=ready "})
+}
+
+// sluiceCommand returns the command that runs sluice with args.
+func sluiceCommand(ts *testscript.TestScript, args ...string) []string {
 	program, err := exec.LookPath("sluice") // testscript has put it into PATH
 	ts.Check(err)
+	return append([]string{program}, args...)
+}
+
+// run starts the process. It is killed at the end of the script if it is still there.
+func (p *process) run(ts *testscript.TestScript, command []string) {
 	out, err := os.Create(p.log)
 	ts.Check(err)
-	p.command = exec.Command(program, args...)
+	p.command = exec.Command(command[0], command[1:]...)
 	p.command.Dir = ts.MkAbs(".")
 	p.command.Stdout, p.command.Stderr = out, out
 	ts.Check(p.command.Start())

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -67,10 +69,22 @@ func (o *runOptions) check() error {
 		return misused("no address to listen on: give --listen ADDRESS")
 	case o.config == "" && len(o.backends) == 0:
 		return misused("no backend: give --backend ADDRESS")
+	case o.admin != "" && !hostPort(o.admin):
+		return misused("--admin %q: write HOST:PORT, for example 127.0.0.1:9600", o.admin)
 	case o.drainTimeout < 0:
 		return misused("--drain-timeout %v: must not be negative", o.drainTimeout)
 	}
 	return nil
+}
+
+// hostPort reports whether text has the form HOST:PORT. Whether there is such a host is for the network to say.
+func hostPort(text string) bool {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
@@ -87,11 +101,14 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 	if err := o.override(file, flags); err != nil {
 		return err
 	}
-	log := newLogger(stderr, file.Log)
+	log, out := newLogger(stderr, file.Log)
+	defer out.close()
 	slog.SetDefault(log) // for libraries that log by themselves
-	b, err := newBalancer(file, log, bindAdvice{
+	b, err := newBalancer(file, log, out, bindAdvice{
 		admin:  `choose another address with admin.listen or --admin ADDRESS ("" = none)`,
 		socket: `choose another path with admin.socket or --socket PATH ("" = none)`,
+
+		socketOptional: !flags.Changed("socket"),
 	})
 	if err != nil {
 		return err
@@ -113,6 +130,9 @@ func (o *runOptions) load() (*configs.File, error) {
 // unresolved reports whether a problem is of the network, not of the one who wrote the flag.
 func unresolved(p configs.Problem) bool { return strings.Contains(p.Message, "does not resolve") }
 
+// maxSocketPath is the room in sockaddr_un, see unix(7). configs holds files to the same.
+const maxSocketPath = 107
+
 // override puts the flags that were given in place of what the file says.
 func (o *runOptions) override(file *configs.File, flags *pflag.FlagSet) error {
 	if flags.Changed("admin") {
@@ -128,6 +148,10 @@ func (o *runOptions) override(file *configs.File, flags *pflag.FlagSet) error {
 	path, err := filepath.Abs(o.socket)
 	if err != nil {
 		return err
+	}
+	if len(path) > maxSocketPath {
+		return misused("--socket %q: the path has %d bytes, and the kernel takes at most %d", o.socket, len(path),
+			maxSocketPath)
 	}
 	file.Admin.Socket = path
 	return nil

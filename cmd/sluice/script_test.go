@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +40,7 @@ func TestScript(t *testing.T) {
 			"privileged": cmdPrivileged,
 
 			"start":       cmdStart,
+			"startplain":  cmdStartPlain,
 			"demo":        cmdDemo,
 			"signal":      cmdSignal,
 			"exited":      cmdExited,
@@ -71,8 +73,8 @@ type worldKey struct{}
 
 func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
 
-// eventually calls f until it returns nil, and fails the script with its last error when that does not happen.
-func eventually(ts *testscript.TestScript, f func() error) {
+// eventually calls f until it returns nil, and fails the script or test with its last error when that does not happen.
+func eventually(ts interface{ Fatalf(string, ...any) }, f func() error) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(patience); ; <-tick.C {
@@ -94,10 +96,13 @@ func usage(ts *testscript.TestScript, ok bool, text string) {
 
 // cmdExits runs a program to its end and checks its exit status.
 func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) >= 2, "exits STATUS [unprivileged] PROGRAM ARGUMENT...")
+	usage(ts, !neg && len(args) >= 2, "exits STATUS [unprivileged] PROGRAM ARGUMENT..., or exits STATUS nobody sluice ARGUMENT...")
 	want, command := args[0], args[1:]
 	if command[0] == "unprivileged" {
 		command = withoutPrivileges(command[1:])
+	}
+	if command[0] == "nobody" {
+		command = asNobody(ts, sluiceCommand(ts, command[2:]...))
 	}
 	err := ts.Exec(command[0], command[1:]...)
 	got := "0"
@@ -118,6 +123,20 @@ func withoutPrivileges(command []string) []string {
 		return command
 	}
 	return append([]string{"setpriv", "--inh-caps=-all", "--bounding-set=-all"}, command...)
+}
+
+// asNobody returns the command that runs a program as a user who may write nowhere. The folders that testscript has put
+// the program into are opened for it.
+func asNobody(ts *testscript.TestScript, command []string) []string {
+	if os.Geteuid() != 0 {
+		return command
+	}
+	program, err := filepath.EvalSymlinks(command[0])
+	ts.Check(err)
+	for dir := filepath.Dir(program); strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
+		ts.Check(os.Chmod(dir, 0o711))
+	}
+	return append([]string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}, command...)
 }
 
 // cmdPrivileged puts a port that needs a privilege into a variable.

@@ -3,44 +3,45 @@ package main
 import (
 	"context"
 	"log/slog"
-	"time"
 
-	"sluice/cmd/sluice/internal/admin"
 	"sluice/configs"
 	"sluice/l4"
 )
 
-const (
-	// sessionQueue is how many ended sessions may wait to be logged: a burst of some ten milliseconds at full speed.
-	sessionQueue = 1024
-	// dropNotice bounds how often dropped lines are reported in the log, which has enough to do already.
-	dropNotice = 10 * time.Second
-	// flushTime bounds the wait for a log that nobody reads when the process ends.
-	flushTime = time.Second
-)
+// sessionQueue is how many ended sessions may wait to be logged: a burst of some ten milliseconds at full speed.
+const sessionQueue = 1024
 
-// sessionLog writes one line per ended session. Event loops hand sessions over and go on: when the log is slower than
-// they are, lines are dropped, counted and reported.
+// sessionLog makes one line per ended session. Event loops hand sessions over and go on: when lines are made more
+// slowly than sessions end, some are dropped, and counted as the log's own drops are.
 type sessionLog struct {
-	log     *slog.Logger
-	which   configs.SessionLog
-	metrics *admin.Metrics // counts dropped lines
-	queue   chan l4.End    // never closed: after a fault, loops may outlive the log
-	ending  chan struct{}  // closed: write what is left and return
-	done    chan struct{}  // closed: write has returned
+	log    *slog.Logger // never waits for whoever reads the log
+	which  configs.SessionLog
+	drop   func()
+	queue  chan l4.End   // never closed: after a fault, loops may outlive the log
+	ending chan struct{} // closed: log what is left and return
+	done   chan struct{} // closed: run has returned
 }
 
-// openSessionLog returns a sessionLog that must be closed.
-func openSessionLog(log *slog.Logger, which configs.SessionLog, metrics *admin.Metrics) *sessionLog {
-	if !log.Enabled(context.Background(), slog.LevelInfo) {
-		which = configs.SessionsOff // it would all be made for nothing
-	}
+// openSessionLog returns a sessionLog that must be closed. drop is called on event loops for each line that is given
+// up.
+func openSessionLog(log *slog.Logger, which configs.SessionLog, drop func()) *sessionLog {
 	s := &sessionLog{
-		log: log, which: which, metrics: metrics,
+		log: log, which: visible(log, which), drop: drop,
 		queue: make(chan l4.End, sessionQueue), ending: make(chan struct{}), done: make(chan struct{}),
 	}
-	go s.write()
+	go s.run()
 	return s
+}
+
+// visible leaves out the sessions whose lines the log's level would hide: they would all be made for nothing.
+func visible(log *slog.Logger, which configs.SessionLog) configs.SessionLog {
+	switch {
+	case !log.Enabled(context.Background(), slog.LevelWarn):
+		return configs.SessionsOff
+	case which == configs.SessionsAll && !log.Enabled(context.Background(), slog.LevelInfo):
+		return configs.SessionsFailed
+	}
+	return which
 }
 
 // ended takes a session. It is called on event loops and never blocks.
@@ -51,58 +52,38 @@ func (s *sessionLog) ended(end l4.End) {
 	select {
 	case s.queue <- end:
 	default:
-		s.metrics.LineDropped()
+		s.drop()
 	}
 }
 
-// close writes what is left, for as long as somebody reads the log.
+// close logs what is left.
 func (s *sessionLog) close() {
 	close(s.ending)
-	select {
-	case <-s.done:
-	case <-time.After(flushTime):
-	}
+	<-s.done
 }
 
-// write is the only goroutine that waits for the log.
-func (s *sessionLog) write() {
+func (s *sessionLog) run() {
 	defer close(s.done)
-	var drops dropReport
 	for {
 		select {
 		case end := <-s.queue:
-			s.writeLine(end)
-			if time.Since(drops.at) >= dropNotice {
-				s.reportDrops(&drops)
-			}
+			s.logEnd(end)
 		case <-s.ending:
-			for len(s.queue) > 0 {
-				s.writeLine(<-s.queue)
+			for range len(s.queue) { // not more: after a fault, loops may go on
+				s.logEnd(<-s.queue)
 			}
-			s.reportDrops(&drops)
 			return
 		}
 	}
 }
 
-func (s *sessionLog) writeLine(end l4.End) {
-	s.log.LogAttrs(context.Background(), slog.LevelInfo, "session", sessionAttrs(end)...)
-}
-
-// dropReport is what has been said about dropped lines.
-type dropReport struct {
-	lines uint64
-	at    time.Time
-}
-
-// reportDrops logs how many lines were dropped since the last report.
-func (s *sessionLog) reportDrops(last *dropReport) {
-	n := s.metrics.LinesDropped()
-	if n == last.lines {
-		return
+// logEnd logs a failure as a warning, so that a log without everyday lines still has it.
+func (s *sessionLog) logEnd(end l4.End) {
+	level := slog.LevelWarn
+	if end.Reason.Clean() {
+		level = slog.LevelInfo
 	}
-	s.log.Warn("session lines dropped: the log is slower than sessions end", "lines", n-last.lines)
-	*last = dropReport{lines: n, at: time.Now()}
+	s.log.LogAttrs(context.Background(), level, "session", sessionAttrs(end)...)
 }
 
 // sessionAttrs returns the fields of a session's line. Every line has the same ones, so that it can be searched and

@@ -3,16 +3,16 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	"sluice/cmd/sluice/internal/admin"
 	"sluice/configs"
 	"sluice/l4"
 )
@@ -26,18 +26,20 @@ var someEnd = l4.End{
 // logged returns what a session log writes for ends.
 func logged(c configs.Log, ends ...l4.End) string {
 	var out bytes.Buffer
-	s := openSessionLog(newLogger(&out, c), c.Sessions, admin.NewMetrics(nil))
+	log, w := newLogger(&out, c)
+	s := openSessionLog(log, c.Sessions, w.drop)
 	for _, e := range ends {
 		s.ended(e)
 	}
 	s.close()
+	w.close()
 	return out.String()
 }
 
 func TestSessionLine(t *testing.T) {
 	line := logged(configs.Log{Format: configs.FormatText, Sessions: configs.SessionsAll}, someEnd)
 	_, fields, _ := strings.Cut(line, " ") // the time
-	want := `level=INFO msg=session id=7 listener=web pool=shop backend=b1 client=192.0.2.1:4711 reason=server_reset ` +
+	want := `level=WARN msg=session id=7 listener=web pool=shop backend=b1 client=192.0.2.1:4711 reason=server_reset ` +
 		`duration=1.5s connect=2ms received=10 sent=20 retries=1 error="connection reset by peer"` + "\n"
 	if fields != want {
 		t.Errorf("line\n%swant\n%s", fields, want)
@@ -71,16 +73,20 @@ func TestSessionLogChooses(t *testing.T) {
 		for line := range strings.Lines(logged(c, clean, cut)) {
 			_, reason, _ := strings.Cut(line, "reason=")
 			reason, _, _ = strings.Cut(reason, " ")
-			got = append(got, reason)
+			_, level, _ := strings.Cut(line, "level=")
+			level, _, _ = strings.Cut(level, " ")
+			got = append(got, reason+" "+level)
 		}
-		if strings.Join(got, " ") != strings.Join(want, " ") {
+		if !slices.Equal(got, want) {
 			t.Errorf("%+v: logged %v, want %v", c, got, want)
 		}
 	}
 	f(configs.Log{Sessions: configs.SessionsOff})
-	f(configs.Log{Sessions: configs.SessionsFailed}, "shutdown")
-	f(configs.Log{Sessions: configs.SessionsAll}, "client_closed", "shutdown")
-	f(configs.Log{Sessions: configs.SessionsAll, Level: slog.LevelWarn})
+	f(configs.Log{Sessions: configs.SessionsFailed}, "shutdown WARN")
+	f(configs.Log{Sessions: configs.SessionsAll, Level: slog.LevelInfo}, "client_closed INFO", "shutdown WARN")
+	f(configs.Log{Sessions: configs.SessionsAll, Level: slog.LevelWarn}, "shutdown WARN")
+	f(configs.Log{Sessions: configs.SessionsFailed, Level: slog.LevelWarn}, "shutdown WARN")
+	f(configs.Log{Sessions: configs.SessionsAll, Level: slog.LevelError})
 }
 
 // stuckWriter is a log that nobody reads until it is opened.
@@ -102,38 +108,18 @@ func (w *stuckWriter) Write(p []byte) (int, error) {
 func TestSessionLogNeverBlocks(t *testing.T) {
 	const ends = 3 * sessionQueue
 	w := &stuckWriter{open: make(chan struct{})}
-	m := admin.NewMetrics(nil)
-	s := openSessionLog(newLogger(w, configs.Log{Format: configs.FormatText}), configs.SessionsAll, m)
+	var drops atomic.Int64
+	s := openSessionLog(slog.New(slog.NewTextHandler(w, nil)), configs.SessionsAll, func() { drops.Add(1) })
 	for range ends {
 		s.ended(someEnd)
 	}
-	// The writer holds one line, and the queue is full, or was when it took that line.
-	if n := m.LinesDropped(); n < ends-sessionQueue-1 || n > ends-sessionQueue {
+	// One line is being logged, and the queue is full, or was when that one was taken from it.
+	if n := drops.Load(); n < ends-sessionQueue-1 || n > ends-sessionQueue {
 		t.Errorf("%d lines dropped of %d with a queue of %d", n, ends, sessionQueue)
 	}
 	close(w.open)
 	s.close()
-	out := w.out.String()
-	if n := strings.Count(out, "msg=session "); uint64(n)+m.LinesDropped() != ends {
-		t.Errorf("%d lines written and %d dropped, of %d", n, m.LinesDropped(), ends)
+	if n := strings.Count(w.out.String(), "msg=session "); int64(n)+drops.Load() != ends {
+		t.Errorf("%d lines written and %d dropped, of %d", n, drops.Load(), ends)
 	}
-	if n := strings.Count(out, "lines dropped"); n != 1 {
-		t.Errorf("%d warnings about dropped lines, want 1", n)
-	}
-}
-
-// TestSessionLogGivesUp closes a log that nobody will ever read.
-func TestSessionLogGivesUp(t *testing.T) {
-	w := &stuckWriter{open: make(chan struct{})}
-	s := openSessionLog(newLogger(io.MultiWriter(w), configs.Log{Format: configs.FormatText}), configs.SessionsAll,
-		admin.NewMetrics(nil))
-	s.ended(someEnd)
-	s.close()
-	select {
-	case <-s.done:
-		t.Error("the writer returned, so this test proves nothing")
-	default:
-	}
-	close(w.open)
-	<-s.done
 }

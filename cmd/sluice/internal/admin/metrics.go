@@ -27,7 +27,6 @@ type Metrics struct {
 	sessions map[string]*metrics.PrometheusHistogram
 	connects map[*pool.Backend]*metrics.PrometheusHistogram
 	checks   map[*pool.Backend]*metrics.PrometheusHistogram
-	dropped  *metrics.Counter
 }
 
 // NewMetrics returns the metrics of a program with these pools.
@@ -50,7 +49,6 @@ func NewMetrics(pools []*pool.Pool) *Metrics {
 			m.checks[b] = histogram("sluice_check_seconds", l, connectBounds)
 		}
 	}
-	m.dropped = m.set.NewCounter("sluice_log_lines_dropped_total")
 	return m
 }
 
@@ -76,12 +74,6 @@ func (m *Metrics) Checked(b *pool.Backend, took time.Duration) {
 		h.Update(took.Seconds())
 	}
 }
-
-// LineDropped counts a log line that was given up.
-func (m *Metrics) LineDropped() { m.dropped.Inc() }
-
-// LinesDropped returns how many log lines were given up.
-func (m *Metrics) LinesDropped() uint64 { return m.dropped.Get() }
 
 // buffers keeps the memory of one scrape for the next.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}

@@ -77,6 +77,7 @@ func TestMetricValues(t *testing.T) {
 	web := newPool(t, "web", "a", "b")
 	a := web.Backends()[0]
 	o := options(web)
+	o.LinesDropped = func() uint64 { return 1 }
 	stats := o.Stats()
 	stats.Ended = []l4.EndedStats{
 		{Listener: "on web", Pool: "web", Reason: l4.IdleTimeout, Count: 3},
@@ -95,7 +96,6 @@ func TestMetricValues(t *testing.T) {
 	o.Metrics.Checked(a, 20*time.Second)
 	o.Metrics.SessionEnded(l4.End{Pool: "web", Duration: 2 * time.Second})
 	o.Metrics.SessionEnded(l4.End{Pool: "", Duration: time.Second})
-	o.Metrics.LineDropped()
 
 	_, body := tcp.do("GET", "/metrics")
 	f := func(sample, want string) {

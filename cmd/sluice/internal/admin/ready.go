@@ -26,15 +26,43 @@ func (s *Server) unready() []string {
 	var reasons []string
 	var seen []string
 	for _, l := range s.options.Stats().Listeners {
+		if l.Resting {
+			reasons = append(reasons, fmt.Sprintf("listener %q: out of descriptors or memory, new sessions wait", l.Name))
+		}
 		if slices.Contains(seen, l.Pool) {
 			continue
 		}
 		seen = append(seen, l.Pool)
-		if p := s.pool(l.Pool); p != nil && p.Usable() == 0 {
-			reasons = append(reasons, fmt.Sprintf("pool %q: none of its %d backends is usable", l.Pool, len(p.Backends())))
+		if p := s.pool(l.Pool); p != nil {
+			reasons = append(reasons, s.unreadyPool(p)...)
 		}
 	}
 	return reasons
+}
+
+// unreadyPool returns why a pool is not ready. Backends count as up until their first check, which says nothing yet
+// about whether sessions can be served.
+func (s *Server) unreadyPool(p *pool.Pool) []string {
+	if n := s.unprobed(p); n > 0 {
+		return []string{fmt.Sprintf("pool %q: %d of its %d backends not checked yet", p.Name(), n, len(p.Backends()))}
+	}
+	if p.Usable() == 0 {
+		return []string{fmt.Sprintf("pool %q: none of its %d backends is usable", p.Name(), len(p.Backends()))}
+	}
+	return nil
+}
+
+// unprobed counts the backends whose first check is to come. Those that the operator has taken out are not waited for.
+func (s *Server) unprobed(p *pool.Pool) (n int) {
+	if !s.options.Checked(p) {
+		return 0
+	}
+	for _, b := range p.Backends() {
+		if b.Admin() == pool.Ready && s.options.Health(b).LastProbe.IsZero() {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *Server) pool(name string) *pool.Pool {

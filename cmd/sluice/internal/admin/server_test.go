@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,8 +48,11 @@ func options(pools ...*pool.Pool) Options {
 		Stats:   func() l4.Stats { return stats },
 		Pools:   pools,
 		Health:  func(*pool.Backend) health.Status { return health.Status{} },
+		Checked: func(*pool.Pool) bool { return false },
 		Metrics: NewMetrics(pools),
 		Logger:  slog.New(slog.DiscardHandler),
+
+		LinesDropped: func() uint64 { return 0 },
 	}
 }
 
@@ -158,6 +162,45 @@ func TestReadyz(t *testing.T) {
 	if answer, _ := tcp.do("GET", "/healthz"); answer.StatusCode != 200 {
 		t.Errorf("/healthz of a process that drains: %s", answer.Status)
 	}
+}
+
+func TestNotReadyWhileAListenerRests(t *testing.T) {
+	o := options(newPool(t, "web", "a"))
+	o.Stats().Listeners[0].Resting = true
+	_, tcp, _ := serve(t, o)
+	want := "listener \"on web\": out of descriptors or memory, new sessions wait\n"
+	if answer, got := tcp.do("GET", "/readyz"); answer.StatusCode != 503 || got != want {
+		t.Errorf("%s %q, want 503 %q", answer.Status, got, want)
+	}
+}
+
+// TestNotReadyBeforeTheFirstChecks: a backend counts as up until its first check, which is no reason to be ready.
+func TestNotReadyBeforeTheFirstChecks(t *testing.T) {
+	web, off := newPool(t, "web", "a", "b", "c", "d"), newPool(t, "off", "e")
+	var probed sync.Map // of *pool.Backend
+	o := options(web, off)
+	o.Checked = func(p *pool.Pool) bool { return p == web }
+	o.Health = func(b *pool.Backend) (s health.Status) {
+		if _, ok := probed.Load(b); ok {
+			s.LastProbe = time.Now()
+		}
+		return s
+	}
+	_, tcp, _ := serve(t, o)
+	f := func(status int, body string) {
+		t.Helper()
+		if answer, got := tcp.do("GET", "/readyz"); answer.StatusCode != status || got != body {
+			t.Errorf("%s %q, want %d %q", answer.Status, got, status, body)
+		}
+	}
+	backends := web.Backends()
+	backends[2].SetAdmin(pool.Drain)
+	backends[3].SetAdmin(pool.Maint)
+	f(503, "pool \"web\": 2 of its 4 backends not checked yet\n")
+	probed.Store(backends[0], true)
+	f(503, "pool \"web\": 1 of its 4 backends not checked yet\n")
+	probed.Store(backends[1], true)
+	f(200, "ready\n")
 }
 
 func TestFetchStatus(t *testing.T) {
