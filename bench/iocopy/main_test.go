@@ -35,7 +35,7 @@ func TestRelay(t *testing.T) {
 		}()
 		_, err = load.Run(context.Background(), load.Plan{
 			Target:   ln.Addr().(*net.TCPAddr).AddrPort(),
-			Duration: 50 * time.Millisecond,
+			Duration: time.Second,
 			Flows: []load.Flow{{Work: load.Exchange, Sessions: 4, Size: 64}, {Work: load.Connect, Sessions: 2, Size: 64},
 				{Work: load.Download, Sessions: 1}, {Work: load.Upload, Sessions: 1}},
 		})

@@ -82,7 +82,7 @@ func TestGeneratorAgainstBackend(t *testing.T) {
 			t.Errorf("%s: %d descriptors open, %d before", name, after, before)
 		}
 	}
-	one := func(flow Flow) Plan { return Plan{Flows: []Flow{flow}, Duration: 100 * time.Millisecond} }
+	one := func(flow Flow) Plan { return Plan{Flows: []Flow{flow}, Duration: 500 * time.Millisecond} }
 	f("smallest message", one(Flow{Work: Exchange, Sessions: 1, Size: 16}), BackendConfig{})
 	f("64 B on two loops", one(Flow{Work: Exchange, Sessions: 65, Size: 64, Loops: 2}), BackendConfig{Loops: 2})
 	f("8 KiB", one(Flow{Work: Exchange, Sessions: 10, Size: 8 << 10}), BackendConfig{})
@@ -92,7 +92,7 @@ func TestGeneratorAgainstBackend(t *testing.T) {
 	f("download", one(Flow{Work: Download, Sessions: 4}), BackendConfig{})
 	f("upload", one(Flow{Work: Upload, Sessions: 4}), BackendConfig{})
 	f("hold", Plan{Flows: []Flow{{Work: Hold, Sessions: 200, Size: 64}}}, BackendConfig{})
-	f("small beside bulk", Plan{Duration: 100 * time.Millisecond, Flows: []Flow{
+	f("small beside bulk", Plan{Duration: 500 * time.Millisecond, Flows: []Flow{
 		{Work: Exchange, Sessions: 4, Size: 64}, {Work: Download, Sessions: 2}, {Work: Upload, Sessions: 2}}}, BackendConfig{})
 	f("connect from many addresses", Plan{Flows: []Flow{{Work: Connect, Sessions: 8, Size: 64, Limit: 3000}},
 		Sources: 16, Duration: time.Hour}, BackendConfig{})
@@ -144,7 +144,7 @@ func TestRepliesWereGiven(t *testing.T) {
 	var made atomic.Uint64
 	target := serve(t, answering(-1, func(b []byte) []byte { made.Add(1); return b }))
 	var before uint64
-	report, err := Run(context.Background(), Plan{Target: target, Duration: 50 * time.Millisecond,
+	report, err := Run(context.Background(), Plan{Target: target, Duration: time.Second,
 		Flows: []Flow{{Work: Exchange, Sessions: 5, Size: 64}},
 		Begin: func() error { before = made.Load(); return nil }})
 	if err != nil {
