@@ -65,9 +65,9 @@ lint: check-format ## vet and staticcheck
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (60s)
-	$(GO) test -run '^$$' -fuzz FuzzProxyHeader -fuzztime $(FUZZTIME) ./l4
-	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) ./configs
-	$(GO) test -run '^$$' -fuzz FuzzReserve -fuzztime $(FUZZTIME) ./pool
+	$(GO) test -run '^$$' -fuzz FuzzProxyHeader -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4
+	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./configs
+	$(GO) test -run '^$$' -fuzz FuzzReserve -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./pool
 
 .PHONY: bench
 bench: deps ## measure against HAProxy, nginx and io.Copy; at most 10 minutes; writes bench/results

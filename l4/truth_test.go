@@ -139,7 +139,7 @@ func clientChaos(source netip.Addr, address string, rnd *rand.Rand) error {
 	case 2: // does not wait for the answer
 		_, err = c.Write([]byte{askMuch})
 	case 3:
-		_, err = c.Write([]byte{askMuch})
+		c.Write([]byte{askMuch})
 		_, err = io.ReadFull(c, buf[:rnd.IntN(len(buf))])
 	case 4:
 		err = askAndCompare(c, askMuch, muchData)

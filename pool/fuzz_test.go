@@ -66,7 +66,7 @@ func runProgram(t *testing.T, policy Policy, program []byte) {
 
 // checkedReserve calls Reserve and returns held with what it picked.
 func checkedReserve(t *testing.T, p *Pool, tried, held []*Backend) []*Backend {
-	want, free := choices(p, tried)
+	free, want := choices(p, tried)
 	b, err := p.Reserve(netip.AddrFrom4([4]byte{10, 0, 0, byte(len(held))}), tried)
 	switch {
 	case err != want:
@@ -81,7 +81,7 @@ func checkedReserve(t *testing.T, p *Pool, tried, held []*Backend) []*Backend {
 }
 
 // choices returns the backends that may be picked, and the error when there is none.
-func choices(p *Pool, tried []*Backend) (err error, free []*Backend) {
+func choices(p *Pool, tried []*Backend) (free []*Backend, err error) {
 	err = ErrNoBackend
 	for _, backup := range []bool{false, true} {
 		usable := false
@@ -105,7 +105,7 @@ func choices(p *Pool, tried []*Backend) (err error, free []*Backend) {
 		}
 	}
 	if len(free) > 0 {
-		return nil, free
+		return free, nil
 	}
-	return err, nil
+	return nil, err
 }
