@@ -25,8 +25,8 @@ build: ## build bin/sluice
 	$(GO) build -trimpath -o $(BIN) ./cmd/sluice
 
 .PHONY: demo
-demo: ## the whole thing on loopback in one process: three backends, a balancer, metrics
-	$(GO) run ./cmd/sluice demo
+demo: build ## the whole thing on loopback in one process: three backends, a balancer, metrics
+	@exec $(BIN) demo
 
 .PHONY: test
 test: deps check-format ## vet, then every test with the race detector; installs what they need when root

@@ -168,6 +168,7 @@ func recovered(err *error) {
 // yamlHints explain the YAML library's terser messages.
 var yamlHints = []struct{ message, source, hint string }{
 	{"mapping value is not allowed", "", `check the indentation, and quote text that has ": " in it`},
+	{"invalid key for this map", "]:", `quote an address in brackets: "[::1]:80"`},
 	{"value is not allowed", "]:", `quote an address in brackets: "[::1]:80"`},
 	{"value is not allowed", "", "check the indentation, and quote text that has special characters"},
 	{"reserved character", "", "quote the text"},

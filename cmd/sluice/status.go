@@ -46,9 +46,9 @@ func newStatusCommand() *cobra.Command {
 func explainSocket(socket string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("no sluice runs here: there is no %s (--socket PATH names another)", socket)
+		return fmt.Errorf("nothing listens at %s: sluice does not run, or has another control socket (--socket PATH names it) or none", socket)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no sluice runs here: the one that made %s has ended", socket)
+		return fmt.Errorf("nothing listens at %s: the sluice that made it has ended", socket)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("ask %s: permission denied: only the user that sluice runs as, and root, may", socket)
 	}
