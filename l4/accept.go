@@ -32,11 +32,15 @@ type socket struct {
 // watchListeners starts to accept on every socket.
 func (l *loop) watchListeners() syscall.Errno {
 	for i := range l.sockets {
-		if errno := l.poller.AddListener(l.sockets[i].fd, uint64(tokenInbox)+1+uint64(i)); errno != 0 {
+		if errno := l.watchListener(i); errno != 0 {
 			return errno
 		}
 	}
 	return 0
+}
+
+func (l *loop) watchListener(i int) syscall.Errno {
+	return l.poller.AddListener(l.sockets[i].fd, uint64(tokenInbox)+1+uint64(i))
 }
 
 // accept takes connections from a socket. No error ends the listener: what is
@@ -110,7 +114,7 @@ func (l *loop) wakeResting() {
 		if k.resting == 0 || (k.resting > l.now && !l.freed) {
 			continue
 		}
-		if errno := l.poller.AddListener(k.fd, uint64(tokenInbox)+1+uint64(i)); errno != 0 {
+		if errno := l.watchListener(i); errno != 0 {
 			k.resting = l.now + restTime
 			continue
 		}

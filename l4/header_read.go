@@ -71,18 +71,14 @@ func (l *loop) endHeaderless(s *session) {
 // headerDone takes the addresses from the header and goes on with what the
 // client sent after it.
 func (l *loop) headerDone(s *session, header *proxyproto.Header, rest []byte) {
-	if header != nil {
-		s.open().header = header
-		if source, ok := realClient(header); ok {
-			s.client = source
-		}
+	if source, ok := realClient(header); ok {
+		s.client = source
 	}
 	if len(rest) > 0 {
 		s.halves[client].held = append(l.buffers.get(), rest...)
 	}
-	if s.opening != nil {
-		s.opening.input = nil
-	}
+	opening := s.open()
+	opening.header, opening.input = header, nil
 	l.choose(s)
 }
 
@@ -99,8 +95,7 @@ func realClient(header *proxyproto.Header) (netip.AddrPort, bool) {
 }
 
 // parseHeader reads one PROXY header, version 1 or 2, from the start of data
-// and returns its size. errShort: call again with more. header is nil when it
-// says nothing about the client.
+// and returns its size. errShort: call again with more.
 func parseHeader(data []byte) (header *proxyproto.Header, size int, err error) {
 	size, err = headerSize(data)
 	if err != nil {
@@ -173,16 +168,13 @@ var errChecksum = errors.New("CRC32C of the header is wrong")
 // bytes zero (section 2.2.3). The checksum is then taken out: it would be wrong
 // for the header that is passed on. So is padding.
 func checkTLVs(header *proxyproto.Header, raw []byte) error {
-	if header.Version != 2 || header.Command.IsLocal() && header.TransportProtocol.IsUnspec() && len(raw) == fixedV2 {
+	if header.Version != 2 {
 		return nil
 	}
 	tlvs, err := header.TLVs()
-	if err != nil && header.Command.IsLocal() {
-		// "The receiver must accept this connection as valid and must [...]
-		// discard the protocol block", section 2.2, whatever it is made of.
-		return header.SetTLVs(nil)
-	}
-	if err != nil {
+	// Of LOCAL "the receiver must accept this connection as valid and must [...]
+	// discard the protocol block", section 2.2, whatever it is made of.
+	if err != nil && !header.Command.IsLocal() {
 		return err
 	}
 	kept := tlvs[:0]

@@ -22,7 +22,7 @@ const (
 )
 
 // A loop is one epoll loop on one locked thread. Everything in it belongs to
-// its goroutine, except load, stats and the inbox.
+// its goroutine, except the inbox and the counters load and stale.
 type loop struct {
 	server   *Server
 	index    int

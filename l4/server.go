@@ -98,9 +98,10 @@ func (srv *Server) Start() error {
 // a broken kernel; the process should end.
 func (srv *Server) Failed() <-chan error { return srv.failed }
 
-// Shutdown is called once, after Start. It stops accepting, waits until every session has ended by itself, and
-// releases everything. When ctx is done before that, the sessions that are
-// left are ended with reason shutdown, and the error says how many.
+// Shutdown is called once, after Start. It stops accepting, waits until every
+// session has ended by itself, and releases everything. When ctx is done before
+// that, the sessions that are left are ended with reason shutdown, and the error
+// says how many.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.stopAccepting()
 	for _, l := range srv.loops {

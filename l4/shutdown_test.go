@@ -159,25 +159,35 @@ func TestShutdownInAFlood(t *testing.T) {
 	}
 }
 
-// A connection is handed to a loop that has stopped accepting already. It was
-// accepted, so it is served, and the shutdown waits for it.
-func TestHandOverDuringShutdown(t *testing.T) {
-	backend := newEcho(t)
-	defer backend.stop()
-	p := newPool(t, 2, 0, tcpAddress(backend.Addr()))
+// aboutToHandOver returns a server of two loops that nobody runs yet, and a
+// connection that the first will hand to the second: 10 sessions too many are
+// on its books.
+func aboutToHandOver(t *testing.T, backend net.Addr) (*Server, net.Conn) {
+	t.Helper()
+	p := newPool(t, 2, 0, tcpAddress(backend))
 	bind := []pool.Address{{TCP: netip.MustParseAddrPort("127.0.0.1:0")}}
 	srv, err := New(Config{Loops: 2, Listeners: []ListenerConfig{{Name: "test", Bind: bind, Target: Target{Pool: p}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	giver, taker := srv.loops[0], srv.loops[1]
+	giver := srv.loops[0]
 	giver.watchListeners()
-	giver.load.Add(10) // so that the other one is chosen
+	giver.load.Add(10)
 	c, err := net.Dial("tcp", srv.testAddress())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return srv, c
+}
+
+// A connection is handed to a loop that has stopped accepting already. It was
+// accepted, so it is served, and the shutdown waits for it.
+func TestHandOverDuringShutdown(t *testing.T) {
+	backend := newEcho(t)
+	defer backend.stop()
+	srv, c := aboutToHandOver(t, backend.Addr())
 	defer c.Close()
+	giver, taker := srv.loops[0], srv.loops[1]
 	done := shutdownInBackground(t.Context(), srv)
 	posted := func(l *loop) int {
 		l.inbox.mu.Lock()
@@ -214,20 +224,9 @@ func TestHandOverDuringShutdown(t *testing.T) {
 func TestHandOverCutByShutdown(t *testing.T) {
 	backend := newEcho(t)
 	defer backend.stop()
-	p := newPool(t, 2, 0, tcpAddress(backend.Addr()))
-	bind := []pool.Address{{TCP: netip.MustParseAddrPort("127.0.0.1:0")}}
-	srv, err := New(Config{Loops: 2, Listeners: []ListenerConfig{{Name: "test", Bind: bind, Target: Target{Pool: p}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	giver, taker := srv.loops[0], srv.loops[1]
-	giver.watchListeners()
-	giver.load.Add(10)
-	c, err := net.Dial("tcp", srv.testAddress())
-	if err != nil {
-		t.Fatal(err)
-	}
+	srv, c := aboutToHandOver(t, backend.Addr())
 	defer c.Close()
+	giver, taker := srv.loops[0], srv.loops[1]
 	giver.runOnce(0)
 	giver.load.Add(-10)
 	ctx, cancel := context.WithCancel(t.Context())

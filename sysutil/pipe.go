@@ -22,8 +22,9 @@ type Pipe struct {
 func (p *Pipe) Len() int { return p.n }
 
 // FillFrom moves up to limit bytes from a socket into the pipe. n == 0 with
-// errno zero means that the peer has sent FIN. EAGAIN means that the socket
-// is empty or the pipe is full; only an empty pipe tells the two apart.
+// errno zero means that the peer has sent FIN, or urgent data with a FIN behind
+// it. EAGAIN means that the socket is empty, the pipe is full, or urgent data is
+// next. Only an empty pipe, and then a read, tell these apart.
 // EINVAL means that the kernel cannot splice from this socket: copy instead.
 // See splice(2).
 func (p *Pipe) FillFrom(fd, limit int) (n int, errno syscall.Errno) {

@@ -37,23 +37,12 @@ type backendLoop struct {
 }
 
 func newBackendLoop(b *Backend, cfg BackendConfig) (*backendLoop, error) {
-	poller, err := sysutil.NewPoller(batch)
+	poller, waker, err := newWakeable()
 	if err != nil {
 		return nil, err
 	}
-	waker, err := sysutil.NewWaker()
-	if err != nil {
-		poller.Close()
-		return nil, err
-	}
-	l := &backendLoop{backend: b, proxy: cfg.Proxy, onError: cfg.OnError, poller: poller, waker: waker,
-		pat: pattern(), in: make([]byte, chunk), out: message(MaxMessage)}
-	if errno := poller.AddReadable(waker.Fd(), wakeToken); errno != 0 {
-		poller.Close()
-		waker.Close()
-		return nil, fmt.Errorf("watch eventfd: %w", errno)
-	}
-	return l, nil
+	return &backendLoop{backend: b, proxy: cfg.Proxy, onError: cfg.OnError, poller: poller, waker: waker,
+		pat: pattern(), in: make([]byte, chunk), out: message(MaxMessage)}, nil
 }
 
 func (l *backendLoop) watchListeners(fds []int) error {

@@ -42,23 +42,33 @@ type loop struct {
 
 func newLoop(r *run, flowIndex, sessions int) (*loop, error) {
 	flow := r.plan.Flows[flowIndex]
-	poller, err := sysutil.NewPoller(batch)
+	poller, waker, err := newWakeable()
 	if err != nil {
-		return nil, err
-	}
-	waker, err := sysutil.NewWaker()
-	if err != nil {
-		poller.Close()
 		return nil, err
 	}
 	l := &loop{run: r, flow: flow, flowIndex: flowIndex, poller: poller, waker: waker,
 		sessions: make([]session, sessions), pat: pattern(), in: make([]byte, chunk), out: message(flow.messageSize())}
-	if errno := poller.AddReadable(waker.Fd(), wakeToken); errno != 0 {
-		l.close()
-		return nil, fmt.Errorf("watch eventfd: %w", errno)
-	}
 	l.live.Store(int64(sessions))
 	return l, nil
+}
+
+// newWakeable returns a poller and what ends its Wait, with wakeToken.
+func newWakeable() (*sysutil.Poller, *sysutil.Waker, error) {
+	poller, err := sysutil.NewPoller(batch)
+	if err != nil {
+		return nil, nil, err
+	}
+	waker, err := sysutil.NewWaker()
+	if err != nil {
+		poller.Close()
+		return nil, nil, err
+	}
+	if errno := poller.AddReadable(waker.Fd(), wakeToken); errno != 0 {
+		poller.Close()
+		waker.Close()
+		return nil, nil, fmt.Errorf("watch eventfd: %w", errno)
+	}
+	return poller, waker, nil
 }
 
 func (l *loop) close() {

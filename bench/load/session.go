@@ -118,19 +118,26 @@ func hangUp(ready sysutil.Ready) bool {
 	return ready&^(sysutil.Readable|sysutil.Writable) != 0
 }
 
+// recv reads once into l.in. 0 means that nothing is there, or that the session
+// has failed.
+func (l *loop) recv(s *session) int {
+	n, errno := sysutil.Recv(s.fd, l.in)
+	switch {
+	case errno == syscall.EAGAIN:
+	case errno != 0:
+		l.fail(s, errno)
+	case n == 0:
+		l.fail(s, errEarlyEnd)
+	}
+	return n
+}
+
 // receive reads until the socket is empty.
 func (l *loop) receive(s *session) {
 	generation := s.generation
 	for s.generation == generation && s.state != ended {
-		n, errno := sysutil.Recv(s.fd, l.in)
-		switch {
-		case errno == syscall.EAGAIN:
-			return
-		case errno != 0:
-			l.fail(s, errno)
-			return
-		case n == 0:
-			l.fail(s, errEarlyEnd)
+		n := l.recv(s)
+		if n == 0 {
 			return
 		}
 		l.take(s, l.in[:n])

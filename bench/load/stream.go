@@ -11,15 +11,8 @@ import (
 // download receives one turn of the backend's stream.
 func (l *loop) download(s *session) {
 	for moved := 0; moved < turn; {
-		n, errno := sysutil.Recv(s.fd, l.in)
-		switch {
-		case errno == syscall.EAGAIN:
-			return
-		case errno != 0:
-			l.fail(s, errno)
-			return
-		case n == 0:
-			l.fail(s, errEarlyEnd)
+		n := l.recv(s)
+		if n == 0 {
 			return
 		}
 		if err := checkStream(l.pat, l.in[:n], s.pos); err != nil {
