@@ -1,7 +1,7 @@
 # sluice: every target has one line of help; `make help` lists them.
 
 GO       ?= go
-BIN      := bin/sluice
+BIN      := ./sluice
 PACKAGES := ./...
 FUZZTIME ?= 60s
 # What the tests run for real, from Debian. Names of packages, not of programs.
@@ -21,7 +21,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build bin/sluice
+build: ## build ./sluice
 	$(GO) build -trimpath -o $(BIN) ./cmd/sluice
 
 .PHONY: demo
@@ -83,4 +83,4 @@ cover: ## statement coverage of the packages that need no other program
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin
+	rm -f $(BIN)
