@@ -1,4 +1,4 @@
-package health
+package probe
 
 import (
 	"fmt"
@@ -6,22 +6,30 @@ import (
 	"strings"
 )
 
-// Kind is what an active check does.
+// Kind is what a probe asks.
 type Kind uint8
 
 const (
-	// KindTCP connects and closes.
-	KindTCP Kind = iota
-	// KindOff checks nothing: every backend counts as up.
-	KindOff
+	// TCP connects and closes.
+	TCP Kind = iota
+	// Off asks nothing: every backend counts as up.
+	Off
+	// TLS makes a TLS handshake.
+	TLS
+	// HTTP makes one HTTP/1.1 request.
+	HTTP
+	// Postgres logs in and asks for role and replay lag.
+	Postgres
+	// Expect sends bytes and compares what comes back.
+	Expect
 )
 
-var kindWords = []string{KindTCP: "tcp", KindOff: "off"}
+var kindWords = []string{TCP: "tcp", Off: "off", TLS: "tls", HTTP: "http", Postgres: "postgres", Expect: "expect"}
 
 // Kinds returns the word of every kind, for messages that say what can be written.
 func Kinds() []string { return slices.Clone(kindWords) }
 
-// String returns the kind's word: "tcp" or "off".
+// String returns the kind's word, such as "tcp".
 func (k Kind) String() string {
 	if int(k) < len(kindWords) {
 		return kindWords[k]

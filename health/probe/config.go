@@ -1,0 +1,65 @@
+package probe
+
+import (
+	"crypto/x509"
+	"regexp"
+
+	"sluice/pool"
+)
+
+// Config says what a server is asked, and where. What a kind does not use is ignored.
+type Config struct {
+	Kind Kind
+	// Address is asked in place of the backend's own address; its port may be 0: the backend's own port. The zero
+	// Address means the backend itself.
+	Address pool.Address
+	// Port is asked in place of the address's own; 0 = the address's own.
+	Port uint16
+	// ProxyVersion is the version of the PROXY header that is sent before anything else: 0 = none, 1 or 2.
+	ProxyVersion uint8
+
+	TLS      TLSConfig
+	HTTP     HTTPConfig
+	Postgres PostgresConfig
+	Steps    []Step // of Expect
+}
+
+// TLSConfig is how a TLS handshake is made: by the kind TLS, by HTTP when HTTPConfig.TLS is set, and by Postgres.
+type TLSConfig struct {
+	ServerName string         // asked for (SNI) and verified; "" = none is sent, and the backend's IP is verified
+	CA         *x509.CertPool // certificates that are trusted; nil = none is verified, but see PostgresConfig.SSLMode
+	CAFile     string         // where CA was read from, for messages
+}
+
+// HTTPConfig is the request of the kind HTTP, and what answers are good.
+type HTTPConfig struct {
+	TLS    bool
+	Method string
+	Path   string
+	Host   string        // Host header; "" = the address that is asked
+	Status []StatusRange // expected ones; empty = 200 to 399
+	Body   string        // must be somewhere in the first 64 KiB of the answer's body; "" = anything goes
+}
+
+// StatusRange is a range of HTTP status codes, both ends included.
+type StatusRange struct{ First, Last int }
+
+// PostgresConfig is how the kind Postgres logs in.
+type PostgresConfig struct {
+	User     string
+	Password string // "" = none is offered
+	Database string
+	// SSLMode is one of libpq's words: disable, allow, prefer (also for ""), require, verify-ca, verify-full. With a
+	// TLSConfig.CA every mode that comes to speak TLS verifies the certificate, verify-full its name too. The last two
+	// verify without a CA as well, with the system's certificates. Over a Unix socket there is no TLS.
+	SSLMode string
+}
+
+// Step is one exchange of the kind Expect. Bytes are sent first, if there are any, then an answer is awaited, if one
+// is expected: Want is contained in it, or Pattern matches it. It is looked for in what has come since the last Send,
+// behind what an earlier step matched, and is found within 64 KiB.
+type Step struct {
+	Send    []byte
+	Want    []byte
+	Pattern *regexp.Regexp
+}

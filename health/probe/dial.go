@@ -1,0 +1,85 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"sluice/pool"
+)
+
+// dialer opens connections to the address that a probe asks.
+type dialer struct {
+	address pool.Address
+	version uint8 // of the PROXY header; 0 = none
+	net     net.Dialer
+}
+
+func newDialer(c Config, backend pool.Address) (*dialer, error) {
+	if c.ProxyVersion > 2 {
+		return nil, fmt.Errorf("PROXY header of version %d: want 1, 2 or 0 for none", c.ProxyVersion)
+	}
+	address, err := asked(c, backend)
+	if err != nil {
+		return nil, err
+	}
+	// No keep-alive: most connections do not live long enough for one, and the one that is kept is used every interval.
+	return &dialer{address, c.ProxyVersion, net.Dialer{KeepAlive: -1}}, nil
+}
+
+// asked returns the address that is asked about a backend: its own unless the configuration has another host or port.
+func asked(c Config, backend pool.Address) (pool.Address, error) {
+	address := backend
+	if c.Address != (pool.Address{}) {
+		address = c.Address
+	}
+	if address.IsUnix() {
+		if c.Port != 0 {
+			return pool.Address{}, fmt.Errorf("port %d: %s has no ports", c.Port, address)
+		}
+		return address, nil
+	}
+	port := address.TCP.Port()
+	if port == 0 {
+		port = backend.TCP.Port() // 0 for a Unix socket
+	}
+	if c.Port != 0 {
+		port = c.Port
+	}
+	address.TCP = netip.AddrPortFrom(address.TCP.Addr(), port)
+	if !address.TCP.IsValid() || port == 0 {
+		return pool.Address{}, errors.New("address to probe: want an IP and a port")
+	}
+	return address, nil
+}
+
+// dial connects. The PROXY header, if there is one, goes out with the first bytes that are written.
+func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
+	target := d.address.Unix
+	if !d.address.IsUnix() {
+		target = d.address.TCP.String()
+	}
+	conn, err := d.net.DialContext(ctx, d.address.Network(), target)
+	if err != nil {
+		return nil, err // "dial tcp 10.0.0.1:80: connect: connection refused" says it all
+	}
+	if d.version == 0 {
+		return conn, nil
+	}
+	header, err := proxyHeader(d.version, conn)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return &prefixed{Conn: conn, prefix: header}, nil
+}
+
+// host returns the IP that is asked, without a zone, or "" for a Unix socket: a certificate can be for it.
+func (d *dialer) host() string {
+	if d.address.IsUnix() {
+		return ""
+	}
+	return d.address.TCP.Addr().Unmap().WithZone("").String()
+}

@@ -1,0 +1,71 @@
+package probe
+
+import (
+	"net"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+func step(send, want string) Step { return Step{Send: []byte(send), Want: []byte(want)} }
+
+func matching(send, pattern string) Step {
+	return Step{Send: []byte(send), Pattern: regexp.MustCompile(pattern)}
+}
+
+func TestExpect(t *testing.T) {
+	// A MySQL greeting: length, number, protocol 10, version, NUL.
+	mysql := "\x4a\x00\x00\x00\x0a8.0.36\x00\x08\x00\x00\x00"
+	f := func(handle func(net.Conn) error, steps ...Step) {
+		t.Helper()
+		a, reports := serve(t, nil, handle)
+		if _, err := ask(t, newProber(t, Config{Kind: Expect, Steps: steps}, a)); err != nil {
+			t.Error(err)
+		}
+		if r := report(t, reports); r.err != nil {
+			t.Errorf("the server saw %v", r.err)
+		}
+	}
+	f(dialogue("< PING\r\n", "+PONG\r\n"), step("PING\r\n", "+PONG"))
+	f(dialogue("< AUTH x\r\n", "+OK\r\n", "< PING\r\n", "+PONG\r\n", "< QUIT\r\n", "+OK\r\n"),
+		step("AUTH x\r\n", "+OK"), step("PING\r\n", "+PONG"), step("QUIT\r\n", "+OK"))
+	f(dialogue("220 mail.test ESMTP\r\n", "< EHLO sluice\r\n", "250-mail.test\r\n250 OK\r\n", "< QUIT\r\n", "221 bye\r\n"),
+		matching("", `^220 .*\r\n`), matching("EHLO sluice\r\n", `(?m)^250 `), step("QUIT\r\n", "221"))
+	f(dialogue(mysql), matching("", `^.\x00\x00\x00\x0a\d+\.`))
+	f(dialogue("ab", "c"), step("", "a"), step("", "bc")) // the second step goes on where the first ended
+	f(dialogue("< one", "< two"), Step{Send: []byte("one")}, Step{Send: []byte("two")})
+	f(dialogue(strings.Repeat(".", answerMost-3)+"end"), step("", "end"))
+	f(dialogue("hello, and much that nobody reads"), step("", "hello"))
+}
+
+func TestExpectFails(t *testing.T) {
+	f := func(handle func(net.Conn) error, timeout time.Duration, steps []Step, words ...string) {
+		t.Helper()
+		a, _ := serve(t, nil, handle)
+		started := time.Now()
+		_, err := askWithin(t, newProber(t, Config{Kind: Expect, Steps: steps}, a), timeout)
+		wantError(t, err, words...)
+		if took := time.Since(started); took > timeout+3*time.Second {
+			t.Errorf("took %v", took)
+		}
+	}
+	closing := func(handle func(net.Conn) error) func(net.Conn) error {
+		return func(conn net.Conn) error {
+			if err := handle(conn); err != nil {
+				return err
+			}
+			return conn.(*recorded).Conn.(*net.TCPConn).CloseWrite()
+		}
+	}
+	ping := []Step{step("PING\r\n", "+PONG")}
+	f(dialogue("< PING\r\n", "-NOAUTH\r\n"), 100*time.Millisecond, ping,
+		`step 1: no answer in time: got "-NOAUTH\r\n", want "+PONG"`)
+	f(closing(dialogue("< PING\r\n", "-ERR\r\n")), patient, ping,
+		`step 1: the server closed the connection: got "-ERR\r\n", want "+PONG"`)
+	f(closing(dialogue("a", "< b")), patient, []Step{step("", "a"), matching("b", "^c")},
+		`step 2: the server closed the connection: got "", want a match of "^c"`)
+	f(closing(dialogue(strings.Repeat("x", 200))), patient, []Step{step("", "y")},
+		`got "`+strings.Repeat("x", 80)+`"...,`)
+	f(dialogue(strings.Repeat("x", answerMost)+"y"), patient, []Step{step("", "y")}, "and more")
+}

@@ -1,0 +1,73 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"time"
+)
+
+// moment bounds what is done for politeness only.
+const moment = 200 * time.Millisecond
+
+// part ends a connection without provoking a reset, which servers log: it sends a FIN, in TLS a close_notify before it,
+// and reads what the server still has to say until that closes too. A close with bytes unread, such as the session
+// tickets of TLS 1.3, would be a reset. When ctx is done it just closes.
+func part(ctx context.Context, conn net.Conn) {
+	defer conn.Close()
+	if ctx.Err() != nil {
+		return
+	}
+	until := time.Now().Add(moment)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		until = deadline
+	}
+	_ = conn.SetDeadline(until)
+	if t, ok := conn.(*tls.Conn); ok {
+		_ = t.CloseWrite()
+		closeWrite(t.NetConn())
+	} else {
+		closeWrite(conn)
+	}
+	_, _ = io.Copy(io.Discard, conn)
+}
+
+// closeWrite sends a FIN.
+func closeWrite(conn net.Conn) {
+	if c, ok := conn.(*prefixed); ok {
+		conn = c.Conn
+	}
+	if c, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = c.CloseWrite()
+	}
+}
+
+// finishing returns a context for one probe. It ends at ctx's deadline, but only a moment after ctx is cancelled: the
+// end of the program is no reason to break off a handshake, which the server would log.
+func finishing(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Err() != nil {
+		return ctx, func() {}
+	}
+	detached, cancelDetached := context.WithCancel(context.WithoutCancel(ctx))
+	limited, cancel := detached, cancelDetached
+	if deadline, ok := ctx.Deadline(); ok {
+		limited, cancel = context.WithDeadline(detached, deadline)
+	}
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			time.AfterFunc(moment, cancelDetached)
+		}
+	})
+	return limited, func() {
+		stop()
+		cancel()
+		cancelDetached()
+	}
+}
+
+// cutAt makes reads and writes of conn fail when ctx is done, until stop is called.
+func cutAt(ctx context.Context, conn net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+}

@@ -1,0 +1,154 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// login is how the prober logs in.
+type login struct {
+	config *pgconn.Config
+	dialer *dialer
+	tls    *tls.Config
+
+	mu   sync.Mutex
+	ways []encryption // to try, in this order
+}
+
+// newLogin turns libpq's words into what is done.
+func newLogin(c Config, d *dialer) (*login, error) {
+	config, err := neutralConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.User, config.Password, config.Database = c.Postgres.User, c.Postgres.Password, c.Postgres.Database
+	l := &login{config: config, dialer: d}
+	if d.address.IsUnix() {
+		l.ways = []encryption{plain} // as libpq does, whatever the mode
+		return l, nil
+	}
+	if l.ways, err = waysOf(c.Postgres.SSLMode); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.Postgres.SSLMode == "verify-full":
+		l.tls, err = c.TLS.verified(d)
+	case c.Postgres.SSLMode == "verify-ca", c.TLS.CA != nil:
+		l.tls = c.TLS.chainVerified()
+	default:
+		l.tls = c.TLS.unverified()
+	}
+	return l, err
+}
+
+// neutralKeywords has a value for everything that pgconn would else take from the environment, a file in the home
+// directory or the user's name. What matters is set in the Config afterwards, and pgconn never dials or does TLS
+// itself.
+const neutralKeywords = `host=/ port=5432 user=none database=none password=none passfile='' servicefile='' ` +
+	`sslmode=disable sslcert='' sslkey='' sslrootcert='' sslpassword='' sslcertmode=allow sslsni=1 ` +
+	`sslnegotiation=postgres ` +
+	`connect_timeout=0 target_session_attrs=any min_protocol_version=3.0 max_protocol_version=3.0 ` +
+	`channel_binding=prefer require_auth='' options='' timezone='' application_name=sluice`
+
+// environment guards PGSERVICE while it is away.
+var environment sync.Mutex
+
+// neutralConfig returns settings in which the environment has no say.
+func neutralConfig() (*pgconn.Config, error) {
+	environment.Lock()
+	defer environment.Unlock()
+	// A service that is named is looked up even if a keyword says that there is none.
+	if service, ok := os.LookupEnv("PGSERVICE"); ok {
+		_ = os.Unsetenv("PGSERVICE")
+		defer func() { _ = os.Setenv("PGSERVICE", service) }()
+	}
+	config, err := pgconn.ParseConfig(neutralKeywords)
+	if err != nil {
+		return nil, fmt.Errorf("make Postgres settings: %w", err)
+	}
+	// Any role may set this one, and a pooler in between lets it through.
+	config.RuntimeParams = map[string]string{"application_name": "sluice"}
+	// What is no Postgres server may send what looks like a message of a gigabyte.
+	config.MaxProtocolMessageBodyLen = 64 << 10
+	return config, nil
+}
+
+// open opens a connection. When the server refuses the first way for what may be the way's fault, the other one is
+// tried, and is the first next time: each refusal is a line in the server's log.
+func (l *login) open(ctx context.Context) (*pgconn.PgConn, error) {
+	l.mu.Lock()
+	ways := l.ways
+	l.mu.Unlock()
+	conn, err := l.openBy(ctx, ways[0])
+	if err == nil || len(ways) == 1 || !blamesTheWay(err) || ctx.Err() != nil {
+		return conn, err
+	}
+	conn, otherErr := l.openBy(ctx, ways[1])
+	if otherErr != nil {
+		return nil, fmt.Errorf("%w; %v: %w", err, ways[1], otherErr)
+	}
+	l.mu.Lock()
+	l.ways = []encryption{ways[1], ways[0]}
+	l.mu.Unlock()
+	return conn, nil
+}
+
+// openBy opens a connection in one way.
+func (l *login) openBy(ctx context.Context, way encryption) (*pgconn.PgConn, error) {
+	conn, err := l.dialer.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if conn, err = encrypt(ctx, conn, way, l.tls); err != nil {
+		return nil, err
+	}
+	config := l.config.Copy()
+	config.DialFunc = once(conn)
+	pg, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("log in as %q: %w", config.User, plainly(ctx, loginError(err)))
+	}
+	return pg, nil
+}
+
+// once returns a DialFunc that hands out conn. pgconn dials again only to cancel a query whose context is done, which
+// is not worth a connection: the query takes no time.
+func once(conn net.Conn) pgconn.DialFunc {
+	var handedOut atomic.Bool
+	return func(context.Context, string, string) (net.Conn, error) {
+		if handedOut.Swap(true) {
+			return nil, net.ErrClosed
+		}
+		return conn, nil
+	}
+}
+
+// loginError returns the cause of a failed login without pgconn's own words, which have the address that was not dialed
+// and may take several lines.
+func loginError(err error) error {
+	if answer := (*pgconn.PgError)(nil); errors.As(err, &answer) {
+		return serverError{answer}
+	}
+	for {
+		var inner error
+		switch wrapper := err.(type) {
+		case interface{ Unwrap() error }:
+			inner = wrapper.Unwrap()
+		case interface{ Unwrap() []error }:
+			inner = wrapper.Unwrap()[0]
+		}
+		if inner == nil {
+			return tersely(err)
+		}
+		err = inner
+	}
+}

@@ -1,0 +1,87 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// question is one statement, so that the answers belong together. Any role that may log in may ask it.
+//
+// The timeline is that of the WAL that is being written, the first 8 digits of its file's name: the one in the last
+// checkpoint (pg_control_checkpoint) is the old one for a while after a promotion.
+//
+// A replica lags by nothing when it has replayed all it has received and a receiver runs: a primary without writes is
+// no lag. (The position received can be behind: it starts anew, at the start of a file, when a receiver first does.)
+// A receiver that is gone says nothing, so then the age of the last transaction counts, and grows.
+const question = `WITH server AS (SELECT pg_catalog.pg_is_in_recovery() AS replica)
+SELECT replica,
+	(SELECT system_identifier FROM pg_catalog.pg_control_system()),
+	CASE WHEN NOT replica THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) END,
+	CASE WHEN NOT replica THEN NULL
+	WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_stat_wal_receiver)
+		AND pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn() THEN 0
+	ELSE (extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()) * 1000000)::bigint
+	END
+FROM server`
+
+var errOddAnswer = errors.New("an answer of another form than expected")
+
+// query asks over conn. After an error conn may be closed.
+func query(ctx context.Context, conn *pgconn.PgConn) (PostgresAnswer, error) {
+	results, err := conn.Exec(ctx, question).ReadAll()
+	if err == nil {
+		var said PostgresAnswer
+		if said, err = parseAnswer(results); err == nil {
+			return said, nil
+		}
+	}
+	if answer := (*pgconn.PgError)(nil); errors.As(err, &answer) {
+		err = serverError{answer}
+	}
+	return PostgresAnswer{}, fmt.Errorf("query: %w", plainly(ctx, err))
+}
+
+func parseAnswer(results []*pgconn.Result) (PostgresAnswer, error) {
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 4 {
+		return PostgresAnswer{}, errOddAnswer
+	}
+	row := results[0].Rows[0]
+	system, err := strconv.ParseInt(string(row[1]), 10, 64) // a bigint, of which all bits count
+	if err != nil {
+		return PostgresAnswer{}, errOddAnswer
+	}
+	said := PostgresAnswer{Primary: string(row[0]) == "f", System: uint64(system)}
+	if said.Primary {
+		said.Timeline, err = timeline(row[2])
+	} else if row[3] != nil {
+		said.Lag, err = lag(row[3])
+		said.LagKnown = true
+	}
+	return said, err
+}
+
+// timeline returns the timeline in the name of a WAL file.
+func timeline(file []byte) (uint32, error) {
+	if len(file) != 24 {
+		return 0, errOddAnswer
+	}
+	id, err := strconv.ParseUint(string(file[:8]), 16, 32)
+	if err != nil {
+		return 0, errOddAnswer
+	}
+	return uint32(id), nil
+}
+
+// lag returns a lag written in microseconds. The two servers' clocks may differ: there is no negative lag.
+func lag(text []byte) (time.Duration, error) {
+	microseconds, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		return 0, errOddAnswer
+	}
+	return max(0, time.Duration(microseconds)*time.Microsecond), nil
+}

@@ -1,0 +1,35 @@
+package probe
+
+import (
+	"context"
+	"time"
+)
+
+// A Prober asks one server. Probe may be called while another Probe is under way; Wait is called by one goroutine.
+type Prober interface {
+	// Probe asks once and returns what the server said, or why it is not fit. It returns soon after ctx is done.
+	Probe(ctx context.Context) (Answer, error)
+	// Wait returns true as soon as a connection that is kept between probes is lost: it is worth asking at once. It
+	// returns false when ctx is done.
+	Wait(ctx context.Context) (lost bool)
+	// Close ends what is kept between probes, politely. No Probe or Wait is under way or called later.
+	Close()
+}
+
+// Answer is what a server said that is fit.
+type Answer struct {
+	Postgres *PostgresAnswer // nil for the other kinds
+}
+
+// PostgresAnswer is what a Postgres server says of itself.
+type PostgresAnswer struct {
+	Primary  bool   // it is not in recovery
+	System   uint64 // system identifier: the same on all servers of a cluster
+	Timeline uint32 // of a primary; 0 for a replica
+	// Lag is the age of the last transaction that a replica replayed; 0 when a receiver runs and all it has received is
+	// replayed, and for a primary.
+	Lag time.Duration
+	// LagKnown is false for a primary, and for a replica that is behind, or without a receiver, and has replayed no
+	// transaction since it started.
+	LagKnown bool
+}
