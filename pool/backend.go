@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // MaxWeight is the largest weight of a backend.
@@ -24,27 +25,32 @@ type Backend struct {
 	index   int
 	name    string
 	address Address
-	backup  bool
 
 	// Guarded by pool.mu.
-	admin    AdminState
-	up       bool
-	ejected  bool
-	tried    bool // only during one Reserve: its session failed here before
-	weight   int  // to change it takes pool.weighing too
-	maxConns int
-	active   int
+	backup    bool
+	admin     AdminState
+	up        bool
+	ejected   bool
+	wasUsable bool      // at the last Pool.refresh
+	tried     bool      // only while a slot is looked for: its session failed here before
+	weight    int       // to change it takes pool.weighing too
+	share     int       // percent of the weight that counts: whole, or less during slow start
+	back      time.Time // when slow start began
+	maxConns  int
+	active    int // above maxConns after Take, or when the limit was lowered
 
 	dials   [numDialResults]atomic.Uint64
 	traffic []traffic // by event loop
 }
 
 func newBackend(p *Pool, index, shards int, c BackendConfig) *Backend {
-	return &Backend{
+	b := &Backend{
 		pool: p, index: index, name: c.Name, address: c.Address, backup: c.Backup,
-		admin: c.State, up: true, weight: c.Weight, maxConns: c.MaxConns,
+		admin: c.State, up: true, weight: c.Weight, share: whole, maxConns: c.MaxConns,
 		traffic: make([]traffic, shards),
 	}
+	b.wasUsable = b.usable() // it has not come back from anything: no slow start
+	return b
 }
 
 // Name returns the backend's name, unique in its pool.
@@ -59,8 +65,12 @@ func (b *Backend) Pool() *Pool { return b.pool }
 // Index returns the backend's position in Pool.Backends.
 func (b *Backend) Index() int { return b.index }
 
-// Backup reports whether the backend is used only while no other kind is usable.
-func (b *Backend) Backup() bool { return b.backup }
+// Backup reports whether the backend is used, now, only while no other kind is usable.
+func (b *Backend) Backup() bool {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	return b.backup
+}
 
 // Weight returns the backend's weight now.
 func (b *Backend) Weight() int {
@@ -83,15 +93,27 @@ func (b *Backend) Usable() bool {
 	return b.usable()
 }
 
-// Release gives a slot back that Reserve took. It panics when there is none to give back: a slot was then released
-// twice, and every count since is wrong.
+// Take takes a slot beyond every limit and whatever the backend's states, for a connection that must go to this
+// backend and no other. Release gives it back.
+func (b *Backend) Take() {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	b.active++
+}
+
+// Release gives a slot back, and with it the place to whoever waits for one. It panics when there is none to give
+// back: a slot was then released twice, and every count since is wrong.
 func (b *Backend) Release() {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
 	if b.active == 0 {
 		panic(fmt.Sprintf("pool: release backend %s/%s: no slot is taken", b.pool.name, b.name))
 	}
+	wasFull := b.full()
 	b.active--
+	if wasFull && !b.full() { // whoever waits while there is room is barred from here
+		b.pool.grant()
+	}
 }
 
 // SetUp records what active checks say, and reports whether that is new. A backend starts up.
@@ -126,6 +148,14 @@ func (b *Backend) SetAdmin(s AdminState) {
 	b.pool.refresh()
 }
 
+// SetBackup changes the backend's tier. Sessions it has are not touched.
+func (b *Backend) SetBackup(backup bool) {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	b.backup = backup
+	b.pool.refresh()
+}
+
 // SetWeight changes the backend's share of new sessions. It returns an error, and changes nothing, when the weight is
 // not from 0 to MaxWeight.
 func (b *Backend) SetWeight(weight int) error {
@@ -145,6 +175,7 @@ func (b *Backend) SetMaxConns(limit int) error {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
 	b.maxConns = limit
+	b.pool.grant()
 	return nil
 }
 
@@ -153,7 +184,7 @@ func (b *Backend) usable() bool {
 	return b.admin == Ready && b.up && !b.ejected && b.weight > 0
 }
 
-// full reports whether every slot is taken. The pool's mutex is held.
+// full reports whether every slot is taken, or more than that. The pool's mutex is held.
 func (b *Backend) full() bool { return b.maxConns > 0 && b.active >= b.maxConns }
 
 // free reports whether a usable backend has room for the session that is being placed. The pool's mutex is held.

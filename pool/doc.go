@@ -1,21 +1,39 @@
 // Package pool holds the backends of a load balancer and decides which of them takes the next session.
 //
-// It is memory only: no I/O, no goroutine, no clock. Whoever dials, checks or counts tells it what happened:
+// It is memory only: no I/O, no goroutine. Whoever dials, checks or counts tells it what happened. It reads the clock
+// only while a backend is in slow start.
 //
-//	           Reserve                    Release
-//	session ──────────► backend slot ───────────────► free
-//	                    active +1         active -1
+//	           Reserve, ReserveOrWait                Release
+//	session ──────────────────────────► backend slot ───────► free
+//	   │                                  active +1  active -1  │
+//	   │ none is free                         ▲                 │
+//	   │                                      │ Granted         │
+//	   └───────────────► queue ───────────────┴◄────────────────┘
+//	                       │                     and whatever else
+//	                       └───► gone            opens a place
+//	                       Leave
 //
 //	Usable = ready  &&  up  &&  not ejected  &&  weight > 0
 //	         SetAdmin   SetUp   SetEjected       SetWeight
 //	         (operator) (checks)(failed dials)   (operator)
 //
 // A slot is taken before the dial and given back exactly once, so the number of active connections of a backend is
-// exact at every moment and never passes its limit.
+// exact at every moment and never passes its limit, but for those that Take.
 //
 // Backends that are not backups form the first tier. Backups are used only while no backend of the first tier is
 // usable, and then all usable backups share the sessions by the same policy. A full first tier does not spill over.
+// SetBackup moves a backend from tier to tier.
 //
-// One mutex guards the states of a pool. Each session takes it twice, for well under a microsecond; what takes longer, a
-// new Maglev table, is made outside it. Byte counters, which change with every message, are kept outside it in one shard per event loop.
+// A session for which there is no backend, because all are full or none is usable, waits in the queue. Every change
+// that may open a place hands it over in the same critical section, first come first served, so a session that comes
+// later cannot take it. A waiter that has failed on all that has room is passed over, until one of those comes back
+// or Forgive gives it another chance.
+//
+// A backend that becomes usable again ramps: for the time of Config.SlowStart its weight counts in part, from 1 % to
+// all of it. That changes how sessions are shared out, never whether there is room: a backend that is alone, or the
+// only one with a free slot, takes everything. The policy first knows no shares and ignores it.
+//
+// One mutex guards the states of a pool. Each session takes it twice, for well under a microsecond; what takes
+// longer, a new Maglev table, is made outside it. Byte counters, which change with every message, are kept outside it
+// in one shard per event loop.
 package pool

@@ -24,6 +24,6 @@ func (l *leastConn) pick(candidates []*Backend, _ netip.Addr) *Backend {
 	return l.turns.take()
 }
 
-// lessLoaded reports whether a has fewer active connections for its weight than b. It compares the fractions
+// lessLoaded reports whether a has fewer active connections for its effective weight than b. It compares the fractions
 // active/weight by cross multiplication, which is exact.
-func lessLoaded(a, b *Backend) bool { return a.active*b.weight < b.active*a.weight }
+func lessLoaded(a, b *Backend) bool { return a.active*b.effective() < b.active*a.effective() }

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"sync"
+	"time"
 )
 
 var (
@@ -21,19 +23,27 @@ type Config struct {
 	Balance  Policy
 	Backends []BackendConfig
 	Shards   int // event loops that count traffic; 0 means 1
+	// QueueMax is how many sessions may wait for a backend; 0 = none.
+	QueueMax int
+	// SlowStart is how long the share of a backend that came back takes to grow to the whole; 0 = it is whole at once.
+	SlowStart time.Duration
 }
 
 // Pool is a set of backends with one balancing policy. It is safe for concurrent use.
 type Pool struct {
-	name     string
-	policy   Policy
-	backends []*Backend
-	shards   int
+	name      string
+	policy    Policy
+	backends  []*Backend
+	shards    int
+	queueMax  int
+	slowStart time.Duration
 
 	weighing   sync.Mutex // held during a change of weights; taken before mu
 	mu         sync.Mutex // guards the states of all backends, and:
 	balancer   balancer
 	candidates []*Backend // usable backends of the tier in use, in configured order
+	ramping    []*Backend // usable backends in slow start
+	queue      queue
 }
 
 // New returns a pool in which every backend is up. The error lists everything that is wrong with the configuration. A
@@ -43,14 +53,14 @@ func New(c Config) (*Pool, error) {
 		return nil, fmt.Errorf("new pool %q: %w", c.Name, err)
 	}
 	p := &Pool{
-		name: c.Name, policy: c.Balance, shards: max(c.Shards, 1),
+		name: c.Name, policy: c.Balance, shards: max(c.Shards, 1), queueMax: c.QueueMax, slowStart: c.SlowStart,
 		candidates: make([]*Backend, 0, len(c.Backends)),
 	}
 	for i, bc := range c.Backends {
 		p.backends = append(p.backends, newBackend(p, i, p.shards, bc))
 	}
 	p.balancer = newBalancer(p.policy, p.backends, p.weights())
-	p.refresh()
+	p.findCandidates()
 	return p, nil
 }
 
@@ -62,6 +72,12 @@ func (c Config) check() error {
 	}
 	if len(c.Backends) > math.MaxUint16 { // positions in a Maglev table are 16 bits
 		problems = append(problems, fmt.Errorf("%d backends: want at most %d", len(c.Backends), math.MaxUint16))
+	}
+	if c.QueueMax < 0 {
+		problems = append(problems, fmt.Errorf("queue max %d: want 0 (nobody waits) or more", c.QueueMax))
+	}
+	if c.SlowStart < 0 {
+		problems = append(problems, fmt.Errorf("slow_start %v: want 0s (none) or more", c.SlowStart))
 	}
 	seen := make(map[string]bool, len(c.Backends))
 	for i, bc := range c.Backends {
@@ -134,19 +150,36 @@ func (p *Pool) Usable() int {
 func (p *Pool) Reserve(client netip.Addr, tried []*Backend) (*Backend, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.candidates) == 0 {
-		return nil, ErrNoBackend
+	if b := p.place(client, tried); b != nil {
+		return b, nil
 	}
+	return nil, p.refusal(tried)
+}
+
+// HasOther reports whether there is a backend to go to other than b and those in tried: one that Reserve could pick
+// now.
+func (p *Pool) HasOther(b *Backend, tried []*Backend) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.candidates, func(c *Backend) bool {
+		return c != b && !c.full() && !slices.Contains(tried, c)
+	})
+}
+
+// place takes a slot for a session and returns its backend, or nil when no candidate that is not among tried has one.
+// The mutex is held.
+func (p *Pool) place(client netip.Addr, tried []*Backend) *Backend {
+	if len(p.candidates) == 0 {
+		return nil
+	}
+	p.ramp()
 	p.markTried(tried, true)
 	b := p.balancer.pick(p.candidates, client)
-	var err error
-	if b == nil {
-		err = p.refusal()
-	} else {
+	p.markTried(tried, false)
+	if b != nil {
 		b.active++
 	}
-	p.markTried(tried, false)
-	return b, err
+	return b
 }
 
 // markTried bars backends from being picked, or lets them back in. The mark is looked up in place of the list, and the
@@ -160,18 +193,18 @@ func (p *Pool) markTried(backends []*Backend, tried bool) {
 	}
 }
 
-// refusal returns why no candidate is free. The tried ones are marked.
-func (p *Pool) refusal() error {
+// refusal returns why place found nothing. The mutex is held.
+func (p *Pool) refusal(tried []*Backend) error {
 	for _, b := range p.candidates {
-		if !b.tried {
+		if !slices.Contains(tried, b) {
 			return ErrFull
 		}
 	}
 	return ErrNoBackend
 }
 
-// reweigh changes a backend's weight. The new balancer, which may take milliseconds, is made before the mutex that every
-// new session waits for is taken.
+// reweigh changes a backend's weight. The new balancer, which may take milliseconds, is made before the mutex that
+// every new session waits for is taken.
 func (p *Pool) reweigh(b *Backend, weight int) {
 	p.weighing.Lock()
 	defer p.weighing.Unlock()
@@ -197,8 +230,33 @@ func (p *Pool) weights() []int {
 	return ws
 }
 
-// refresh finds the candidates again after a change of state. The mutex is held.
+// refresh finds the candidates again after a change of state and gives those who wait what they can have now. The
+// mutex is held.
 func (p *Pool) refresh() {
+	for _, b := range p.backends {
+		p.noteUsable(b)
+	}
+	p.findCandidates()
+	p.grant()
+}
+
+// noteUsable notes whether a backend has come back or gone. The mutex is held.
+func (p *Pool) noteUsable(b *Backend) {
+	usable := b.usable()
+	if usable == b.wasUsable {
+		return
+	}
+	b.wasUsable = usable
+	if usable {
+		p.startRamp(b)
+		p.forgive(b)
+	} else {
+		p.endRamp(b)
+	}
+}
+
+// findCandidates takes the usable backends of the first tier that has any. The mutex is held.
+func (p *Pool) findCandidates() {
 	p.candidates = p.candidates[:0]
 	for _, backup := range []bool{false, true} {
 		for _, b := range p.backends {

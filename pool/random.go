@@ -20,13 +20,13 @@ func (random) pick(candidates []*Backend, _ netip.Addr) *Backend {
 	return one
 }
 
-// draw returns a free candidate other than except, each with a chance in proportion to its weight; nil when there is
-// none. Excluding the first draw from the second makes two backends a comparison, not a coin toss.
+// draw returns a free candidate other than except, each with a chance in proportion to its effective weight; nil when
+// there is none. Excluding the first draw from the second makes two backends a comparison, not a coin toss.
 func draw(candidates []*Backend, except *Backend) *Backend {
 	total := 0
 	for _, b := range candidates {
 		if b != except && b.free() {
-			total += b.weight
+			total += b.effective()
 		}
 	}
 	if total == 0 {
@@ -37,7 +37,7 @@ func draw(candidates []*Backend, except *Backend) *Backend {
 		if b == except || !b.free() {
 			continue
 		}
-		if ticket -= b.weight; ticket < 0 {
+		if ticket -= b.effective(); ticket < 0 {
 			return b
 		}
 	}

@@ -2,7 +2,7 @@ package pool
 
 import "net/netip"
 
-// roundRobin gives every free candidate turns in proportion to its weight.
+// roundRobin gives every free candidate turns in proportion to its effective weight.
 type roundRobin struct{ turns turns }
 
 func (r *roundRobin) pick(candidates []*Backend, _ netip.Addr) *Backend {
@@ -14,10 +14,10 @@ func (r *roundRobin) pick(candidates []*Backend, _ netip.Addr) *Backend {
 	return r.turns.take()
 }
 
-// turns is nginx's smooth weighted round robin: whoever is offered a turn earns its weight in credit, the richest
-// takes the turn and pays what all of them earned. Weights 5, 1, 1 give a a b a c a a, where the plain algorithm would
-// send five sessions in a row to a. The credits of a pool always add up to zero. They are forgotten when weights change:
-// what was earned at old weights could starve a backend for hundreds of turns.
+// turns is nginx's smooth weighted round robin: whoever is offered a turn earns its effective weight in credit, the
+// richest takes the turn and pays what all of them earned. Weights 5, 1, 1 give a a b a c a a, where the plain
+// algorithm would send five sessions in a row to a. The credits of a pool always add up to zero. They are forgotten
+// when weights change: what was earned at old weights could starve a backend for hundreds of turns.
 type turns struct {
 	credit []int // by Backend.index
 	best   *Backend
@@ -28,8 +28,9 @@ func newTurns(backends int) turns { return turns{credit: make([]int, backends)} 
 
 // offer lets b take part in the next take.
 func (t *turns) offer(b *Backend) {
-	t.credit[b.index] += b.weight
-	t.total += b.weight
+	weight := b.effective()
+	t.credit[b.index] += weight
+	t.total += weight
 	if t.best == nil || t.credit[b.index] > t.credit[t.best.index] {
 		t.best = b
 	}

@@ -20,35 +20,29 @@ const (
 
 // sourceHash looks the client's address up in a Maglev table (Eisenbud et al., NSDI 2016, section 3.4).
 //
-// The table of a tier holds all its backends with a weight, whether they are usable now or not, and a client whose
-// backend cannot take it draws again. So a backend that goes down moves its own clients only, spread by weight over the
-// others, and gets the same clients back later. Only a change of weights or of the backends themselves makes a new
-// table, and that too moves few of the clients that need not move.
+// The table holds all backends with a weight, of whatever tier and whether they are usable now or not, and a client
+// whose backend cannot take it draws again. So a backend that goes down or changes its tier moves its own clients
+// only, spread by weight over the others, and gets the same clients back later. One that ramps gets them back one
+// after another; each stays where it was until then. Only a change of weights or of the backends themselves makes a
+// new table, and that too moves few of the clients that need not move.
 //
-// Tables depend on nothing but names and weights: they are the same after a restart and on every balancer that has
+// A table depends on nothing but names and weights: it is the same after a restart and on every balancer that has
 // these backends, in whatever order.
 type sourceHash struct {
-	all     []*Backend
-	primary []uint16 // positions in all
-	backup  []uint16
+	all   []*Backend
+	table []uint16 // positions in all
 }
 
 func newSourceHash(all []*Backend, weights []int) *sourceHash {
-	return &sourceHash{
-		all:     all,
-		primary: maglevTable(maglevClaims(all, weights, false)),
-		backup:  maglevTable(maglevClaims(all, weights, true)),
-	}
+	return &sourceHash{all: all, table: maglevTable(maglevClaims(all, weights))}
 }
 
 func (s *sourceHash) pick(candidates []*Backend, client netip.Addr) *Backend {
-	table := s.primary
-	if candidates[0].backup {
-		table = s.backup
-	}
-	h := hashAddr(client)
+	home := hashAddr(client)
+	h, backup := home, candidates[0].backup
 	for range rehashes {
-		if b := s.all[table[h%maglevSize]]; b.usable() && b.free() {
+		b := s.all[s.table[h%maglevSize]]
+		if b.backup == backup && b.usable() && b.free() && b.admits(home, candidates) {
 			return b
 		}
 		h = mix(h)
@@ -104,11 +98,12 @@ type maglevClaim struct {
 	position, skip uint32 // the permutation: position, position+skip, position+2*skip ... modulo maglevSize
 }
 
-// maglevClaims returns a claim for each backend of a tier that has a weight, in an order that does not depend on the configuration's.
-func maglevClaims(all []*Backend, weights []int, backup bool) []maglevClaim {
+// maglevClaims returns a claim for each backend that has a weight, in an order that does not depend on the
+// configuration's.
+func maglevClaims(all []*Backend, weights []int) []maglevClaim {
 	var claims []maglevClaim
 	for i, b := range all {
-		if b.backup != backup || weights[i] == 0 {
+		if weights[i] == 0 {
 			continue
 		}
 		h := hashName(b.name)

@@ -118,7 +118,7 @@ func TestMaglevTableFollowsWeight(t *testing.T) {
 	f := func(ws ...int) {
 		t.Helper()
 		entries := make([]int, len(ws))
-		for _, i := range newPool(t, SourceHash, weights(ws...)).balancer.(*sourceHash).primary {
+		for _, i := range newPool(t, SourceHash, weights(ws...)).balancer.(*sourceHash).table {
 			entries[i]++
 		}
 		total := 0
@@ -147,7 +147,7 @@ func TestMaglevTableLeavesNobodyOut(t *testing.T) {
 	}
 	ws[500] = 1 // its exact share is a quarter of an entry
 	p := newPool(t, SourceHash, weights(ws...))
-	if !slices.Contains(p.balancer.(*sourceHash).primary, 500) {
+	if !slices.Contains(p.balancer.(*sourceHash).table, 500) {
 		t.Error("the lightest backend has no entry")
 	}
 }
@@ -231,7 +231,7 @@ func BenchmarkMaglevTable(b *testing.B) {
 		p, ws := newPool(b, First, weights(ones(n)...)), ones(n)
 		b.Run(backendName(n), func(b *testing.B) {
 			for b.Loop() {
-				maglevTable(maglevClaims(p.Backends(), ws, false))
+				maglevTable(maglevClaims(p.Backends(), ws))
 			}
 		})
 	}

@@ -39,6 +39,7 @@ type BackendStats struct {
 	Ejected  bool // by passive evidence
 	Usable   bool // could be given sessions: ready, up, not ejected, weight > 0
 	Weight   int
+	Share    int // percent of the weight that counts: 100, or less during slow start
 	MaxConns int // 0 = no limit
 	Active   int // connections now, dials in flight included
 
@@ -65,10 +66,11 @@ func (b *Backend) Stats() BackendStats {
 func (b *Backend) state() BackendStats {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
+	b.pool.ramp()
 	return BackendStats{
 		Pool: b.pool.name, Name: b.name, Address: b.address, Backup: b.backup,
 		State: b.admin, Up: b.up, Ejected: b.ejected, Usable: b.usable(),
-		Weight: b.weight, MaxConns: b.maxConns, Active: b.active,
+		Weight: b.weight, Share: b.share, MaxConns: b.maxConns, Active: b.active,
 	}
 }
 

@@ -15,7 +15,8 @@ func TestStats(t *testing.T) {
 	}
 	b := p.Backends()[0]
 	want := BackendStats{
-		Pool: "web", Name: "a", Address: testAddr(1), Backup: true, State: Drain, Up: true, Weight: 3, MaxConns: 9,
+		Pool: "web", Name: "a", Address: testAddr(1), Backup: true, State: Drain, Up: true, Weight: 3, Share: 100,
+		MaxConns: 9,
 	}
 	if got := b.Stats(); got != want {
 		t.Errorf("new: %+v, want %+v", got, want)
@@ -32,7 +33,7 @@ func TestStats(t *testing.T) {
 	b.AddTraffic(1, 200, 0)
 	b.AddTraffic(1, 0, 30)
 	want = BackendStats{
-		Pool: "web", Name: "a", Address: testAddr(1), Backup: true, Up: false, Ejected: true, Weight: 3, MaxConns: 9,
+		Pool: "web", Name: "a", Address: testAddr(1), Backup: true, Up: false, Ejected: true, Weight: 3, Share: 100, MaxConns: 9,
 		Active: 1, Connects: 2, Received: 210, Sent: 31,
 	}
 	want.ConnectFailures[DialRefused], want.ConnectFailures[DialTimeout], want.ConnectFailures[DialError] = 1, 2, 1
