@@ -1,16 +1,27 @@
 package health
 
-import "time"
+import (
+	"time"
+
+	"sluice/health/probe"
+)
 
 // Config is how the backends of one pool are watched. Start from DefaultConfig.
 type Config struct {
-	Type     Kind
-	Interval time.Duration // from the start of one check to the start of the next; 0 = the default
-	Timeout  time.Duration // of one check; 0 = the default
-	Rise     int           // successes in a row that bring a backend up; 0 = the default
-	Fall     int           // failures in a row that take it down; 0 = the default
-	Jitter   float64       // 0.2 = each interval is up to 20 % shorter or longer; 0 = none, at most 1
-	Eject    EjectConfig
+	Probe        probe.Config
+	Interval     time.Duration // from the start of one probe to the start of the next; 0 = the default
+	FastInterval time.Duration // the same while something is changing; 0 = the default; never more than Interval
+	DownInterval time.Duration // the same while the server does not answer; 0 = the default; never less than Interval
+	Timeout      time.Duration // of one probe; 0 = the default
+	Rise         int           // successes in a row that bring a backend up; 0 = the default
+	Fall         int           // failures in a row that take it down; 0 = the default
+	Jitter       float64       // 0.2 = each interval is up to 20 % shorter or longer; 0 = none, at most 1
+
+	Role   Role          // of Postgres servers
+	MaxLag time.Duration // a replica that lags more is taken out; 0 = no limit
+
+	Eject  EjectConfig
+	OnDown OnDown
 }
 
 // EjectConfig is when failed connects of sessions take a backend out, whatever its checks say.
@@ -21,18 +32,46 @@ type EjectConfig struct {
 	MaxPercent int           // share of the pool's backends that may be out at once, rounded down
 }
 
-// DefaultConfig returns the settings of a pool that is told nothing else: a TCP check each 2 s with 1 s to answer, rise
-// 2, fall 3, and ejection for 30 s after 5 failed connects in 10 s, of half of the backends at most.
+// OnDown is what happens to the live sessions of a backend that takes no new ones any more, by the cause.
+type OnDown struct {
+	Failed   CloseRule // its checks fail
+	Demoted  CloseRule // it is not the primary, in a pool of RolePrimary
+	Promoted CloseRule // it is the primary, in a pool of RoleReplica
+	Lagging  CloseRule // it lags more than MaxLag
+	Maint    CloseRule // the operator has set it to maint
+}
+
+// CloseRule is how live sessions are closed.
+type CloseRule struct {
+	Close bool          // false: they are kept
+	Grace time.Duration // wait so long first; the backend may come back
+	Rate  int           // sessions per second; 0 = all at once
+}
+
+// DefaultConfig returns the settings of a pool that is told nothing else: a TCP check each 2 s with 1 s to answer, each
+// 500 ms while something changes and each 5 s while the server is dead, rise 2, fall 3; ejection for 30 s after 5 failed
+// connects in 10 s, of half of the backends at most. Sessions of a demoted server are closed at once, those of a failed
+// one, and readers of a promoted one, after 10 s, 50 a second, those of one in maintenance 50 a second; a replica that
+// lags keeps them.
 func DefaultConfig() Config {
 	return Config{
-		Type:     KindTCP,
-		Interval: 2 * time.Second,
-		Timeout:  time.Second,
-		Rise:     2,
-		Fall:     3,
-		Jitter:   0.2, // enough to keep the checks of many pools and balancers from falling into step
+		Probe:        probe.Config{Kind: probe.TCP},
+		Interval:     2 * time.Second,
+		FastInterval: 500 * time.Millisecond,
+		DownInterval: 5 * time.Second,
+		Timeout:      time.Second,
+		Rise:         2,
+		Fall:         3,
+		Jitter:       0.2, // enough to keep the checks of many pools and balancers from falling into step
 		Eject: EjectConfig{
 			Failures: 5, Window: 10 * time.Second, Duration: 30 * time.Second, MaxPercent: 50,
+		},
+		OnDown: OnDown{
+			Failed:   CloseRule{Close: true, Grace: 10 * time.Second, Rate: 50},
+			Demoted:  CloseRule{Close: true},
+			Promoted: CloseRule{Close: true, Grace: 10 * time.Second, Rate: 50}, // its readers are well served meanwhile
+			Lagging:  CloseRule{},
+			Maint:    CloseRule{Close: true, Rate: 50},
 		},
 	}
 }
@@ -41,15 +80,27 @@ func DefaultConfig() Config {
 func (c Config) withDefaults() Config {
 	d := DefaultConfig()
 	c.Interval = orDefault(c.Interval, d.Interval)
+	c.FastInterval = min(orDefault(c.FastInterval, d.FastInterval), c.Interval)
+	c.DownInterval = max(orDefault(c.DownInterval, d.DownInterval), c.Interval)
 	c.Timeout = orDefault(c.Timeout, d.Timeout)
 	c.Rise = orDefault(c.Rise, d.Rise)
 	c.Fall = orDefault(c.Fall, d.Fall)
 	c.Jitter = min(max(c.Jitter, 0), 1)
+	c.MaxLag = max(c.MaxLag, 0)
 	c.Eject.Failures = max(c.Eject.Failures, 0)
 	c.Eject.Window = orDefault(c.Eject.Window, d.Eject.Window)
 	c.Eject.Duration = orDefault(c.Eject.Duration, d.Eject.Duration)
 	return c
 }
+
+// judged reports whether more is asked of a server than that it answers. Such a backend takes no session before its
+// first check has said what it is.
+func (c Config) judged() bool {
+	return c.Probe.Kind == probe.Postgres && (c.Role != RoleAny || c.MaxLag > 0)
+}
+
+// elects reports whether the servers are judged together: one of them is the primary.
+func (c Config) elects() bool { return c.Probe.Kind == probe.Postgres && c.Role == RolePrimary }
 
 func orDefault[T int | time.Duration](v, fallback T) T {
 	if v <= 0 {

@@ -1,15 +1,25 @@
-// Package health decides which backends of a pool are fit for sessions.
+// Package health decides which backends are fit for sessions, and what becomes of the sessions of one that is not.
 //
-// Two kinds of evidence come together, each with a switch of its own on the backend:
+// One Monitor watches all pools. A server that several backends ask the same way is one target with one probe; what each
+// pool makes of the answer is its own affair:
 //
-//	active checks                                 real connects of sessions
-//	Checker ──► rise / fall ──► Backend.SetUp     Observe ──► failures in a window ──► Backend.SetEjected
-//	            (state.go)                                    (eject.go)
+//	probe.Prober ──► target: rise / fall ──► facts ──► verdicts ──► Backend.SetUp, SetBackup
+//	                 (schedule.go, state.go)  (verdict.go, splitbrain.go)  │
+//	                                                                      └► Sessions.Redispatch, End
+//	connects of sessions ──► Observe ──► failures in a window ──► Backend.SetEjected       (ondown.go)
+//	                                     (eject.go)
 //
-// A backend starts up, and its first check decides alone: one that is dead when sluice starts is found by one check,
-// not by fall of them. From then on fall failures in a row take it down and rise successes bring it up. An ejected
-// backend comes back after a while by itself, because nothing but sessions can show whether it works again.
+// A backend that is only asked whether it answers starts up, and its first probe decides alone: one that is dead when
+// sluice starts is found by one probe, not by fall of them. From then on fall failures in a row take it down and rise
+// successes bring it up. A backend of which a role or a lag is wanted starts down: nobody knows yet which is the primary.
 //
-// Monitor.Run holds one goroutine per backend that checks, one at a time, and one that ends ejections. The decisions
-// are plain functions of what happened and when, apart from clocks and goroutines.
+// With role primary at most one backend of a pool is up at any time: the one that answers as a primary on the highest
+// timeline that was ever seen of its cluster. When it is not clear which one that is, none is.
+//
+// An ejected backend comes back after a while by itself, because nothing but sessions can show whether it works again.
+//
+// Monitor.Run holds two goroutines per target and one per probe in flight, one per pool that closes sessions, and three
+// more: for the log, for ejections and for what the operator wants. They share one mutex, and nobody waits for anything
+// but memory while holding it. The decisions are plain functions of what happened and when, apart from clocks and
+// goroutines.
 package health

@@ -30,9 +30,13 @@ func ExampleNew() {
 	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
 	defer stop()
 	checked := make(chan string)
-	m := health.New(p, health.DefaultConfig(), health.Options{
+	m, err := health.New([]health.Watched{{Pool: p, Config: health.DefaultConfig()}}, health.Options{
 		OnProbe: func(b *pool.Backend, _ time.Duration, _ error) { checked <- b.Name() },
 	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	go m.Run(ctx)
 	<-checked
 	<-checked

@@ -9,94 +9,91 @@ import (
 	"sluice/pool"
 )
 
-// ejection is one that began, to be logged by a goroutine that may wait for the log.
-type ejection struct {
-	backend *pool.Backend
-	last    pool.DialResult
-}
-
-// Observe takes the result of a session's connect to a backend of the pool as evidence. It may be called on an event
-// loop: it holds a mutex for a moment and leaves the log line to another goroutine. Failures that are not the backend's,
-// such as a lack of descriptors or local ports, must not be passed on.
+// Observe takes the result of a session's connect to a backend as evidence. A failed one also makes the backend's probe
+// run at once, unless the last one is recent. Observe may be called on an event loop: it holds a mutex for a moment and
+// leaves the log line to another goroutine. Failures that are not the backend's, such as a lack of descriptors or local
+// ports, must not be passed on.
 //
-// Without Run running, for a backend that is not usable, and for one of another pool it does nothing.
+// Without Run running, and for a backend of a pool that is not watched, it does nothing. A backend that is not usable is
+// not ejected.
 func (m *Monitor) Observe(b *pool.Backend, r pool.DialResult) {
-	if m.cfg.Eject.Failures == 0 {
+	one := m.members[b]
+	if one == nil || r == pool.DialOK && one.pool.cfg.Eject.Failures == 0 {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t := m.targets[b]
-	if t == nil || !m.running {
-		return
-	}
-	if r == pool.DialOK {
-		t.evidence.succeeded()
-		return
-	}
-	// Dials that began before the backend went out still end; they are not to prolong it.
-	if !b.Usable() {
-		return
-	}
-	now := time.Now()
-	if t.evidence.failed(now, m.cfg.Eject) && mayEject(m.cfg.Eject, len(m.targets), m.ejected, m.pool.Usable()) {
-		t.evidence.eject(now, m.cfg.Eject)
-		m.ejected++
-		b.SetEjected(true)
-		m.ejection = append(m.ejection, ejection{b, r})
-		m.wakeUp()
-	}
-}
-
-// wakeUp tells the goroutine that ends ejections to look again. It never blocks: one wake-up covers all news.
-func (m *Monitor) wakeUp() {
-	select {
-	case m.wake <- struct{}{}:
+	switch {
+	case !m.running:
+	case r == pool.DialOK:
+		one.evidence.succeeded()
 	default:
+		now := time.Now()
+		one.nudge(now)
+		m.countFailed(one, r, now)
 	}
 }
 
-// endEjections logs ejections and brings ejected backends back, until ctx is done.
+// nudge makes the backend's server be probed at once, unless it was asked a moment ago. The mutex is held.
+func (b *member) nudge(now time.Time) {
+	if t := b.target; t != nil && !t.schedule.wanted && now.Sub(t.schedule.started) > t.cfg.FastInterval {
+		t.hurry()
+	}
+}
+
+// countFailed counts a failed connect and ejects the backend when that is one too many. The mutex is held.
+func (m *Monitor) countFailed(b *member, r pool.DialResult, now time.Time) {
+	w, c := b.pool, b.pool.cfg.Eject
+	// Dials that began before the backend went out still end; they are not to prolong it.
+	if c.Failures == 0 || !b.backend.Usable() {
+		return
+	}
+	if !b.evidence.failed(now, c) || !mayEject(c, len(w.members), w.ejected, w.pool.Usable()) {
+		return
+	}
+	b.evidence.eject(now, c)
+	w.ejected++
+	b.backend.SetEjected(true)
+	m.say(slog.LevelWarn, "backend ejected", backendAttrs(b.backend),
+		slog.String("reason", fmt.Sprintf("%d connects failed in a row, the last: %v", c.Failures, r)),
+		slog.Duration("duration", c.Duration))
+	wakeUp(m.wakeEject)
+}
+
+// endEjections brings ejected backends back, until ctx is done.
 func (m *Monitor) endEjections(ctx context.Context) {
-	timer := time.NewTimer(0)
+	timer := newTimer()
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-m.wake:
+		case <-m.wakeEject:
 		case <-timer.C:
 		}
-		began, over, next := m.turnover(time.Now())
-		for _, e := range began {
-			m.logEjection(e)
-		}
-		for _, b := range over {
-			m.logger.Info("backend returned", backendAttrs(b), slog.String("reason", "its ejection is over"))
-		}
-		if !next.IsZero() {
+		if next := m.turnover(time.Now()); !next.IsZero() {
 			timer.Reset(time.Until(next))
 		}
 	}
 }
 
-// turnover ends the ejections that are over. It returns those that began since the last time, the backends that are
-// back, in configured order, and when the next ejection is over: zero when there is none.
-func (m *Monitor) turnover(now time.Time) (began []ejection, over []*pool.Backend, next time.Time) {
+// turnover ends the ejections that are over, and returns when the next one is: zero when there is none.
+func (m *Monitor) turnover(now time.Time) (next time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	began, m.ejection = m.ejection, nil
-	for _, b := range m.pool.Backends() {
-		e := &m.targets[b].evidence
-		if e.over(now) {
-			m.takeBack(b)
-			over = append(over, b)
-		}
-		if e.ejected() && (next.IsZero() || e.until.Before(next)) {
-			next = e.until
+	for _, w := range m.pools {
+		for _, b := range w.members {
+			if b.evidence.over(now) {
+				b.takeBack()
+				m.say(slog.LevelInfo, "backend returned", backendAttrs(b.backend),
+					slog.String("reason", "its ejection is over"))
+			}
+			if e := &b.evidence; e.ejected() && (next.IsZero() || e.until.Before(next)) {
+				next = e.until
+			}
 		}
 	}
-	return began, over, next
+	return next
 }
 
 // stopEjecting ends every ejection and takes no more evidence: nobody would be there to bring a backend back.
@@ -104,22 +101,16 @@ func (m *Monitor) stopEjecting() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.running = false
-	for b, t := range m.targets {
-		if t.evidence.ejected() {
-			m.takeBack(b)
+	for _, b := range m.members {
+		if b.evidence.ejected() {
+			b.takeBack()
 		}
 	}
 }
 
 // takeBack ends an ejection. The mutex is held.
-func (m *Monitor) takeBack(b *pool.Backend) {
-	m.targets[b].evidence.until = time.Time{}
-	m.ejected--
-	b.SetEjected(false)
-}
-
-func (m *Monitor) logEjection(e ejection) {
-	m.logger.Warn("backend ejected", backendAttrs(e.backend),
-		slog.String("reason", fmt.Sprintf("%d connects failed in a row, the last: %v", m.cfg.Eject.Failures, e.last)),
-		slog.Duration("duration", m.cfg.Eject.Duration))
+func (b *member) takeBack() {
+	b.evidence.until = time.Time{}
+	b.pool.ejected--
+	b.backend.SetEjected(false)
 }

@@ -1,12 +1,12 @@
 package health
 
 import (
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"sluice/health/probe"
 	"sluice/pool"
 )
 
@@ -19,7 +19,7 @@ func (r *rig) fail(b *pool.Backend, n int) {
 }
 
 func (r *rig) wantEjected(t *testing.T, when string, want ...bool) {
-	t.Helper()
+	r.t.Helper()
 	for i, b := range r.pool.Backends() {
 		if got := b.Stats().Ejected; got != want[i] {
 			t.Errorf("%s: %s ejected %v, want %v", when, b.Name(), got, want[i])
@@ -28,7 +28,7 @@ func (r *rig) wantEjected(t *testing.T, when string, want ...bool) {
 }
 
 func TestEjectAndReturn(t *testing.T) {
-	inBubble(t, []string{"a", "b"}, steady(), newFakeChecker(), func(t *testing.T, r *rig) {
+	inBubble(t, web("a b"), nil, func(r *rig) {
 		a := r.pool.Backends()[0]
 		r.fail(a, 4)
 		r.wantEjected(t, "after 4 failures of 5", false, false)
@@ -38,7 +38,8 @@ func TestEjectAndReturn(t *testing.T) {
 		if got := r.Status(a).EjectedUntil; got != before.Add(30*time.Second) {
 			t.Errorf("ejected until %v, want 30 s after %v", got, before)
 		}
-		want := `level=WARN msg="backend ejected" pool=web backend=a reason="5 connects failed in a row, the last: refused" duration=30s`
+		want := `level=WARN msg="backend ejected" pool=web backend=a ` +
+			`reason="5 connects failed in a row, the last: refused" duration=30s`
 		if got := r.logged(); got != want {
 			t.Errorf("log %q, want %q", got, want)
 		}
@@ -60,7 +61,7 @@ func TestEjectAndReturn(t *testing.T) {
 }
 
 func TestSuccessForgetsFailures(t *testing.T) {
-	inBubble(t, []string{"a", "b"}, steady(), newFakeChecker(), func(t *testing.T, r *rig) {
+	inBubble(t, web("a b"), nil, func(r *rig) {
 		a := r.pool.Backends()[0]
 		for range 10 {
 			r.fail(a, 4)
@@ -71,7 +72,7 @@ func TestSuccessForgetsFailures(t *testing.T) {
 }
 
 func TestFailuresOutsideTheWindow(t *testing.T) {
-	inBubble(t, []string{"a", "b"}, steady(), newFakeChecker(), func(t *testing.T, r *rig) {
+	inBubble(t, web("a b"), nil, func(r *rig) {
 		a := r.pool.Backends()[0]
 		for range 10 {
 			r.fail(a, 1)
@@ -87,7 +88,7 @@ func TestFailuresOutsideTheWindow(t *testing.T) {
 }
 
 func TestEjectKeepsToItsShare(t *testing.T) {
-	inBubble(t, []string{"a", "b", "c", "d", "e"}, steady(), newFakeChecker(), func(t *testing.T, r *rig) {
+	inBubble(t, web("a b c d e"), nil, func(r *rig) {
 		for _, b := range r.pool.Backends() {
 			r.fail(b, 5)
 		}
@@ -104,9 +105,9 @@ func TestEjectKeepsToItsShare(t *testing.T) {
 func TestLastUsableIsNotEjected(t *testing.T) {
 	cfg := steady()
 	cfg.Eject.MaxPercent = 100
-	inBubble(t, []string{"a", "b"}, cfg, newFakeChecker("b"), func(t *testing.T, r *rig) {
+	inBubble(t, []spec{{"web", "a b", cfg}}, func(r *rig) { r.servers["b"].set(errDead) }, func(r *rig) {
 		after(firstWithin)
-		r.wantUp(t, "b is dead", true, false)
+		r.wantUp("b is dead", "web", "a")
 		r.fail(r.pool.Backends()[0], 50)
 		r.wantEjected(t, "a is all there is", false, false)
 		if r.pool.Usable() != 1 {
@@ -116,7 +117,7 @@ func TestLastUsableIsNotEjected(t *testing.T) {
 }
 
 func TestFailuresOfUnusableBackendsDoNotCount(t *testing.T) {
-	inBubble(t, []string{"a", "b", "c"}, steady(), newFakeChecker(), func(t *testing.T, r *rig) {
+	inBubble(t, web("a b c"), nil, func(r *rig) {
 		a := r.pool.Backends()[0]
 		a.SetAdmin(pool.Drain)
 		r.fail(a, 50)
@@ -135,7 +136,7 @@ func TestFailuresOfUnusableBackendsDoNotCount(t *testing.T) {
 func TestEjectOff(t *testing.T) {
 	cfg := steady()
 	cfg.Eject.Failures = 0
-	inBubble(t, []string{"a", "b"}, cfg, newFakeChecker(), func(t *testing.T, r *rig) {
+	inBubble(t, []spec{{"web", "a b", cfg}}, nil, func(r *rig) {
 		r.fail(r.pool.Backends()[0], 100)
 		r.wantEjected(t, "ejection is off", false, false)
 	})
@@ -143,8 +144,8 @@ func TestEjectOff(t *testing.T) {
 
 func TestEjectWithChecksOff(t *testing.T) {
 	cfg := steady()
-	cfg.Type = KindOff
-	inBubble(t, []string{"a", "b"}, cfg, newFakeChecker(), func(t *testing.T, r *rig) {
+	cfg.Probe.Kind = probe.Off
+	inBubble(t, []spec{{"web", "a b", cfg}}, nil, func(r *rig) {
 		r.fail(r.pool.Backends()[1], 5)
 		r.wantEjected(t, "b failed", false, true)
 		after(30 * time.Second)
@@ -153,8 +154,7 @@ func TestEjectWithChecksOff(t *testing.T) {
 }
 
 func TestSeveralEjectionsEndInTime(t *testing.T) {
-	names := strings.Split("abcdefgh", "")
-	inBubble(t, names, steady(), newFakeChecker(), func(t *testing.T, r *rig) {
+	inBubble(t, web("a b c d e f g h"), nil, func(r *rig) {
 		bs := r.pool.Backends()
 		for _, i := range []int{3, 1, 5} { // neither in configured order nor against it
 			r.fail(bs[i], 5)
@@ -171,7 +171,7 @@ func TestSeveralEjectionsEndInTime(t *testing.T) {
 }
 
 func TestNothingStaysEjectedAfterRun(t *testing.T) {
-	inBubble(t, []string{"a", "b"}, steady(), newFakeChecker(), func(t *testing.T, r *rig) {
+	inBubble(t, web("a b"), nil, func(r *rig) {
 		a := r.pool.Backends()[0]
 		r.fail(a, 5)
 		r.wantEjected(t, "while running", true, false)
@@ -183,8 +183,8 @@ func TestNothingStaysEjectedAfterRun(t *testing.T) {
 }
 
 func TestObserveAnotherPool(t *testing.T) {
-	inBubble(t, []string{"a", "b"}, steady(), newFakeChecker(), func(t *testing.T, r *rig) {
-		foreign := newPool(t, "a", "b").Backends()[0]
+	inBubble(t, web("a b"), nil, func(r *rig) {
+		foreign := newPool(t, "other", "a", "b").Backends()[0]
 		r.fail(foreign, 50)
 		if foreign.Stats().Ejected {
 			t.Error("a backend of another pool was ejected")
@@ -195,7 +195,7 @@ func TestObserveAnotherPool(t *testing.T) {
 func TestObserveConcurrently(t *testing.T) {
 	cfg := steady()
 	cfg.Eject.Duration = time.Millisecond
-	inBubble(t, []string{"a", "b", "c", "d"}, cfg, newFakeChecker(), func(t *testing.T, r *rig) {
+	inBubble(t, []spec{{"web", "a b c d", cfg}}, nil, func(r *rig) {
 		var loops sync.WaitGroup
 		for range 4 {
 			loops.Go(func() {

@@ -1,40 +1,37 @@
 package health
 
-import "time"
-
-// checkState is what active checks know of one backend.
+// checkState counts the answers to one question in a row. Whether a server answers at all is one such question, whether
+// a replica keeps up another. The zero checkState has not heard anything yet.
 type checkState struct {
-	up        bool
-	decided   bool // a check has had its say since the start, or since maintenance
-	since     time.Time
-	successes int // in a row, up to now
-	failures  int // in a row, up to now
+	decided   bool // an answer has had its say since the start, or since forget
+	up        bool // only when decided
+	successes int  // in a row, up to now
+	failures  int  // in a row, up to now
 }
 
-// observe records the result of one check that ended now, and reports whether the backend went up or down by it.
-func (s *checkState) observe(now time.Time, ok bool, rise, fall int) (changed bool) {
+// observe counts one answer. The first decides alone; from then on fall failures in a row say down, rise successes up.
+func (s *checkState) observe(ok bool, rise, fall int) {
 	if ok {
 		s.successes, s.failures = s.successes+1, 0
 	} else {
 		s.successes, s.failures = 0, s.failures+1
 	}
-	up := s.up
 	switch {
 	case !s.decided:
-		up = ok
+		s.up = ok
 	case ok && s.successes >= rise:
-		up = true
+		s.up = true
 	case !ok && s.failures >= fall:
-		up = false
+		s.up = false
 	}
 	s.decided = true
-	changed = up != s.up
-	if changed {
-		s.up, s.since = up, now
-	}
-	return changed
 }
 
-// forget makes the next check decide alone again. What was counted before maintenance says nothing about the backend
+// changing reports whether something was counted that has not had its effect yet.
+func (s *checkState) changing() bool {
+	return s.decided && (s.up && s.failures > 0 || !s.up && s.successes > 0)
+}
+
+// forget makes the next answer decide alone again. What was counted before maintenance says nothing about the server
 // that comes back from it.
-func (s *checkState) forget() { s.decided, s.successes, s.failures = false, 0, 0 }
+func (s *checkState) forget() { *s = checkState{} }

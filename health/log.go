@@ -1,0 +1,86 @@
+package health
+
+import (
+	"context"
+	"log/slog"
+
+	"sluice/pool"
+)
+
+// line is a line of the log that is still to be written. Those who have news hold the mutex, and the log may be slow.
+type line struct {
+	level   slog.Level
+	message string
+	attrs   []slog.Attr
+}
+
+// say leaves a line to writeLog. The mutex is held, so that lines are in the order of what they report.
+func (m *Monitor) say(level slog.Level, message string, attrs ...slog.Attr) {
+	m.lines = append(m.lines, line{level, message, attrs})
+	wakeUp(m.wakeLog)
+}
+
+// writeLog writes lines until stop is closed, and then the last ones.
+func (m *Monitor) writeLog(stop <-chan struct{}) {
+	for running := true; running; {
+		select {
+		case <-stop:
+			running = false
+		case <-m.wakeLog:
+		}
+		m.mu.Lock()
+		lines := m.lines
+		m.lines = nil
+		m.mu.Unlock()
+		for _, l := range lines {
+			m.logger.LogAttrs(context.Background(), l.level, l.message, l.attrs...)
+		}
+	}
+}
+
+// wakeUp tells a goroutine to look again. It never blocks: one wake-up covers all news.
+func wakeUp(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// backendAttrs returns the attributes that say which backend a line is about.
+func backendAttrs(b *pool.Backend) slog.Attr {
+	return slog.GroupAttrs("", slog.String("pool", b.Pool().Name()), slog.String("backend", b.Name()))
+}
+
+// sayVerdict reports a change of a backend's state. The mutex is held.
+func (m *Monitor) sayVerdict(b *member, before, now verdict) {
+	attrs := []slog.Attr{backendAttrs(b.backend)}
+	if !now.up {
+		attrs = append(attrs, slog.String("reason", now.reason), slog.String("cause", now.cause.String()))
+	}
+	if now.cause == causeFailed {
+		attrs = append(attrs, slog.Int("failures", b.target.checks.failures))
+	}
+	attrs = append(attrs, b.target.roleAttrs()...)
+	switch {
+	case now.up:
+		m.say(slog.LevelInfo, "backend up", attrs...)
+	case !before.up && before.cause != causeNone:
+		m.say(slog.LevelInfo, "backend still down", attrs...)
+	case !before.up && (now.cause == causeDemoted || now.cause == causePromoted) || now.cause == causeMaint:
+		m.say(slog.LevelInfo, "backend down", attrs...) // as it should be: a server that waits for its turn
+	default:
+		m.say(slog.LevelWarn, "backend down", attrs...)
+	}
+}
+
+// roleAttrs returns what a target says of its role, as far as that is known.
+func (t *target) roleAttrs() []slog.Attr {
+	if t == nil || !t.current || t.answer == nil {
+		return nil
+	}
+	attrs := []slog.Attr{slog.String("role", roleOf(t.answer))}
+	if t.answer.Primary {
+		attrs = append(attrs, slog.Uint64("timeline", uint64(t.answer.Timeline)))
+	}
+	return attrs
+}

@@ -1,0 +1,72 @@
+package health
+
+import (
+	"context"
+	"time"
+
+	"sluice/pool"
+)
+
+// adminInterval is how often the monitor looks at what the operator wants of the backends.
+const adminInterval = 500 * time.Millisecond
+
+// watchAdmin notices changes that the operator makes, until ctx is done.
+func (m *Monitor) watchAdmin(ctx context.Context) {
+	ticker := time.NewTicker(adminInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			m.readAdmin(time.Now())
+		}
+	}
+}
+
+// readAdmin takes in what the operator wants of the backends now.
+func (m *Monitor) readAdmin(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, w := range m.pools {
+		changed := false
+		for _, b := range w.members {
+			if maint := b.backend.Admin() == pool.Maint; maint != b.maint {
+				b.setMaint(maint, now)
+				changed = true
+			}
+		}
+		if changed {
+			m.decide(w, w.members, now)
+		}
+		w.lookStranded()
+	}
+}
+
+// setMaint takes a backend into maintenance or back from it. Its server is probed as long as another backend wants that.
+// The mutex is held.
+func (b *member) setMaint(maint bool, now time.Time) {
+	b.maint = maint
+	b.lag.forget()
+	t := b.target
+	if t == nil {
+		return
+	}
+	unwanted := t.unwanted()
+	switch {
+	case unwanted && !t.paused:
+		t.pause()
+	case !unwanted && t.paused:
+		t.resume(now)
+	}
+}
+
+// unwanted reports whether nobody wants the target probed. The mutex is held.
+func (t *target) unwanted() bool {
+	for _, b := range t.members {
+		if !b.maint {
+			return false
+		}
+	}
+	return true
+}

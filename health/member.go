@@ -1,0 +1,112 @@
+package health
+
+import (
+	"time"
+
+	"sluice/health/probe"
+	"sluice/pool"
+)
+
+// poolWatch is one pool and what is known of it.
+type poolWatch struct {
+	pool        *pool.Pool
+	cfg         Config
+	members     []*member     // in the order of the pool's backends
+	wakeClosing chan struct{} // something for the goroutine that closes sessions
+
+	// Guarded by Monitor.mu.
+	seen     timelines
+	split    bool   // two servers claim to be the primary
+	splits   uint64 // how often that began
+	ejected  int
+	stranded bool // no backend is usable, and one could be if it were up
+}
+
+// member is one backend of a pool.
+type member struct {
+	pool    *poolWatch
+	backend *pool.Backend
+	target  *target // nil: it is not probed
+	backup  bool    // it is a backup whatever its role
+
+	// Guarded by Monitor.mu.
+	maint    bool // the operator has it in maintenance
+	verdict  verdict
+	tier     bool       // the pool was told that it is a backup
+	since    time.Time  // of verdict.up
+	lag      checkState // does it keep up?
+	failing  failing
+	evidence evidence
+	closing  *closing // nil: it is not out, or not closing
+}
+
+// failing is where the failures began that took a backend down, or are about to.
+type failing struct {
+	began    time.Time // end of the first failed check
+	received uint64    // by then, from the backend, by all its sessions
+}
+
+// hear takes in what the target has counted last. The mutex is held.
+func (b *member) hear(now time.Time, ok bool) {
+	t := b.target
+	switch {
+	case b.maint:
+		return
+	case !ok && t.checks.failures == 1 && b.verdict.cause != causeFailed:
+		b.failing = failing{now, b.backend.Stats().Received}
+	case ok && b.pool.cfg.MaxLag > 0 && t.answer != nil && !t.answer.Primary:
+		b.lag.observe(keepsUp(t.answer, b.pool.cfg.MaxLag), t.cfg.Rise, t.cfg.Fall)
+	}
+	if !t.checks.up || t.answer != nil && t.answer.Primary {
+		b.lag.forget() // the next answer as a replica decides alone
+	}
+}
+
+// fact returns what is known of the backend's server. The mutex is held.
+func (b *member) fact() fact {
+	t := b.target
+	f := fact{name: b.backend.Name(), before: b.verdict, maint: b.maint, lag: b.lag}
+	if t == nil {
+		return f
+	}
+	f.checks, f.failure = t.checks, t.shortage
+	if t.last.err != nil && t.checks.failures > 0 {
+		f.failure = t.last.err.Error()
+	}
+	f.answer, f.current, f.answering = t.answer, t.current, t.checks.successes > 0
+	f.asked, f.primarySince = t.asked, t.primarySince
+	return f
+}
+
+// lookStranded finds out whether the pool has no backend left, and makes its servers be asked more often when that is
+// new. A pool whose backends the operator has all taken out is not stranded. The mutex is held.
+func (w *poolWatch) lookStranded() {
+	was := w.stranded
+	w.stranded = w.pool.Usable() == 0 && w.couldServe()
+	if !w.stranded || was {
+		return
+	}
+	for _, b := range w.members {
+		if b.target != nil {
+			wakeUp(b.target.wake)
+		}
+	}
+}
+
+// couldServe reports whether a backend is out only for its checks. The mutex is held.
+func (w *poolWatch) couldServe() bool {
+	for _, b := range w.members {
+		if !b.verdict.up && b.backend.Admin() == pool.Ready && b.backend.Weight() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// roleOf returns the word of a server's role.
+func roleOf(a *probe.PostgresAnswer) string {
+	if a.Primary {
+		return RolePrimary.String()
+	}
+	return RoleReplica.String()
+}

@@ -1,0 +1,250 @@
+package health
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+const (
+	// closeStep is the shortest time between two steps of a paced closing.
+	closeStep = 10 * time.Millisecond
+	// sweepInterval is how long to wait for sessions that could not be ended with the others, because their connect
+	// was under way.
+	sweepInterval = time.Second
+)
+
+// closing is what becomes of the live sessions of a backend that is out. It stays until the backend is back.
+type closing struct {
+	cause      cause
+	rule       CloseRule
+	redispatch bool      // is to be done
+	next       time.Time // of the next step; zero: there is none
+	begun      bool      // the grace is over
+	swept      bool      // the sessions are gone, but for stragglers
+	credit     int64     // of sessions to end, times a second
+	count      int       // of sessions that were ended and not reported yet
+}
+
+func newClosing(c cause, rule CloseRule, now time.Time) *closing {
+	n := &closing{cause: c, rule: rule, redispatch: true}
+	if rule.Close {
+		n.next = now.Add(rule.Grace)
+	}
+	return n
+}
+
+// rule returns what is to be done with sessions for a cause. While it is not clear which server is the primary, every
+// session may be one with the right one.
+func (o OnDown) rule(c cause) CloseRule {
+	switch c {
+	case causeFailed:
+		return o.Failed
+	case causeDemoted:
+		return o.Demoted
+	case causePromoted:
+		return o.Promoted
+	case causeLagging:
+		return o.Lagging
+	case causeMaint:
+		return o.Maint
+	}
+	return CloseRule{}
+}
+
+// yields reports whether a new cause's rule takes the place of the one that is followed. A demoted server that falls
+// silent too is no reason to be patient with it.
+func (c *closing) yields(to cause, rule CloseRule) bool {
+	switch {
+	case to == c.cause:
+		return false
+	case c.cause == causeDemoted && (to == causeFailed || to == causeMaint):
+		return !c.rule.Close
+	case c.cause == causeFailed && to == causeDemoted:
+		return rule.Close
+	}
+	return true
+}
+
+// take returns how many sessions are to be ended now, 0 for all, and sets the time of the next step. Steps that came
+// late are not made up for: closing at a rate means never in a storm.
+func (c *closing) take(now time.Time) (limit int) {
+	if c.rule.Rate <= 0 {
+		c.next = time.Time{}
+		return 0
+	}
+	rate := int64(c.rule.Rate)
+	step := max(closeStep, time.Duration((int64(time.Second)+rate-1)/rate)) // long enough for one session
+	c.credit += rate * int64(step)
+	limit = int(c.credit / int64(time.Second))
+	c.credit %= int64(time.Second)
+	if c.next = c.next.Add(step); c.next.Before(now) {
+		c.next = now.Add(step)
+	}
+	return limit
+}
+
+// outFor returns why a backend takes no sessions. The mutex is held.
+func (b *member) outFor() cause {
+	switch {
+	case b.maint:
+		return causeMaint
+	case b.verdict.up:
+		return causeNone
+	}
+	return b.verdict.cause
+}
+
+// lookClosing starts, changes or stops the closing of a backend's sessions as its state wants it. The mutex is held.
+func (m *Monitor) lookClosing(b *member, now time.Time) {
+	if m.sessions == nil {
+		return
+	}
+	why := b.outFor()
+	rule := b.pool.cfg.OnDown.rule(why)
+	switch {
+	case why == causeNone && b.closing != nil:
+		m.sayClosed(b, b.closing)
+		b.closing = nil
+	case why != causeNone && (b.closing == nil || b.closing.yields(why, rule)):
+		if b.closing != nil {
+			m.sayClosed(b, b.closing)
+		}
+		b.closing = newClosing(why, rule, now)
+		wakeUp(b.pool.wakeClosing)
+	}
+}
+
+// closeSessions carries out the closings of one pool until ctx is done.
+func (m *Monitor) closeSessions(ctx context.Context, w *poolWatch) {
+	timer := newTimer()
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.wakeClosing:
+		case <-timer.C:
+		}
+		steps, next := m.closeSteps(w, time.Now())
+		for ; len(steps) > 0 && ctx.Err() == nil; steps, next = m.closeSteps(w, time.Now()) {
+			for _, s := range steps {
+				m.closeStep(s)
+			}
+		}
+		if !next.IsZero() {
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+// step is something to be done with the sessions of a backend.
+type step struct {
+	member     *member
+	closing    *closing
+	redispatch bool
+	end        bool
+	limit      int // 0 = all
+}
+
+// closeSteps returns what is to be done now, or else when the next thing is: zero when there is none.
+func (m *Monitor) closeSteps(w *poolWatch, now time.Time) (steps []step, next time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, b := range w.members {
+		c := b.closing
+		if c == nil {
+			continue
+		}
+		s := step{member: b, closing: c, redispatch: c.redispatch}
+		c.redispatch = false
+		if !c.next.IsZero() && !c.next.After(now) && m.mayEnd(b, now) {
+			s.end, s.limit = true, c.take(now)
+		}
+		if s.redispatch || s.end {
+			steps = append(steps, s)
+		}
+		if !c.next.IsZero() && (next.IsZero() || c.next.Before(next)) {
+			next = c.next
+		}
+	}
+	return steps, next
+}
+
+// mayEnd reports whether sessions of a backend are really to be ended, now that it is time for it. The mutex is held.
+func (m *Monitor) mayEnd(b *member, now time.Time) bool {
+	c, stats := b.closing, b.backend.Stats()
+	switch {
+	case c.swept:
+		if stats.Active == 0 {
+			c.next = time.Time{}
+			return false
+		}
+	case !c.begun:
+		c.begun = true
+		if c.cause == causeFailed && b.failsWithAll() && stats.Received > b.failing.received {
+			c.next = time.Time{}
+			m.say(slog.LevelWarn, "every check of the pool fails at once while its connections still move bytes: "+
+				"sessions are kept: is it the check?", backendAttrs(b.backend), slog.Int("sessions", stats.Active))
+			return false
+		}
+		if stats.Active > 0 {
+			m.say(slog.LevelInfo, "closing sessions", backendAttrs(b.backend), slog.String("cause", c.cause.String()),
+				slog.Int("sessions", stats.Active), slog.Int("rate", c.rule.Rate))
+		}
+	}
+	return true
+}
+
+// closeStep does what a step says. The mutex is not held: it may take milliseconds.
+func (m *Monitor) closeStep(s step) {
+	if s.redispatch {
+		m.sessions.Redispatch(s.member.backend)
+	}
+	if !s.end {
+		return
+	}
+	n := m.sessions.End(s.member.backend, s.limit)
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := s.closing
+	c.count += n
+	switch {
+	case s.member.closing != c: // the backend is back, or out for another cause
+		m.sayClosed(s.member, c)
+	case s.limit == 0 || n < s.limit:
+		m.sayClosed(s.member, c)
+		c.swept = true
+		c.next = time.Now().Add(sweepInterval)
+	}
+}
+
+// sayClosed reports sessions that were ended, if there were any. The mutex is held.
+func (m *Monitor) sayClosed(b *member, c *closing) {
+	if c.count > 0 {
+		m.say(slog.LevelInfo, "sessions closed", backendAttrs(b.backend), slog.String("cause", c.cause.String()),
+			slog.Int("sessions", c.count))
+	}
+	c.count = 0
+}
+
+// failsWithAll reports whether all backends of the pool that were up fail their checks together. The mutex is held.
+func (b *member) failsWithAll() bool {
+	var others []outage
+	for _, o := range b.pool.members {
+		if o != b && !o.maint && o.target != nil {
+			others = append(others, o.outage())
+		}
+	}
+	return allDown(b.outage(), others, b.pool.cfg.stormWindow())
+}
+
+// outage returns how the backend's checks fail. The mutex is held.
+func (b *member) outage() outage {
+	o := outage{failing: b.target.checks.failures > 0 || b.verdict.cause == causeFailed, began: b.failing.began}
+	if !b.verdict.up {
+		o.out = b.since
+	}
+	return o
+}

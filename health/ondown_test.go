@@ -1,0 +1,462 @@
+package health
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/pool"
+)
+
+func TestClosingKeepsToItsRate(t *testing.T) {
+	// Each step of a second: when, in milliseconds, and how many.
+	f := func(rate, wantSteps int, want string) {
+		t.Helper()
+		start := time.Unix(1000, 0)
+		c := newClosing(causeFailed, CloseRule{Close: true, Rate: rate}, start)
+		var steps []string
+		total := 0
+		for c.next.Before(start.Add(time.Second)) {
+			at := c.next.Sub(start)
+			n := c.take(c.next)
+			total += n
+			steps = append(steps, fmt.Sprintf("%.0f:%d", at.Seconds()*1000, n))
+		}
+		if total != rate || len(steps) != wantSteps || strings.Join(steps[:min(4, len(steps))], " ") != want {
+			t.Errorf("rate %d: %d in %d steps, %v, want %d steps, %s", rate, total, len(steps), steps, wantSteps, want)
+		}
+	}
+	f(1, 1, "0:1")
+	f(3, 3, "0:1 333:1 667:1")
+	f(50, 50, "0:1 20:1 40:1 60:1")
+	f(100, 100, "0:1 10:1 20:1 30:1")
+	f(150, 100, "0:1 10:2 20:1 30:2")
+	f(1000, 100, "0:10 10:10 20:10 30:10")
+	f(12345, 100, "0:123 10:123 20:124 30:123")
+}
+
+func TestClosingDoesNotMakeUpForLateSteps(t *testing.T) {
+	start := time.Unix(1000, 0)
+	c := newClosing(causeFailed, CloseRule{Close: true, Rate: 50}, start)
+	late := start.Add(time.Minute)
+	if n := c.take(late); n != 1 || c.next != late.Add(20*time.Millisecond) {
+		t.Errorf("a minute late: %d, and the next %v later, want 1 and 20 ms", n, c.next.Sub(late))
+	}
+}
+
+func TestYields(t *testing.T) {
+	closes, keeps := CloseRule{Close: true}, CloseRule{}
+	f := func(from cause, old CloseRule, to cause, rule CloseRule, want bool) {
+		t.Helper()
+		if got := newClosing(from, old, time.Now()).yields(to, rule); got != want {
+			t.Errorf("%v %+v to %v %+v: %v, want %v", from, old, to, rule, got, want)
+		}
+	}
+	f(causeFailed, closes, causeFailed, closes, false)
+	f(causeFailed, closes, causeDemoted, closes, true)
+	f(causeFailed, closes, causeDemoted, keeps, false)
+	f(causeFailed, closes, causeLagging, keeps, true) // it answers again
+	f(causeFailed, closes, causeSplit, keeps, true)
+	f(causeFailed, closes, causeMaint, keeps, true)
+	f(causeDemoted, closes, causeFailed, closes, false)
+	f(causeDemoted, closes, causeMaint, closes, false)
+	f(causeDemoted, keeps, causeFailed, closes, true)
+	f(causeDemoted, closes, causeLagging, keeps, true)
+	f(causeLagging, keeps, causeFailed, closes, true)
+	f(causeMaint, closes, causeDemoted, closes, true)
+}
+
+// downWith returns a pool in which a fails after one check, and what becomes of its sessions then. Another one is up.
+func downWith(rule CloseRule) []spec {
+	cfg := steady()
+	cfg.Fall, cfg.Rise = 1, 1
+	cfg.OnDown.Failed = rule
+	return []spec{{"web", "a b", cfg}}
+}
+
+// failA makes a go down, and returns when it did, as a time since the start.
+func (r *rig) failA() time.Duration {
+	after(time.Second)
+	r.servers["a"].set(errDead)
+	for r.backend("a").Stats().Up {
+		after(time.Millisecond)
+	}
+	return r.Status(r.backend("a")).Since.Sub(r.start)
+}
+
+func TestFailedSessionsAreClosedAfterGraceAtARate(t *testing.T) {
+	inBubble(t, downWith(CloseRule{Close: true, Grace: 10 * time.Second, Rate: 50}), nil, func(r *rig) {
+		a := r.backend("a")
+		r.sessions.open(a, 120)
+		down := r.failA()
+		r.wantDone("at once", "a", "redispatch")
+		after(r.start.Add(down + 10*time.Second - 1).Sub(time.Now()))
+		r.wantDone("just before the grace is over", "a")
+		after(1)
+		for i, want := range []int{119, 118, 117, 116} {
+			if got := r.sessions.left(a); got != want {
+				t.Errorf("after %d ms %d sessions are left, want %d", 20*i, got, want)
+			}
+			after(20 * time.Millisecond)
+		}
+		after(920 * time.Millisecond) // 1 s in all
+		if got := r.sessions.left(a); got != 69 {
+			t.Errorf("after 1 s %d sessions are left, want 69", got)
+		}
+		after(10 * time.Second)
+		calls := r.sessions.done(a)
+		if len(calls) != 121 || !strings.HasSuffix(calls[119], "end 1: 1") || !strings.HasSuffix(calls[120], "end 1: 0") {
+			t.Errorf("%d calls, the last: %q", len(calls), calls[len(calls)-2:])
+		}
+		const want = `level=INFO msg="sessions closed" pool=web backend=a cause=failed sessions=120`
+		if log := r.logged(); !strings.HasSuffix(log, want) {
+			t.Errorf("log %s", log)
+		}
+		r.wantDone("b all the time", "b")
+	})
+}
+
+func TestSessionsAreClosedAllAtOnce(t *testing.T) {
+	inBubble(t, downWith(CloseRule{Close: true}), nil, func(r *rig) {
+		r.sessions.open(r.backend("a"), 120)
+		r.failA()
+		r.wantDone("at once", "a", "redispatch", "end 0: 120")
+		after(time.Minute)
+		r.wantDone("later", "a")
+	})
+}
+
+func TestSessionsAreKept(t *testing.T) {
+	inBubble(t, downWith(CloseRule{Grace: time.Second, Rate: 5}), nil, func(r *rig) {
+		r.sessions.open(r.backend("a"), 120)
+		r.failA()
+		after(time.Minute)
+		r.wantDone("later", "a", "redispatch")
+	})
+}
+
+func TestReturnDuringGrace(t *testing.T) {
+	inBubble(t, downWith(CloseRule{Close: true, Grace: 10 * time.Second}), nil, func(r *rig) {
+		r.sessions.open(r.backend("a"), 120)
+		r.failA()
+		r.servers["a"].set(nil)
+		after(time.Minute)
+		r.wantUp("later", "web", "a b")
+		r.wantDone("later", "a", "redispatch")
+		r.servers["a"].set(errDead)
+		after(15 * time.Second)
+		r.wantDone("the second time", "a", "redispatch", "end 0: 120")
+	})
+}
+
+func TestReturnWhileClosing(t *testing.T) {
+	specs := downWith(CloseRule{Close: true, Rate: 10})
+	specs[0].cfg.DownInterval = 4950 * time.Millisecond
+	inBubble(t, specs, nil, func(r *rig) {
+		r.sessions.open(r.backend("a"), 120)
+		r.failA()
+		r.servers["a"].set(nil) // found 50 steps later
+		after(time.Minute)
+		if got := r.sessions.left(r.backend("a")); got != 70 {
+			t.Errorf("%d sessions are left, want 70", got)
+		}
+		log := strings.Split(r.logged(), "\n")
+		want := []string{
+			`level=INFO msg="backend up" pool=web backend=a`,
+			`level=INFO msg="sessions closed" pool=web backend=a cause=failed sessions=50`,
+		}
+		if got := log[len(log)-2:]; !slices.Equal(got, want) {
+			t.Errorf("log %q, want %q", got, want)
+		}
+	})
+}
+
+// A slow End delays the steps after it, and is not made up for.
+func TestSlowEnd(t *testing.T) {
+	inBubble(t, downWith(CloseRule{Close: true, Rate: 100}), nil, func(r *rig) {
+		r.sessions.takes = 50 * time.Millisecond
+		r.sessions.open(r.backend("a"), 1000)
+		r.failA()
+		after(10 * time.Second)
+		if got := r.sessions.left(r.backend("a")); got < 790 || got > 840 {
+			t.Errorf("%d sessions are left, want about 1000 less 10 s at 16 a second", got)
+		}
+	})
+}
+
+// A connect that was under way when the backend went down may become a session after the others were closed.
+func TestStragglersAreSwept(t *testing.T) {
+	inBubble(t, downWith(CloseRule{Close: true}), nil, func(r *rig) {
+		r.backend("b").SetAdmin(pool.Drain)
+		slot, err := r.pool.Reserve(netip.Addr{}, nil)
+		if err != nil || slot != r.backend("a") {
+			t.Fatal(slot, err)
+		}
+		r.failA()
+		r.wantDone("at once", "a", "redispatch", "end 0: 0")
+		after(2500 * time.Millisecond)
+		r.wantDone("while a slot is taken", "a", "end 0: 0", "end 0: 0")
+		r.sessions.open(slot, 1)
+		after(time.Second)
+		r.wantDone("the connect has succeeded", "a", "end 0: 1")
+		slot.Release()
+		after(time.Minute)
+		r.wantDone("no slot is taken", "a")
+	})
+}
+
+func TestSilentPrimaryIsDemoted(t *testing.T) {
+	specs, prepare := cluster(RolePrimary)
+	inBubble(t, specs, prepare, func(r *rig) {
+		after(time.Second)
+		r.wantDone("at first: it is a replica", "pg2", "redispatch", "end 0: 0")
+		pg1 := r.backend("pg1")
+		r.sessions.open(pg1, 500)
+		r.servers["pg1"].fallSilent()
+		after(8 * time.Second)
+		r.wantDone("silent, within the grace", "pg1", "redispatch")
+		r.servers["pg2"].primary(2)
+		after(500 * time.Millisecond)
+		r.wantDone("another one has taken over", "pg1", "redispatch", "end 0: 500")
+		after(time.Minute)
+		r.wantDone("later", "pg1")
+		r.servers["pg1"].primary(1)
+		after(time.Minute)
+		r.wantDone("it resumes", "pg1")
+	})
+}
+
+// Sessions that exist are kept while it is not clear which server is the primary.
+func TestSplitKeepsSessions(t *testing.T) {
+	specs, prepare := cluster(RolePrimary)
+	inBubble(t, specs, prepare, func(r *rig) {
+		after(time.Second)
+		r.sessions.open(r.backend("pg1"), 50)
+		r.servers["pg2"].primary(1)
+		after(time.Minute)
+		r.wantUp("both", "db", "")
+		r.wantDone("both", "pg1", "redispatch")
+		r.servers["pg2"].primary(2)
+		after(2 * time.Second)
+		r.wantDone("it is clear now", "pg1", "redispatch", "end 0: 50")
+	})
+}
+
+func TestDemotedThenDead(t *testing.T) {
+	specs, prepare := cluster(RolePrimary)
+	specs[0].cfg.OnDown.Demoted.Rate = 10
+	inBubble(t, specs, prepare, func(r *rig) {
+		after(time.Second)
+		r.sessions.open(r.backend("pg1"), 100)
+		r.servers["pg1"].replica(0)
+		after(3 * time.Second)
+		r.servers["pg1"].set(errDead)
+		after(9 * time.Second) // failed has a grace of 10 s
+		if got := r.sessions.left(r.backend("pg1")); got > 5 {
+			t.Errorf("%d sessions are left, want closing to go on", got)
+		}
+	})
+}
+
+// A replica that lags keeps its sessions. When it is promoted, that is another cause, with a rule of its own.
+func TestLaggingKeepsSessions(t *testing.T) {
+	cfg := postgres(RoleReplica)
+	cfg.MaxLag = time.Second
+	cfg.OnDown.Promoted = CloseRule{Close: true, Grace: 5 * time.Second}
+	inBubble(t, []spec{{"ro", "pg1 pg2", cfg}}, func(r *rig) {
+		r.servers["pg1"].replica(0)
+		r.servers["pg2"].replica(0)
+	}, func(r *rig) {
+		after(time.Second)
+		r.sessions.open(r.backend("pg1"), 50)
+		r.servers["pg1"].replica(time.Minute)
+		after(time.Minute)
+		r.wantUp("pg1 lags", "ro", "pg2")
+		r.wantDone("pg1 lags", "pg1", "redispatch")
+		r.servers["pg1"].primary(2)
+		after(4 * time.Second)
+		r.wantDone("pg1 is promoted", "pg1", "redispatch")
+		after(2 * time.Second)
+		r.wantDone("the grace is over", "pg1", "end 0: 50")
+	})
+}
+
+func TestEjectionClosesNothing(t *testing.T) {
+	inBubble(t, web("a b"), nil, func(r *rig) {
+		r.fail(r.backend("a"), 5)
+		after(10 * time.Second)
+		r.wantDone("ejected", "a")
+	})
+}
+
+// moves lets bytes come from a backend, as its live sessions do.
+func moves(b *pool.Backend) { b.AddTraffic(0, 100, 0) }
+
+// allDownCase plays a pool whose servers fail together at 1 s, and returns what is left of 10 sessions of each.
+func allDownCase(t *testing.T, then func(r *rig)) (left string, warned int) {
+	cfg := steady()
+	cfg.OnDown.Failed = CloseRule{Close: true, Grace: 5 * time.Second}
+	inBubble(t, []spec{{"web", "a b c", cfg}}, nil, func(r *rig) {
+		after(time.Second)
+		for _, b := range r.pool.Backends() {
+			r.sessions.open(b, 10)
+			moves(b)
+		}
+		then(r)
+		after(30 * time.Second)
+		for _, b := range r.pool.Backends() {
+			left += fmt.Sprint(r.sessions.left(b), " ")
+		}
+		warned = strings.Count(r.logged(), "is it the check?")
+	})
+	return strings.TrimSpace(left), warned
+}
+
+func TestAllDownKeepsSessionsThatMove(t *testing.T) {
+	f := func(name, want string, wantWarned int, then func(r *rig)) {
+		t.Helper()
+		if got, warned := allDownCase(t, then); got != want || warned != wantWarned {
+			t.Errorf("%s: left %q, warned %d times, want %q and %d", name, got, warned, want, wantWarned)
+		}
+	}
+	fail := func(r *rig, names string) {
+		for _, name := range strings.Fields(names) {
+			r.servers[name].set(errDead)
+		}
+	}
+	move := func(r *rig, names string) {
+		for _, name := range strings.Fields(names) {
+			moves(r.backend(name))
+		}
+	}
+	f("all fail, all move", "10 10 10", 3, func(r *rig) {
+		fail(r, "a b c")
+		after(4 * time.Second)
+		move(r, "a b c")
+	})
+	f("all fail, none moves", "0 0 0", 0, func(r *rig) { fail(r, "a b c") })
+	f("all fail, two move", "10 0 10", 2, func(r *rig) {
+		fail(r, "a b c")
+		after(4 * time.Second)
+		move(r, "a c")
+	})
+	f("bytes before the first failure do not count", "0 0 0", 0, func(r *rig) {
+		fail(r, "a b c")
+		move(r, "a b c")
+	})
+	f("two fail, all move", "0 0 10", 0, func(r *rig) {
+		fail(r, "a b")
+		after(4 * time.Second)
+		move(r, "a b c")
+	})
+	f("the third fails later, and alone", "0 0 10", 1, func(r *rig) {
+		fail(r, "a b")
+		after(5 * time.Second)
+		fail(r, "c")
+		after(3 * time.Second)
+		move(r, "a b c")
+	})
+	f("the third was in maintenance", "10 10 0", 2, func(r *rig) {
+		r.backend("c").SetAdmin(pool.Maint)
+		fail(r, "a b")
+		after(4 * time.Second)
+		move(r, "a b")
+	})
+	f("the third died long ago", "10 10 0", 2, func(r *rig) {
+		fail(r, "c")
+		after(20 * time.Second)
+		fail(r, "a b")
+		after(4 * time.Second)
+		move(r, "a b c")
+	})
+	f("alone up is all", "10 0 0", 1, func(r *rig) {
+		fail(r, "b c")
+		after(20 * time.Second)
+		fail(r, "a")
+		after(4 * time.Second)
+		move(r, "a")
+	})
+	f("one is back in time", "0 10 10", 0, func(r *rig) {
+		fail(r, "a b c")
+		after(4 * time.Second)
+		move(r, "a b c")
+		r.servers["b"].set(nil)
+		r.servers["c"].set(nil)
+	})
+	f("one answers once, which does not bring it back", "10 10 10", 3, func(r *rig) {
+		fail(r, "a b c")
+		after(4 * time.Second)
+		move(r, "a b c")
+		r.servers["a"].set(nil)
+		for r.Status(r.backend("a")).Successes == 0 {
+			after(time.Millisecond)
+		}
+		fail(r, "a")
+	})
+}
+
+// Without a grace it is decided while some are still counting failures.
+func TestAllDownWithoutGrace(t *testing.T) {
+	cfg := steady()
+	cfg.OnDown.Failed = CloseRule{Close: true}
+	inBubble(t, []spec{{"web", "a b c", cfg}}, nil, func(r *rig) {
+		after(time.Second)
+		for _, b := range r.pool.Backends() {
+			r.sessions.open(b, 10)
+			r.servers[b.Name()].set(errDead)
+		}
+		after(1300 * time.Millisecond)
+		for _, b := range r.pool.Backends() {
+			moves(b)
+		}
+		after(10 * time.Second)
+		r.wantUp("in the end", "web", "")
+		for _, b := range r.pool.Backends() {
+			if got := r.sessions.left(b); got != 10 {
+				t.Errorf("%d sessions of %s are left", got, b.Name())
+			}
+		}
+	})
+}
+
+// Only a failed check is doubted, not what a server says of itself.
+func TestDemotedSessionsThatMove(t *testing.T) {
+	specs := []spec{{"rw", "pg1", postgres(RolePrimary)}}
+	inBubble(t, specs, func(r *rig) { r.servers["pg1"].primary(1) }, func(r *rig) {
+		after(time.Second)
+		r.sessions.open(r.backend("pg1"), 10)
+		moves(r.backend("pg1"))
+		r.servers["pg1"].replica(0)
+		after(2 * time.Second)
+		r.wantDone("it is a replica now", "pg1", "redispatch", "end 0: 10")
+	})
+}
+
+// The primary is alone up in its pool. When its check fails while its sessions move bytes, they are kept, unless another
+// one has taken over.
+func TestAllDownOfAPrimary(t *testing.T) {
+	f := func(promote bool, want int) {
+		t.Helper()
+		specs, prepare := cluster(RolePrimary)
+		inBubble(t, specs, prepare, func(r *rig) {
+			after(time.Second)
+			pg1 := r.backend("pg1")
+			r.sessions.open(pg1, 10)
+			r.servers["pg1"].set(errDead)
+			after(5 * time.Second)
+			moves(pg1)
+			if promote {
+				r.servers["pg2"].primary(2)
+			}
+			after(time.Minute)
+			if got := r.sessions.left(pg1); got != want {
+				t.Errorf("promoted %v: %d sessions are left, want %d", promote, got, want)
+			}
+		})
+	}
+	f(false, 10)
+	f(true, 0)
+}

@@ -1,0 +1,366 @@
+package health
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/health/probe"
+	"sluice/pool"
+)
+
+var errDead = errors.New("nobody home")
+
+// server is one that is probed. It answers at once with what it was told to, and records when it was asked.
+type server struct {
+	mu     sync.Mutex
+	err    error
+	silent bool // answers nothing until the timeout
+	delay  time.Duration
+	answer *probe.PostgresAnswer
+
+	lost     chan struct{} // a connection that was kept
+	probers  int           // that were made of it
+	closed   int
+	asked    []time.Time
+	inFlight int
+	most     int // of inFlight
+}
+
+// Probe implements probe.Prober.
+func (s *server) Probe(ctx context.Context) (probe.Answer, error) {
+	s.mu.Lock()
+	s.asked = append(s.asked, time.Now())
+	s.inFlight++
+	s.most = max(s.most, s.inFlight)
+	silent, delay := s.silent, s.delay
+	s.mu.Unlock()
+	switch {
+	case silent:
+		<-ctx.Done()
+	case delay > 0:
+		select {
+		case <-ctx.Done():
+		case <-time.After(delay):
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inFlight--
+	if ctx.Err() != nil {
+		return probe.Answer{}, ctx.Err()
+	}
+	if s.err != nil {
+		return probe.Answer{}, s.err
+	}
+	if s.answer == nil {
+		return probe.Answer{}, nil
+	}
+	a := *s.answer
+	return probe.Answer{Postgres: &a}, nil
+}
+
+// Wait implements probe.Prober.
+func (s *server) Wait(ctx context.Context) (lost bool) {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-s.lost:
+		return true
+	}
+}
+
+// Close implements probe.Prober.
+func (s *server) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed++
+}
+
+// set makes the server answer, or fail.
+func (s *server) set(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err, s.silent = err, false
+}
+
+func (s *server) fallSilent() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent = true
+}
+
+// primary makes the server a primary of system 7.
+func (s *server) primary(timeline uint32) {
+	s.say(probe.PostgresAnswer{Primary: true, System: 7, Timeline: timeline})
+}
+
+// replica makes the server a replica of system 7.
+func (s *server) replica(lag time.Duration) {
+	s.say(probe.PostgresAnswer{System: 7, Lag: lag, LagKnown: lag >= 0})
+}
+
+func (s *server) say(a probe.PostgresAnswer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err, s.silent, s.answer = nil, false, &a
+}
+
+func (s *server) times() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]time.Time(nil), s.asked...)
+}
+
+// spec is a pool of a test: the names of its backends stand for servers.
+type spec struct {
+	name     string
+	backends string
+	cfg      Config
+}
+
+// rig is a monitor at work, in a bubble of testing/synctest.
+type rig struct {
+	*Monitor
+	t        *testing.T
+	pools    map[string]*pool.Pool
+	pool     *pool.Pool // the first
+	servers  map[string]*server
+	sessions *sessions
+	log      *logBuffer
+	start    time.Time
+	stop     func() // ends Run and waits for it
+}
+
+// inBubble runs f with a monitor at work. Before that, prepare may say how the servers are.
+func inBubble(t *testing.T, specs []spec, prepare func(r *rig), f func(r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, specs)
+		if prepare != nil {
+			prepare(r)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.Run(ctx)
+		}()
+		r.stop = func() { cancel(); <-done }
+		defer r.stop()
+		synctest.Wait()
+		f(r)
+	})
+}
+
+// newRig returns a monitor that does not run yet.
+func newRig(t *testing.T, specs []spec) *rig {
+	t.Helper()
+	r := &rig{
+		t: t, pools: map[string]*pool.Pool{}, servers: map[string]*server{}, log: new(logBuffer), start: time.Now(),
+	}
+	r.sessions = &sessions{start: r.start, live: map[*pool.Backend]int{}, calls: map[*pool.Backend][]string{}}
+	var watched []Watched
+	for _, s := range specs {
+		p := newPool(t, s.name, strings.Fields(s.backends)...)
+		r.pools[s.name] = p
+		watched = append(watched, Watched{p, s.cfg})
+		for _, b := range p.Backends() {
+			if r.servers[b.Name()] == nil {
+				r.servers[b.Name()] = &server{lost: make(chan struct{})}
+			}
+		}
+	}
+	r.pool = watched[0].Pool
+	m, err := New(watched, Options{
+		Logger: testLogger(r.log), Sessions: r.sessions,
+		NewProber: func(_ probe.Config, a pool.Address) (probe.Prober, error) {
+			s := r.servers[a.Unix[1:]]
+			s.probers++
+			return s, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Monitor = m
+	return r
+}
+
+// newPool returns a pool of backends at Unix sockets of their names.
+func newPool(t *testing.T, name string, backends ...string) *pool.Pool {
+	t.Helper()
+	c := pool.Config{Name: name, Balance: pool.RoundRobin}
+	for _, b := range backends {
+		c.Backends = append(c.Backends, pool.BackendConfig{Name: b, Address: pool.Address{Unix: "/" + b}, Weight: 1})
+	}
+	p, err := pool.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// steady has no jitter, so that a test knows when what happens.
+func steady() Config {
+	c := DefaultConfig()
+	c.Jitter = 0
+	return c
+}
+
+// postgres is steady for servers of a role.
+func postgres(role Role) Config {
+	c := steady()
+	c.Probe.Kind, c.Role = probe.Postgres, role
+	return c
+}
+
+// after lets the bubble's clock run.
+func after(d time.Duration) {
+	time.Sleep(d) // the fake clock of testing/synctest: takes no time, and is no race
+	synctest.Wait()
+}
+
+// backend returns the backend of a name in the first pool.
+func (r *rig) backend(name string) *pool.Backend { return r.pool.Lookup(name) }
+
+// wantUp checks which backends of a pool are up, and that the status agrees.
+func (r *rig) wantUp(when, poolName, want string) {
+	r.t.Helper()
+	var up []string
+	for _, b := range r.pools[poolName].Backends() {
+		if b.Stats().Up {
+			up = append(up, b.Name())
+		}
+		if s := r.Status(b); s.Up != b.Stats().Up || s.Up != (s.Reason == "") {
+			r.t.Errorf("%s: status of %s: up %v, reason %q", when, b.Name(), s.Up, s.Reason)
+		}
+	}
+	if got := strings.Join(up, " "); got != want {
+		r.t.Errorf("%s: up in %s: %q, want %q", when, poolName, got, want)
+	}
+}
+
+// wantReason checks why a backend of a pool is down.
+func (r *rig) wantReason(poolName, backend, want string) {
+	r.t.Helper()
+	if got := r.Status(r.pools[poolName].Lookup(backend)).Reason; got != want {
+		r.t.Errorf("reason of %s in %s: %q, want %q", backend, poolName, got, want)
+	}
+}
+
+// wantLog checks the log since the last look.
+func (r *rig) wantLog(when string, want ...string) {
+	r.t.Helper()
+	if got := r.logged(); got != strings.Join(want, "\n") {
+		r.t.Errorf("%s: log\n%s\nwant\n%s", when, got, strings.Join(want, "\n"))
+	}
+}
+
+// logged returns the log so far and empties it.
+func (r *rig) logged() string {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	defer r.log.lines.Reset()
+	return strings.TrimSpace(r.log.lines.String())
+}
+
+// logBuffer holds log lines.
+type logBuffer struct {
+	mu    sync.Mutex
+	lines bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lines.Write(p)
+}
+
+// testLogger writes lines like `WARN "backend down" pool=web backend=a reason=...`.
+func testLogger(to io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}
+
+// sessions stands for the live sessions of all backends, and records what is done to them.
+type sessions struct {
+	start time.Time
+	takes time.Duration // each call of End
+
+	mu    sync.Mutex
+	live  map[*pool.Backend]int
+	calls map[*pool.Backend][]string
+}
+
+// Redispatch implements Sessions.
+func (s *sessions) Redispatch(b *pool.Backend) { s.note(b, "redispatch") }
+
+// End implements Sessions.
+func (s *sessions) End(b *pool.Backend, limit int) int {
+	time.Sleep(s.takes) // the fake clock
+	s.mu.Lock()
+	n := s.live[b]
+	if limit > 0 {
+		n = min(n, limit)
+	}
+	s.live[b] -= n
+	s.mu.Unlock()
+	s.note(b, fmt.Sprintf("end %d: %d", limit, n))
+	return n
+}
+
+func (s *sessions) note(b *pool.Backend, what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls[b] = append(s.calls[b], fmt.Sprintf("%v %s", time.Since(s.start), what))
+}
+
+// open gives a backend live sessions.
+func (s *sessions) open(b *pool.Backend, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live[b] = n
+}
+
+func (s *sessions) left(b *pool.Backend) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live[b]
+}
+
+// done returns what was done to a backend's sessions since the last look.
+func (s *sessions) done(b *pool.Backend) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	calls := s.calls[b]
+	delete(s.calls, b)
+	return calls
+}
+
+// wantDone checks what was done to the sessions of a backend of the first pool, without the times.
+func (r *rig) wantDone(when, backend string, want ...string) {
+	r.t.Helper()
+	var got []string
+	for _, call := range r.sessions.done(r.backend(backend)) {
+		_, what, _ := strings.Cut(call, " ")
+		got = append(got, what)
+	}
+	if strings.Join(got, ", ") != strings.Join(want, ", ") {
+		r.t.Errorf("%s: done to the sessions of %s: %q, want %q", when, backend, got, want)
+	}
+}

@@ -1,0 +1,46 @@
+package health
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Role is which Postgres servers a pool wants.
+type Role uint8
+
+const (
+	// RoleAny takes every server that answers.
+	RoleAny Role = iota
+	// RolePrimary takes the one that is the primary, and none while it is not clear which one that is.
+	RolePrimary
+	// RoleReplica takes servers in recovery.
+	RoleReplica
+	// RolePreferReplica takes servers in recovery, and the primary only while there is none.
+	RolePreferReplica
+)
+
+var roleWords = []string{
+	RoleAny: "any", RolePrimary: "primary", RoleReplica: "replica", RolePreferReplica: "prefer_replica",
+}
+
+// Roles returns the word of every role, for messages that say what can be written.
+func Roles() []string { return slices.Clone(roleWords) }
+
+// String returns the role's word, such as "primary".
+func (r Role) String() string {
+	if int(r) < len(roleWords) {
+		return roleWords[r]
+	}
+	return fmt.Sprintf("Role(%d)", uint8(r))
+}
+
+// UnmarshalText sets the role from its word.
+func (r *Role) UnmarshalText(text []byte) error {
+	i := slices.Index(roleWords, string(text))
+	if i < 0 {
+		return fmt.Errorf("unknown role %q: want %s", text, strings.Join(roleWords, ", "))
+	}
+	*r = Role(i)
+	return nil
+}

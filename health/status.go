@@ -1,0 +1,76 @@
+package health
+
+import (
+	"time"
+
+	"sluice/pool"
+)
+
+// Status is what a monitor knows of one backend.
+type Status struct {
+	Checked bool      // probes are made of it: its pool's check is not off
+	Up      bool      // by active checks
+	Reason  string    // why it is not up, in one line; "" when it is
+	Since   time.Time // when it went up or down; at the start: when the monitor was made
+
+	Successes int       // probes in a row that succeeded
+	Failures  int       // probes in a row that failed
+	LastProbe time.Time // start of the last finished probe; zero: none yet
+	Took      time.Duration
+	Error     string // why it failed; "" = it succeeded
+
+	Role     string        // of a Postgres server that answers: "primary" or "replica"; "" = unknown
+	Timeline uint32        // of a primary; 0 = unknown
+	Lag      time.Duration // of a replica
+	LagKnown bool          // false: no replica, or it cannot tell
+
+	EjectedUntil time.Time // zero: not ejected
+}
+
+// Status returns a copy of what is known of a backend of the pools, and the zero Status for any other.
+func (m *Monitor) Status(b *pool.Backend) Status {
+	one := m.members[b]
+	if one == nil {
+		return Status{}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := Status{
+		Checked: one.target != nil, Up: one.verdict.up, Reason: one.verdict.reason, Since: one.since,
+		EjectedUntil: one.evidence.until,
+	}
+	if one.target != nil {
+		one.target.fill(&s)
+	}
+	return s
+}
+
+// fill adds what the target knows. The mutex is held.
+func (t *target) fill(s *Status) {
+	s.Successes, s.Failures, s.LastProbe, s.Took = t.checks.successes, t.checks.failures, t.last.started, t.last.took
+	if t.last.err != nil {
+		s.Error = t.last.err.Error()
+	}
+	if a := t.answer; a != nil && t.current {
+		s.Role, s.Timeline, s.Lag, s.LagKnown = roleOf(a), a.Timeline, a.Lag, a.LagKnown && !a.Primary
+	}
+}
+
+// PoolStatus is what a monitor knows of one pool.
+type PoolStatus struct {
+	SplitBrain  bool   // two servers that answer claim to be the primary
+	SplitBrains uint64 // how often that began
+}
+
+// PoolStatus returns a copy of what is known of one of the pools, and the zero PoolStatus for any other. Only pools that
+// want the primary know of a split brain.
+func (m *Monitor) PoolStatus(p *pool.Pool) PoolStatus {
+	for _, w := range m.pools {
+		if w.pool == p {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return PoolStatus{w.split, w.splits}
+		}
+	}
+	return PoolStatus{}
+}

@@ -1,0 +1,130 @@
+package health
+
+import (
+	"fmt"
+	"time"
+
+	"sluice/health/probe"
+)
+
+// cause is why a backend takes no sessions. OnDown has a rule for each.
+type cause uint8
+
+const (
+	causeNone     cause = iota // it does take some, or nothing is known of it yet
+	causeFailed                // its checks fail
+	causeDemoted               // another server is the primary
+	causePromoted              // it is the primary, in a pool of replicas
+	causeLagging               // it lags more than MaxLag
+	causeSplit                 // it is not clear which of several servers is the primary
+	causeMaint                 // the operator has set it to maint
+)
+
+var causeWords = []string{"", "failed", "demoted", "promoted", "lagging", "split", "maint"}
+
+func (c cause) String() string { return causeWords[c] }
+
+// fact is what is known of one server when a pool makes up its mind about it.
+type fact struct {
+	name   string
+	before verdict
+
+	maint   bool       // the operator has it in maintenance: what it says does not count
+	checks  checkState // does it answer?
+	failure string     // what was wrong with the last check; "" = nothing
+	lag     checkState // does it keep up?
+
+	answer       *probe.PostgresAnswer // the last one it gave; nil: none
+	current      bool                  // it has not gone down since it gave that answer
+	answering    bool                  // the last check gave it
+	asked        time.Time             // when it was asked for that answer
+	primarySince time.Time             // when it was asked for the first of its last answers that said primary
+}
+
+// claims reports whether a server says that it is the primary.
+func (f fact) claims() bool { return !f.maint && f.current && f.answer != nil && f.answer.Primary }
+
+// verdict is what a pool makes of a server.
+type verdict struct {
+	up     bool
+	backup bool // it serves only while there is no other kind, by its role
+	cause  cause
+	reason string // why it is not up: one line for whoever looks at it at 3 a.m.
+}
+
+const notChecked = "not checked yet"
+
+// judge makes up a pool's mind about servers: about all that it has when it elects, else about any of them.
+func judge(c Config, facts []fact, seen timelines) []verdict {
+	verdicts := make([]verdict, len(facts))
+	for i, f := range facts {
+		verdicts[i] = f.judgeAlone(c)
+	}
+	if c.elects() {
+		elect(facts, verdicts, seen)
+	}
+	return verdicts
+}
+
+// judgeAlone makes up a pool's mind as far as the other servers do not matter.
+func (f fact) judgeAlone(c Config) verdict {
+	switch {
+	case c.judged() && f.maint:
+		// It must be down when the operator lets it come back: who knows what it is by then.
+		return verdict{cause: causeMaint, reason: "in maintenance"}
+	case c.judged() && !f.checks.decided:
+		return verdict{reason: f.unknown()}
+	case !f.checks.decided:
+		return f.before
+	case !f.checks.up:
+		return verdict{cause: causeFailed, reason: f.silence(c)}
+	case c.judged():
+		return f.judgeRole(c)
+	}
+	return verdict{up: true}
+}
+
+// judgeRole makes up a pool's mind about a Postgres server that answers.
+func (f fact) judgeRole(c Config) verdict {
+	switch {
+	case f.answer == nil:
+		return verdict{cause: causeFailed, reason: "does not say whether it is a primary or a replica"}
+	case c.Role == RolePrimary && !f.answer.Primary:
+		return verdict{cause: causeDemoted, reason: "is a replica, the pool wants the primary"}
+	case c.Role == RoleReplica && f.answer.Primary:
+		return verdict{cause: causePromoted, reason: "is the primary, the pool wants replicas"}
+	case c.MaxLag > 0 && f.lag.decided && !f.lag.up:
+		return verdict{cause: causeLagging, reason: f.lagText(c)}
+	}
+	return verdict{up: true, backup: c.Role == RolePreferReplica && f.answer.Primary}
+}
+
+// unknown says why nothing is known of a server yet.
+func (f fact) unknown() string {
+	if f.failure != "" {
+		return notChecked + ": " + f.failure
+	}
+	return notChecked
+}
+
+// silence says why a server counts as not answering.
+func (f fact) silence(c Config) string {
+	if f.checks.successes > 0 {
+		return fmt.Sprintf("answers again, %d of %d checks so far", f.checks.successes, c.Rise)
+	}
+	return f.failure
+}
+
+// lagText says how a replica lags.
+func (f fact) lagText(c Config) string {
+	switch {
+	case !f.answer.LagKnown:
+		return fmt.Sprintf("cannot tell how far it lags, the limit is %v", c.MaxLag)
+	case f.answer.Lag > c.MaxLag:
+		return fmt.Sprintf("lags %v, the limit is %v", f.answer.Lag.Round(time.Millisecond), c.MaxLag)
+	}
+	return fmt.Sprintf("lagged more than %v, keeps up again, %d of %d checks so far", c.MaxLag, f.lag.successes, c.Rise)
+}
+
+// keepsUp reports whether a replica's lag is known and within the limit.
+func keepsUp(a *probe.PostgresAnswer, limit time.Duration) bool { return a.LagKnown && a.Lag <= limit }
