@@ -46,6 +46,24 @@ func TestMessageAllocatesNothing(t *testing.T) {
 	}
 }
 
+// Nor does a Postgres session whose login was in clear, with an eye on dead peers.
+func TestPostgresMessageAllocatesNothing(t *testing.T) {
+	r := newPostgresRig(t, rigConfig{
+		idle: time.Hour, dead: [2]time.Duration{50 * time.Second, 20 * time.Second}, queueMax: 10, maxConns: 1,
+	})
+	ends := r.login(cancelKey(1, 4))
+	r.exchange(ends[client], ends[server], 1)
+	fds := [2]int{descriptor(ends[client]), descriptor(ends[server])}
+	message, buf := random(1, 64), make([]byte, 1<<10)
+	if n := testing.AllocsPerRun(1000, func() {
+		r.now += time.Second // peers are looked at now and then
+		relayMessage(t, r.loop, fds[client], fds[server], message, buf)
+		relayMessage(t, r.loop, fds[server], fds[client], message, buf)
+	}); n != 0 {
+		t.Errorf("%v allocations per message and answer, want none", n)
+	}
+}
+
 // Nor do the things that happen beside messages: timers that are moved, turns
 // that are queued, tokens that are stale.
 func TestHousekeepingAllocatesNothing(t *testing.T) {

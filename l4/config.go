@@ -33,9 +33,17 @@ type ListenerConfig struct {
 	Name   string
 	Bind   []pool.Address // a TCP address without an IP means every address of both families
 	Target Target
+	// Protocol says what may be read before bytes are relayed.
+	Protocol Protocol
 	// AcceptProxy makes a PROXY header required; nil = the socket's addresses
 	// are the client's.
 	AcceptProxy *AcceptProxy
+	// PeekTimeout bounds the wait for what Protocol reads; 0 = no bound.
+	PeekTimeout time.Duration
+	// DeadPeer ends sessions whose client acknowledges nothing for so long,
+	// neither data nor keepalives; 0 = when the kernel gives up, which may be
+	// never.
+	DeadPeer time.Duration
 	// IdleTimeout ends a session in which no byte moved for so long; 0 = never.
 	IdleTimeout time.Duration
 	// FinTimeout ends a session in which no byte moved for so long after the
@@ -47,11 +55,56 @@ type ListenerConfig struct {
 type Target struct {
 	Pool      *pool.Pool
 	SendProxy ProxyVersion
-	// ConnectTimeout bounds each connect; 0 = the kernel's own limit, about
-	// two minutes.
+	// ConnectTimeout bounds all connects of a session together, from the
+	// moment it has a backend: while there is another backend to try, one
+	// connect gets its even share of what is left. 0 = the kernel's own limit
+	// for each, about two minutes.
 	ConnectTimeout time.Duration
 	// Retries is how many further backends are tried when a connect fails.
 	Retries int
+	// QueueTimeout bounds how long a session waits in the pool's queue, all
+	// its waits together; 0 = no bound.
+	QueueTimeout time.Duration
+	// DeadPeer is ListenerConfig.DeadPeer for the connections to backends.
+	DeadPeer time.Duration
+}
+
+// Protocol is what is known of the bytes of a listener's sessions.
+type Protocol uint8
+
+const (
+	// ProtocolTCP is nothing: no byte is looked at.
+	ProtocolTCP Protocol = iota
+	// ProtocolPostgres reads the first packet of a client: cancel requests go
+	// to the server that owns the session, and a session that the backend has
+	// not answered yet can go to another one.
+	ProtocolPostgres
+)
+
+var protocols = []string{ProtocolTCP: "tcp", ProtocolPostgres: "postgres"}
+
+// Protocols returns the words that Protocol.UnmarshalText takes.
+func Protocols() []string { return slices.Clone(protocols) }
+
+// String returns the word for p.
+func (p Protocol) String() string {
+	if int(p) < len(protocols) {
+		return protocols[p]
+	}
+	return "unknown"
+}
+
+// MarshalText returns the word for p.
+func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText sets p from its word.
+func (p *Protocol) UnmarshalText(text []byte) error {
+	i := slices.Index(protocols, string(text))
+	if i < 0 {
+		return fmt.Errorf("unknown protocol %q: use %s", text, strings.Join(protocols, ", "))
+	}
+	*p = Protocol(i)
+	return nil
 }
 
 // AcceptProxy says from whom a PROXY header is accepted. Any other peer is

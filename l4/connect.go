@@ -3,37 +3,55 @@ package l4
 import (
 	"math"
 	"syscall"
+	"time"
 
 	"sluice/pool"
 	"sluice/sysutil"
 )
 
 // dial reserves a backend and starts to connect to it. It goes on to the next
-// one when a connect fails at once, and ends the session when there is none.
+// one when a connect fails at once. A session for which there is none waits in
+// the pool's queue or ends.
 func (l *loop) dial(s *session) {
 	for {
-		var tried []*pool.Backend
-		if s.opening != nil {
-			tried = s.opening.tried
-		}
-		backend, err := s.target.config.Pool.Reserve(s.client.Addr(), tried)
+		backend, err := s.target.config.Pool.Reserve(s.client.Addr(), s.failedOn())
 		if err != nil {
-			l.endUndialled(s, err)
-			return
+			backend = l.wait(s)
 		}
-		s.backend, s.active, s.retries = backend, l.now, uint8(min(len(tried), math.MaxUint8))
-		fd, errno := connectTo(backend.Address())
-		if errno == 0 {
-			s.ends[server] = newEnd(fd, backend.Address().IsUnix())
-			if l.watch(s, server) {
-				l.enter(s, stateConnecting)
-			}
-			return
-		}
-		if !l.mayRetry(s, dialResult(errno), errno) {
+		if backend == nil || !l.connect(s, backend) {
 			return
 		}
 	}
+}
+
+// connect starts to connect to a backend whose slot s has taken. It reports
+// whether that failed at once and another one may be tried.
+func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
+	s.backend, s.active = backend, l.now
+	s.attempt++
+	if o := s.opening; o != nil {
+		s.retries = uint8(min(o.failures, math.MaxUint8))
+		if o.connectBy <= l.now {
+			o.connectBy = 0 // a connect had all the time, for want of another backend; now there is one
+		}
+	}
+	fd, errno := connectTo(backend.Address())
+	if errno != 0 {
+		return l.mayRetryDial(s, dialResult(errno), errno)
+	}
+	s.ends[server] = newEnd(fd, backend.Address().IsUnix())
+	if l.watch(s, server) {
+		l.enter(s, stateConnecting)
+	}
+	return false
+}
+
+// failedOn returns the backends that s has failed on.
+func (s *session) failedOn() []*pool.Backend {
+	if s.opening == nil {
+		return nil
+	}
+	return s.opening.waiter.Tried
 }
 
 func connectTo(address pool.Address) (int, syscall.Errno) {
@@ -48,26 +66,56 @@ func connectTo(address pool.Address) (int, syscall.Errno) {
 	return sysutil.Connect(&sa)
 }
 
-// endUndialled ends a session for which no backend could be reserved. When a
-// connect has failed before, that is the reason, not the lack of another one.
+// endUndialled ends a session for which there is no backend and no place to
+// wait. When it has failed on a backend before, that is the reason, not the lack
+// of another one.
 func (l *loop) endUndialled(s *session, err error) {
 	switch {
 	case s.opening != nil && s.opening.reason != noReason:
 		l.end(s, s.opening.reason, s.opening.errno)
-	case err == pool.ErrFull:
-		l.end(s, QueueFull, 0)
-	default:
+	case err == pool.ErrNoBackend:
 		l.end(s, NoBackend, 0)
+	default:
+		l.end(s, QueueFull, 0)
 	}
+}
+
+// connectBy is when the connects of s must be over, all together; zero = never.
+func (s *session) connectBy() time.Duration {
+	if s.opening != nil && s.opening.connectBy != 0 {
+		return s.opening.connectBy
+	}
+	return after(s.active, s.target.config.ConnectTimeout)
+}
+
+// connectDeadline is when the present connect has had its even share of the time
+// for all of them; zero = never.
+func (s *session) connectDeadline() time.Duration {
+	whole, left := s.connectBy(), s.target.config.Retries+1
+	if s.opening != nil {
+		left -= s.opening.failures
+	}
+	if whole == 0 {
+		return 0
+	}
+	return s.active + (whole-s.active)/time.Duration(max(left, 1))
+}
+
+// connectLate is called when a connect has had its share of the time. While there
+// is no other backend to try it may have the rest.
+func (l *loop) connectLate(s *session) {
+	whole := s.connectBy()
+	if l.now < whole && !s.target.config.Pool.HasOther(s.backend, s.failedOn()) {
+		l.timers.set(s.slot, whole)
+		return
+	}
+	l.connectFailed(s, pool.DialTimeout, syscall.ETIMEDOUT)
 }
 
 // finishConnect is the step of a connecting session.
 func (l *loop) finishConnect(s *session) {
-	if s.ends[client].ready&failed != 0 {
-		if errno := sysutil.SocketError(int(s.ends[client].fd)); errno != 0 {
-			l.end(s, ClientReset, errno)
-			return
-		}
+	if !l.heedClient(s) {
+		return
 	}
 	ready := s.ends[server].ready
 	if ready&failed != 0 {
@@ -84,26 +132,41 @@ func (l *loop) finishConnect(s *session) {
 func (l *loop) connected(s *session) {
 	s.connect = l.now - s.active
 	l.dialled(s, pool.DialOK)
+	if dead := s.target.config.DeadPeer; dead != 0 && !s.backend.Address().IsUnix() {
+		sysutil.SetDeadPeer(int(s.ends[server].fd), dead)
+	}
+	if s.packet() != nil {
+		l.sendPacket(s)
+		return
+	}
 	if l.sendFirst(s) {
-		s.opening = nil
 		s.active = l.now
-		l.enter(s, stateRelaying)
-		l.relay(s)
+		l.begun(s)
 	}
 }
 
 // connectFailed tries another backend after a connect that was under way.
 func (l *loop) connectFailed(s *session, result pool.DialResult, errno syscall.Errno) {
-	sysutil.Close(int(s.ends[server].fd))
-	s.ends[server] = end{fd: -1}
-	if l.mayRetry(s, result, errno) {
+	l.closeServer(s)
+	if l.mayRetryDial(s, result, errno) {
 		l.dial(s)
 	}
 }
 
-// mayRetry gives back the slot of a failed connect, notes the failure and
-// reports whether another backend may be tried. If not, the session has ended.
-func (l *loop) mayRetry(s *session, result pool.DialResult, errno syscall.Errno) bool {
+// closeServer closes the connection to a backend that has passed nothing on yet,
+// and forgets what was on its way there: the first packet is sent again.
+func (l *loop) closeServer(s *session) {
+	sysutil.Close(int(s.ends[server].fd))
+	s.ends[server] = end{fd: -1}
+	s.halves[server] = half{bytes: s.halves[server].bytes}
+	if s.packet() != nil {
+		l.releaseBytes(&s.halves[client])
+	}
+}
+
+// mayRetryDial notes that a connect has failed and reports whether another
+// backend may be tried. If not, the session has ended.
+func (l *loop) mayRetryDial(s *session, result pool.DialResult, errno syscall.Errno) bool {
 	switch {
 	case isScarcity(errno):
 		l.restAll(errno)
@@ -112,13 +175,24 @@ func (l *loop) mayRetry(s *session, result pool.DialResult, errno syscall.Errno)
 	default:
 		l.dialled(s, result)
 	}
+	return l.mayRetry(s, connectReason(result), errno)
+}
+
+// mayRetry gives back the slot of a backend that s has failed on and reports
+// whether another one may be tried. If not, the session has ended.
+func (l *loop) mayRetry(s *session, reason Reason, errno syscall.Errno) bool {
+	opening, config := s.open(), &s.target.config
+	if opening.connectBy == 0 {
+		opening.connectBy = after(s.active, config.ConnectTimeout)
+	}
 	s.backend.Release()
-	opening := s.open()
-	opening.tried = append(opening.tried, s.backend)
-	opening.reason, opening.errno = connectReason(result), errno
+	opening.waiter.Tried = append(opening.waiter.Tried, s.backend)
+	opening.last, opening.barred = s.backend, true
+	opening.failures++
+	opening.reason, opening.errno = reason, errno
 	s.backend = nil
-	if isScarcity(errno) || len(opening.tried) > s.target.config.Retries {
-		l.end(s, opening.reason, errno)
+	if isScarcity(errno) || opening.failures > config.Retries {
+		l.end(s, reason, errno)
 		return false
 	}
 	return true

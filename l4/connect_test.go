@@ -92,30 +92,85 @@ func TestConnectTimeout(t *testing.T) {
 	r.expectEmpty()
 }
 
-// Each backend that is tried gets the whole timeout.
+// The timeout is one for all connects: as long as there is another backend to try,
+// each gets its share of what is left, and the last one the rest.
+func TestConnectTimeoutShares(t *testing.T) {
+	f := func(name string, retries int, kinds string, shares ...time.Duration) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			var addresses []pool.Address
+			for _, kind := range kinds {
+				switch kind {
+				case 's':
+					addresses = append(addresses, newBacklog(t).address)
+				case 'r':
+					addresses = append(addresses, refusing(t))
+				}
+			}
+			r := newRig(t, rigConfig{backends: addresses, retries: retries, connect: 3 * time.Second})
+			r.dial()
+			r.until("the connect is under way", func() bool { return r.newest() != nil })
+			for _, share := range shares {
+				r.settle() // what is refused is refused
+				done := len(r.dials)
+				r.now += share - 4*tick // the one before was given up a little late
+				r.settle()
+				if len(r.dials) != done {
+					t.Fatalf("%d dials are over before %v, want %d", len(r.dials), share, done)
+				}
+				r.now += 5 * tick
+				r.until("the connect is given up", func() bool { return len(r.dials) > done })
+			}
+			if end := r.expectEnd(ConnectTimeout); end.Duration < 3*time.Second || end.Duration > 3*time.Second+6*tick {
+				t.Errorf("ended after %v, want 3s", end.Duration)
+			}
+			r.expectEmpty()
+		})
+	}
+	f("three silent", 2, "sss", time.Second, time.Second, time.Second)
+	f("two silent, one retry", 1, "ss", 1500*time.Millisecond, 1500*time.Millisecond)
+	f("no retry", 0, "ss", 3*time.Second)
+	f("no other", 2, "s", 3*time.Second)
+	f("more retries than backends", 5, "ss", 500*time.Millisecond, 2500*time.Millisecond)
+	f("one refuses first", 2, "rss", 1500*time.Millisecond, 1500*time.Millisecond)
+	f("one refuses in between", 2, "srs", time.Second, 2*time.Second)
+	f("all others refuse", 9, "rrrs", 3*time.Second)
+}
+
+// A connect that has had its share while there was nobody else has the rest too,
+// and then another backend that has come up meanwhile gets the whole time.
 func TestConnectTimeoutThenAnother(t *testing.T) {
 	good := listenTCP(t, "127.0.0.1:0")
 	silent := []pool.Address{newBacklog(t).address, newBacklog(t).address}
 	r := newRig(t, rigConfig{
 		backends: append(silent, tcpAddress(good.Addr())), retries: 2, connect: 3 * time.Second,
 	})
+	b := r.pool.Backends()
+	b[1].SetUp(false)
+	b[2].SetUp(false)
 	c := r.dial()
-	for i := range silent {
-		r.until("the connect is under way", func() bool { return r.newest() != nil })
-		r.now += 2 * time.Second
-		r.settle()
-		if len(r.dials) != i {
-			t.Fatalf("%d dials are over, want %d", len(r.dials), i)
-		}
-		r.now += time.Second + tick
-		r.until("the connect is given up", func() bool { return len(r.dials) > i })
-	}
+	r.until("the connect is under way", func() bool { return r.newest() != nil })
+	r.now += time.Second + tick // its share
+	r.settle()
+	b[1].SetUp(true)
+	r.now += 2*time.Second - 2*tick
+	r.settle()
+	r.expectDials()
+	r.now += 2 * tick
+	r.until("the connect is given up", func() bool { return len(r.dials) == 1 })
+	r.now += 3*time.Second - time.Millisecond
+	r.settle()
+	r.expectDials(pool.DialTimeout)
+	b[2].SetUp(true)
+	r.now += time.Millisecond + tick
 	s := r.acceptFrom(good)
 	r.exchange(c, s, 3)
 	r.expectDials(pool.DialTimeout, pool.DialTimeout, pool.DialOK)
 	c.Close()
 	s.Close()
-	r.expectEnd(ClientClosed)
+	if end := r.expectEnd(ClientClosed); end.Retries != 2 {
+		t.Errorf("%d retries, want 2", end.Retries)
+	}
 }
 
 // A connect that timed out is closed for good: an answer that comes later is

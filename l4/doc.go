@@ -12,17 +12,24 @@
 //
 // # The life of a session
 //
-//	accept ──► ReadHeader ──► Connecting ──► Relaying ──► Closed
-//	   │      (PROXY header    ▲       │                    ▲
-//	   │       required)       └───────┘                    │
-//	   └──────────────────────► another backend             │
-//	                            after a failed connect      │
-//	   every state ─────────────────────────────────────────┘
-//	                 end, the one door out
+//	accept ──► ReadHeader ──► ReadHello ──► Connecting ──► Answering ──► Relaying ──► Closed
+//	           (PROXY header  (the first     │  ▲    ▲      │ (the backend has        ▲
+//	            required)      packet of     ▼  │    └──────┘  yet to answer the      │
+//	                           the protocol) Waiting  another  first packet)          │
+//	                           │            (in the   backend                         │
+//	                           ▼             pool's                                   │
+//	                           Cancelling    queue)                                   │
+//	   every state ───────────────────────────────────────────────────────────────────┘
+//	                               end, the one door out
 //
-// Only enter and begin set a session's state, only end closes it. end gives
-// back the pipes, the buffer, the timer, the backend's slot and the counters,
-// and reports the session with its [Reason].
+// A listener of plain TCP knows only ReadHeader, Connecting, Waiting and
+// Relaying. Only enter and begin set a session's state, only end closes it. end
+// gives back the pipes, the buffer, the timer, the backend's slot or place in the
+// queue and the counters, and reports the session with its [Reason].
+//
+// A session belongs to a backend from its first answer on. A backend that fails
+// before is exchanged for another one (answer.go), one that goes down after takes
+// its sessions with it when and how package health says (evict.go).
 //
 // # Readiness
 //

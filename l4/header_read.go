@@ -74,12 +74,16 @@ func (l *loop) headerDone(s *session, header *proxyproto.Header, rest []byte) {
 	if source, ok := realClient(header); ok {
 		s.client = source
 	}
-	if len(rest) > 0 {
-		s.halves[client].held = append(l.buffers.get(), rest...)
-	}
 	opening := s.open()
 	opening.header, opening.input = header, nil
-	l.choose(s)
+	switch {
+	case len(rest) == 0:
+	case s.listener.config.Protocol == ProtocolTCP:
+		s.halves[client].held = append(l.buffers.get(), rest...)
+	default:
+		opening.input = bytes.Clone(rest)
+	}
+	l.greet(s)
 }
 
 // realClient is the client's address as the header has it. ok is false where

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"github.com/pires/go-proxyproto"
 
@@ -13,38 +14,73 @@ import (
 
 // sendFirst sends the PROXY header, together with what the client has already
 // sent, in one segment. Nothing waits for the client: a server that speaks
-// first gets its header at once. It reports whether the session is still open.
-func (l *loop) sendFirst(s *session) (open bool) {
-	h, src := &s.halves[client], &s.ends[client]
+// first gets its header at once. It reports whether all is well; if not, the
+// session has ended or gone on to another backend.
+func (l *loop) sendFirst(s *session) (sent bool) {
+	h := &s.halves[client]
+	n := 0
+	if s.state == stateConnecting { // a backend that has refused to encrypt has had its header
+		var ok bool
+		if n, ok = l.putHeader(s); !ok {
+			return false
+		}
+	}
+	n, errno := l.addFirst(s, n)
+	if errno != 0 {
+		l.end(s, ClientReset, errno)
+		return false
+	}
+	before := h.bytes
+	errno = l.deliver(h, &s.ends[server], l.scratch[:n])
+	l.count(s, client, h.bytes-before)
+	switch {
+	case errno == 0:
+		return true
+	case s.packet() != nil:
+		l.unanswered(s, ServerReset, errno)
+	default:
+		l.salvage(s, server)
+		l.end(s, ServerReset, errno)
+	}
+	return false
+}
+
+// putHeader puts the PROXY header at the start of the scratch buffer and returns
+// its length. ok is false when that could not be done and the session has ended.
+func (l *loop) putHeader(s *session) (n int, ok bool) {
 	n, err := l.writeHeader(s)
 	if err != nil {
 		l.log.Error("build PROXY header", "session", s.id, "client", s.client, "error", err)
 		l.end(s, ConnectFailed, 0)
-		return false
 	}
-	if n == 0 && h.held == nil {
-		return true
+	return n, err == nil
+}
+
+// addFirst adds the client's first bytes to the n bytes of scratch: its first
+// packet and nothing else (see readHello), or whatever it has sent.
+func (l *loop) addFirst(s *session, n int) (int, syscall.Errno) {
+	h, src := &s.halves[client], &s.ends[client]
+	if packet := s.packet(); packet != nil {
+		return n + copy(l.scratch[n:], packet), 0
 	}
 	if h.held != nil {
 		n += copy(l.scratch[n:], h.held)
 		l.buffers.put(h.held)
 		h.held = nil
 	}
-	if src.ready&readable != 0 && !h.eof {
-		got, errno := receive(h, src, l.scratch[n:])
-		if errno != 0 {
-			l.end(s, ClientReset, errno)
-			return false
-		}
-		n += got
+	if src.ready&readable == 0 || h.eof {
+		return n, 0
 	}
-	if errno := l.deliver(h, &s.ends[server], l.scratch[:n]); errno != 0 {
-		l.salvage(s, server)
-		l.end(s, ServerReset, errno)
-		return false
+	got, errno := receive(h, src, l.scratch[n:])
+	return n + got, errno
+}
+
+// packet is the client's first packet; nil when its protocol has none.
+func (s *session) packet() []byte {
+	if s.opening == nil {
+		return nil
 	}
-	s.backend.AddTraffic(l.index, 0, h.bytes)
-	return true
+	return s.opening.packet
 }
 
 // writeHeader puts the header for s at the start of the scratch buffer and

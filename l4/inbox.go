@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"sluice/pool"
 	"sluice/sysutil"
 )
 
@@ -15,6 +16,10 @@ const (
 	adoptConnection messageKind = iota // serve listener, fd, peer
 	stopAccepting                      // rest all listening sockets for good, then call done
 	reportDrained                      // close loop.drained when no session is left
+	slotGranted                        // the session of token has a backend
+	redispatch                         // let sessions that backend has not answered try another one
+	endBackend                         // end sessions of backend, at most limit, and call ended
+	cancelDone                         // the cancel request of token is over, for reason
 	endSessions                        // end every session with reason shutdown
 	exitLoop                           // leave run
 )
@@ -24,6 +29,11 @@ type message struct {
 	fd       int
 	peer     netip.AddrPort
 	listener *listener
+	token    token
+	backend  *pool.Backend
+	limit    int
+	reason   Reason
+	ended    func(n int)
 	done     func()
 }
 
@@ -32,7 +42,8 @@ type message struct {
 type inbox struct {
 	waker   *sysutil.Waker
 	mu      sync.Mutex
-	pending []message // guarded by mu
+	closed  bool // guarded by mu, like pending
+	pending []message
 	taken   []message // the loop's; swapped with pending
 }
 
@@ -50,13 +61,16 @@ func (b *inbox) open(p *sysutil.Poller) error {
 }
 
 // post may be called from any goroutine. Only the first message after a take
-// wakes the loop: the others will be taken with it.
+// wakes the loop: the others will be taken with it. A message for a loop that
+// has ended is dropped.
 func (b *inbox) post(m message) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
 	b.pending = append(b.pending, m)
-	first := len(b.pending) == 1
-	b.mu.Unlock()
-	if first {
+	if len(b.pending) == 1 {
 		b.waker.Wake()
 	}
 }
@@ -71,4 +85,9 @@ func (b *inbox) take() []message {
 	return b.taken
 }
 
-func (b *inbox) close() { b.waker.Close() }
+func (b *inbox) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	b.waker.Close()
+}

@@ -40,10 +40,11 @@ type loop struct {
 	now      time.Duration
 	small    time.Duration // when a session last moved a message that is no part of a stream
 	lastID   uint64
-	resting  int  // sockets that rest after an error
-	freed    bool // a session ended since resting sockets were last looked at
-	draining bool // close drained when the last session has ended
-	stopped  bool // leave run
+	cursor   int32 // slot at which endBackend goes on to look
+	resting  int   // sockets that rest after an error
+	freed    bool  // a session ended since resting sockets were last looked at
+	draining bool  // close drained when the last session has ended
+	stopped  bool  // leave run
 	drained  chan struct{}
 	log      *slog.Logger
 
@@ -182,6 +183,14 @@ func (l *loop) readInbox() {
 		case stopAccepting:
 			l.stopAccepting()
 			m.done()
+		case slotGranted:
+			l.slotGranted(m.token)
+		case redispatch:
+			l.redispatch(m.backend)
+		case endBackend:
+			m.ended(l.endBackend(m.backend, m.limit))
+		case cancelDone:
+			l.cancelDone(m.token, m.reason)
 		case reportDrained:
 			l.draining = true
 		case endSessions:

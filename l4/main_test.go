@@ -14,6 +14,13 @@ import (
 
 // TestMain fails the run when a descriptor or a goroutine is left over.
 func TestMain(m *testing.M) {
+	if address := os.Getenv(crowdVariable); address != "" {
+		if err := crowd(address); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	warmUp()
 	before := openFiles()
 	code := m.Run()

@@ -34,6 +34,7 @@ type play struct {
 	*rig
 	rnd   *rand.Rand
 	peers [2]peer
+	first [2]uint64 // bytes that each side had sent when the play began
 	buf   []byte
 }
 
@@ -53,7 +54,12 @@ func playOnce(t *testing.T, rnd *rand.Rand) {
 		config.pipes = sysutil.NewPipeBudget(rnd.IntN(2), pipeSize)
 	}
 	p := &play{rig: newRig(t, config), rnd: rnd, buf: make([]byte, 256<<10)}
-	ends := p.pair()
+	p.start(t, p.pair())
+}
+
+// start plays with the ends of a session.
+func (p *play) start(t *testing.T, ends [2]conn) {
+	rnd := p.rnd
 	p.peers = [2]peer{{conn: ends[client]}, {conn: ends[server]}}
 	if rnd.IntN(2) == 0 {
 		p.smallBuffers(ends)
@@ -78,6 +84,7 @@ func (p *play) run(t *testing.T) {
 		case 27, 28, 29, 30, 31, 32, 33, 34, 35, 36:
 			p.step()
 		case 37:
+			p.srv.Redispatch(p.newestBackend()) // no business of a session that relays
 			if p.rnd.IntN(4) == 0 {
 				restore = sysutil.RefuseSplice(syscall.EINVAL)
 			}
@@ -145,9 +152,17 @@ func (p *play) finish(t *testing.T) {
 	})
 	p.until("the session ends", func() bool { return len(p.ended) == 1 })
 	end := p.ended[0]
-	if !end.Reason.Clean() || end.Sent != uint64(p.peers[client].sent) || end.Received != uint64(p.peers[server].sent) {
+	sent, received := p.first[client]+uint64(p.peers[client].sent), p.first[server]+uint64(p.peers[server].sent)
+	if !end.Reason.Clean() || end.Sent != sent || end.Received != received {
 		t.Errorf("ended with %+v, want a clean end after %d and %d bytes; %v, %v", end,
-			p.peers[client].sent, p.peers[server].sent, p.peers[client].broken, p.peers[server].broken)
+			sent, received, p.peers[client].broken, p.peers[server].broken)
+	}
+	for _, b := range p.pool.Backends() {
+		stats := b.Stats()
+		sent, received = sent-stats.Sent, received-stats.Received
+	}
+	if sent != 0 || received != 0 {
+		t.Errorf("the session's backends have counted %d and %d bytes less than it", int64(sent), int64(received))
 	}
 }
 

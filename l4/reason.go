@@ -15,12 +15,16 @@ const (
 	ConnectTimeout         // the last backend tried did not answer in time
 	ConnectFailed          // the last connect failed otherwise: no route, no local port, no descriptor
 	NoBackend              // no backend of the pool may be given sessions
-	QueueFull              // every backend is at its limit and no place to wait is left
+	QueueFull              // no backend is free and no place to wait is left
+	QueueTimeout           // no backend came free in time
 	IdleTimeout            // no byte moved for the listener's idle timeout
 	FinTimeout             // no byte moved for the fin timeout after the first FIN
 	HeaderInvalid          // the PROXY header is malformed or too long
 	HeaderTimeout          // the PROXY header was not complete in time
 	HeaderUntrusted        // the peer is not one from which a PROXY header is accepted
+	HelloInvalid           // the first bytes are not what the listener's protocol starts with
+	HelloTimeout           // the first bytes were not complete in time
+	BackendDown            // cut because the backend went down, lost its role or is in maintenance
 	Shutdown               // cut because the process ends
 	numReasons
 )
@@ -36,11 +40,15 @@ var reasonNames = [numReasons]string{
 	ConnectFailed:   "connect_failed",
 	NoBackend:       "no_backend",
 	QueueFull:       "queue_full",
+	QueueTimeout:    "queue_timeout",
 	IdleTimeout:     "idle_timeout",
 	FinTimeout:      "fin_timeout",
 	HeaderInvalid:   "header_invalid",
 	HeaderTimeout:   "header_timeout",
 	HeaderUntrusted: "header_untrusted",
+	HelloInvalid:    "hello_invalid",
+	HelloTimeout:    "hello_timeout",
+	BackendDown:     "backend_down",
 	Shutdown:        "shutdown",
 }
 

@@ -93,21 +93,30 @@ func (l *loop) carry(s *session, from side) (more bool, culprit *end, errno sysc
 	h, src, dst := &s.halves[from], &s.ends[from], &s.ends[from.other()]
 	before := h.bytes
 	l.heed(s, from, dst)
-	more, culprit, errno = l.move(h, src, dst, l.turn())
+	if from == server && s.login != nil && !s.login.done {
+		more, culprit, errno = l.moveLogin(s)
+	} else {
+		more, culprit, errno = l.move(h, src, dst, l.turn())
+	}
 	l.ignore(s, from, dst)
 	if moved := h.bytes - before; moved != 0 {
-		s.active = l.now
+		l.noteMoved(s)
 		l.streamed += moved
 		if h.streak == 0 {
 			l.small = l.now
 		}
-		if from == client {
-			s.backend.AddTraffic(l.index, 0, moved)
-		} else {
-			s.backend.AddTraffic(l.index, moved, 0)
-		}
+		l.count(s, from, moved)
 	}
 	return more, culprit, errno
+}
+
+// count adds bytes that were passed on to the backend's counters.
+func (l *loop) count(s *session, from side, moved uint64) {
+	if from == client {
+		s.backend.AddTraffic(l.index, 0, moved)
+	} else {
+		s.backend.AddTraffic(l.index, moved, 0)
+	}
 }
 
 // ignore turns off the events for data that arrives at a stream's source while

@@ -36,7 +36,8 @@ func (r *rig) dial() conn {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return r.keep(c)
+	r.dialled = append(r.dialled, r.keep(c))
+	return r.dialled[len(r.dialled)-1]
 }
 
 // keep closes a connection with the test and bounds everything done to it.

@@ -32,6 +32,7 @@ type rig struct {
 	ended   []End
 	checked int // how many of ended a test has looked at
 	dials   []pool.DialResult
+	dialled []conn // the clients, in order
 	logs    bytes.Buffer
 }
 
@@ -44,6 +45,11 @@ type rigConfig struct {
 	accept             *AcceptProxy
 	send               ProxyVersion
 	connect, idle, fin time.Duration
+	dead               [2]time.Duration // by side
+	protocol           Protocol
+	peek               time.Duration
+	queueMax           int
+	queueTimeout       time.Duration
 	pipes              *sysutil.PipeBudget
 }
 
@@ -58,7 +64,7 @@ func newRig(t testing.TB, c rigConfig) *rig {
 	if c.bind == nil {
 		c.bind = []pool.Address{{TCP: netip.MustParseAddrPort("127.0.0.1:0")}}
 	}
-	r.pool = newPool(t, 1, c.maxConns, c.backends...)
+	r.pool = newQueuePool(t, 1, c.maxConns, c.queueMax, c.backends...)
 	srv, err := New(Config{
 		Loops:  1,
 		Logger: slog.New(slog.NewTextHandler(&r.logs, nil)),
@@ -66,7 +72,11 @@ func newRig(t testing.TB, c rigConfig) *rig {
 		OnDial: func(_ *pool.Backend, _ time.Duration, result pool.DialResult) { r.dials = append(r.dials, result) },
 		Listeners: []ListenerConfig{{
 			Name: "test", Bind: c.bind, AcceptProxy: c.accept, IdleTimeout: c.idle, FinTimeout: c.fin,
-			Target: Target{Pool: r.pool, SendProxy: c.send, ConnectTimeout: c.connect, Retries: c.retries},
+			Protocol: c.protocol, PeekTimeout: c.peek, DeadPeer: c.dead[client],
+			Target: Target{
+				Pool: r.pool, SendProxy: c.send, ConnectTimeout: c.connect, Retries: c.retries,
+				QueueTimeout: c.queueTimeout, DeadPeer: c.dead[server],
+			},
 		}},
 	})
 	if err != nil {
@@ -89,6 +99,7 @@ func newRig(t testing.TB, c rigConfig) *rig {
 func (r *rig) close(before []string) {
 	t := r.t
 	r.loop.sessions.each(func(s *session) { r.loop.end(s, Shutdown, 0) })
+	r.srv.running.Wait() // cancel requests under way
 	r.expectEmpty()
 	if n := r.srv.pipes.Lent(); n != 0 {
 		t.Errorf("%d pipes are lent in the end", n)
@@ -115,6 +126,9 @@ func (r *rig) expectEmpty() {
 	}
 	if n := r.loop.load.Load(); n != 0 {
 		r.t.Errorf("the loop has %d sessions, want 0", n)
+	}
+	if n := len(r.srv.cancelKeys.owners); n != 0 {
+		r.t.Errorf("%d cancel keys are remembered, want none", n)
 	}
 	stats := r.srv.Stats()
 	if n := stats.Listeners[0].Sessions; n != 0 {
@@ -184,7 +198,12 @@ func (r *rig) while(what string, f func() error) {
 // settle lets the loop run until nothing has happened for a number of turns.
 func (r *rig) settle() {
 	r.t.Helper()
-	for quiet := 0; quiet < 20; quiet++ {
+	r.turns(20)
+}
+
+func (r *rig) turns(n int) {
+	r.t.Helper()
+	for quiet := 0; quiet < n; quiet++ {
 		before := r.traffic()
 		r.step()
 		if r.traffic() != before || len(r.loop.queue) > 0 {
@@ -215,7 +234,13 @@ func tcpAddress(a net.Addr) pool.Address { return pool.Address{TCP: a.(*net.TCPA
 // that order.
 func newPool(t testing.TB, loops, maxConns int, addresses ...pool.Address) *pool.Pool {
 	t.Helper()
-	config := pool.Config{Name: "pool", Balance: pool.First, Shards: loops}
+	return newQueuePool(t, loops, maxConns, 0, addresses...)
+}
+
+// newQueuePool is newPool with a queue.
+func newQueuePool(t testing.TB, loops, maxConns, queueMax int, addresses ...pool.Address) *pool.Pool {
+	t.Helper()
+	config := pool.Config{Name: "pool", Balance: pool.First, Shards: loops, QueueMax: queueMax}
 	for i, a := range addresses {
 		config.Backends = append(config.Backends, pool.BackendConfig{
 			Name: fmt.Sprintf("b%d", i), Address: a, Weight: 1, MaxConns: maxConns,

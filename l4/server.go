@@ -20,8 +20,12 @@ type Server struct {
 	listeners []*listener
 	loops     []*loop
 	pipes     *sysutil.PipeBudget
-	running   sync.WaitGroup
+	running   sync.WaitGroup // loops, and goroutines that pass cancel requests on
 	failed    chan error
+	over      chan struct{} // closed when no loop runs any more
+
+	cancelKeys cancelKeys
+	cancelling chan struct{} // holds one value per cancel request under way
 }
 
 // New binds every address of every listener; nothing is accepted yet. On an
@@ -42,6 +46,9 @@ func New(config Config) (_ *Server, err error) {
 		clock:  newClock(),
 		pipes:  sysutil.NewPipeBudget(sysutil.DefaultPipeLimit(pipeSize), pipeSize),
 		failed: make(chan error, config.Loops),
+		over:   make(chan struct{}),
+
+		cancelling: make(chan struct{}, maxCancels),
 	}
 	defer func() {
 		if err != nil {
@@ -113,6 +120,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 		l.inbox.post(message{kind: exitLoop})
 	}
 	srv.running.Wait()
+	close(srv.over)
 	return err
 }
 

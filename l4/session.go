@@ -11,17 +11,6 @@ import (
 	"sluice/sysutil"
 )
 
-// A state is a stage in the life of a session. enter is the only writer of
-// session.state, end the only way to stateClosed.
-type state uint8
-
-const (
-	stateClosed     state = iota // the slot is free
-	stateReadHeader              // a PROXY header must come first
-	stateConnecting              // a connect to a backend is under way
-	stateRelaying                // bytes pass in both directions
-)
-
 // side names one of the two ends of a session.
 type side uint8
 
@@ -44,6 +33,7 @@ const (
 	failed     // RST, an error, or both FINs; latched
 	ragged     // a read may stop short of what is there: at urgent data, or after a message with descriptors on a Unix socket; latched
 	ignored    // events for input are off while the sink is full, see ignore; latched
+	spared     // the kernel's bound on unacknowledged bytes is lifted, see lookAtPeers
 )
 
 // An end is one socket of a session.
@@ -89,6 +79,7 @@ type session struct {
 	state      state
 	queued     bool // in loop.queue
 	retries    uint8
+	attempt    uint8 // counts connects, for tokens; it may wrap
 	ends       [2]end
 	halves     [2]half // halves[client] flows from the client to the backend
 	timer      timer
@@ -96,21 +87,31 @@ type session struct {
 	target     *target       // nil until a pool is chosen
 	backend    *pool.Backend // holds one of its slots; nil until reserved
 	opening    *opening      // what matters only before relaying; nil mostly
+	login      *keyScanner   // of a Postgres login in clear; nil for everything else
 	client     netip.AddrPort
 	started    time.Duration // on the loop's clock, like the next two
 	active     time.Duration // when a byte last moved; while connecting, when the connect began
 	connect    time.Duration // how long the connect took
+	lookAt     time.Duration // when to look whether the peers still answer; 0 = nothing has moved since the last look
+	waited     time.Duration // in the pool's queue, the present wait left out
 }
 
 // An opening is the part of a session that only some need, and none after the
 // first bytes were passed on.
 type opening struct {
-	input  []byte             // of a PROXY header that is not complete
+	input  []byte             // of a PROXY header or first packet that is not complete, or what came after it
 	header *proxyproto.Header // as received; nil = the socket's own addresses count
-	tried  []*pool.Backend    // whose connect failed
-	// reason and errno are of the last failed connect.
-	reason Reason
-	errno  syscall.Errno
+	packet []byte             // the client's first packet, kept until the backend has answered; nil = none is read
+	kind   packetKind
+
+	waiter    pool.Waiter   // has the backends that failed; the pool's while the session waits
+	waiting   time.Duration // when the present wait began
+	connectBy time.Duration // when the connects together must be over; 0 = no connect has failed
+	barred    bool          // some of the waiter's Tried are barred for a turnaround
+	failures  int           // connects that failed, and backends that did not answer
+	last      *pool.Backend // of the last failure
+	reason    Reason        // likewise
+	errno     syscall.Errno
 }
 
 func (s *session) open() *opening {
@@ -142,7 +143,7 @@ func (l *loop) begin(ls *listener, fd int, peer netip.AddrPort) {
 	}
 	s.state = stateConnecting
 	if l.watch(s, client) {
-		l.choose(s)
+		l.greet(s)
 	}
 }
 
@@ -156,17 +157,23 @@ func (l *loop) watch(s *session, side side) bool {
 	return true
 }
 
+// greet goes on with a session whose client is known: to the first bytes, where
+// the listener's protocol has some, and else to a backend.
+func (l *loop) greet(s *session) {
+	if s.listener.config.Protocol == ProtocolTCP {
+		l.choose(s)
+		return
+	}
+	s.active = l.now
+	l.enter(s, stateReadHello)
+	l.readHello(s)
+}
+
 // choose picks the pool. All listeners have one today; rules that look at the
 // first bytes go between reading them and this.
 func (l *loop) choose(s *session) {
 	s.target = s.listener.target
 	l.dial(s)
-}
-
-// enter moves s to another state and sets the deadline of that state.
-func (l *loop) enter(s *session, next state) {
-	s.state = next
-	l.rearm(s)
 }
 
 // ready takes an event for one end of s and lets s act on it.
@@ -206,78 +213,16 @@ func (l *loop) noteFIN(s *session, end *end) {
 	}
 }
 
-// step runs s until it waits for an event, a timer or its next turn.
-func (l *loop) step(s *session) {
-	switch s.state {
-	case stateReadHeader:
-		l.readHeader(s)
-	case stateConnecting:
-		l.finishConnect(s)
-	case stateRelaying:
-		if !s.queued {
-			l.relay(s)
-		}
-	}
-}
-
-// deadline is when s ends if nothing happens, and why; zero = never.
-func (s *session) deadline() (time.Duration, Reason) {
-	switch s.state {
-	case stateReadHeader:
-		return after(s.started, s.listener.config.AcceptProxy.Timeout), HeaderTimeout
-	case stateConnecting:
-		return after(s.active, s.target.config.ConnectTimeout), ConnectTimeout
-	case stateRelaying:
-		if fin := s.listener.config.FinTimeout; fin != 0 && s.finSeen() {
-			return after(s.active, fin), FinTimeout
-		}
-		return after(s.active, s.listener.config.IdleTimeout), IdleTimeout
-	}
-	return 0, noReason
-}
-
-// finSeen reports whether a side has sent FIN, though the bytes before it may
-// still wait for a sink that does not take them.
-func (s *session) finSeen() bool {
-	return s.halves[client].eof || s.halves[server].eof || (s.ends[client].ready|s.ends[server].ready)&peerClosed != 0
-}
-
-func after(start, timeout time.Duration) time.Duration {
-	if timeout == 0 || start+timeout+tick < start { // in 292 years is never
-		return 0
-	}
-	return start + timeout
-}
-
-// rearm sets the timer to the deadline of the present state.
-func (l *loop) rearm(s *session) {
-	if at, _ := s.deadline(); at != 0 {
-		l.timers.set(s.slot, at)
-	} else {
-		l.timers.cancel(s.slot)
-	}
-}
-
-// expire is called when the timer of a session fires. Activity does not move
-// the timer, it only notes the time, so the deadline may lie ahead again.
-func (l *loop) expire(slot int32) {
-	s := l.sessions.at(slot)
-	at, reason := s.deadline()
-	switch {
-	case at == 0:
-	case at > l.now:
-		l.timers.set(slot, at)
-	case reason == ConnectTimeout:
-		l.connectFailed(s, pool.DialTimeout, syscall.ETIMEDOUT)
-	default:
-		l.end(s, reason, 0)
-	}
-}
-
 // end is the one door out. It closes both sockets, gives back everything the
 // session holds, counts it and reports it. errno is the cause, or zero.
 func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
 	l.closeSockets(s, reason)
+	if s.state == stateWaiting {
+		s.backend = s.target.config.Pool.Leave(&s.opening.waiter) // it may have got one since
+	}
+	if s.login != nil {
+		l.server.cancelKeys.remove(s.login.key, s.id)
+	}
 	for i := range s.halves {
 		l.releaseBytes(&s.halves[i])
 	}
@@ -297,17 +242,20 @@ func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
 
 // closeSockets ends both connections: with FIN when the end is orderly and
 // nothing is unsent, otherwise with RST, so that neither peer takes a cut for
-// the end of the data.
+// the end of the data. A client whose protocol has a word for a start-up that
+// came to nothing is told so, and that is its end of the data.
 func (l *loop) closeSockets(s *session, reason Reason) {
 	shut := sysutil.Reset
 	if reason.orderly() && !s.halves[client].unsent() && !s.halves[server].unsent() {
 		shut = sysutil.Close
 	}
-	for _, end := range s.ends {
-		if end.fd >= 0 {
-			shut(int(end.fd))
-		}
+	if fd := int(s.ends[server].fd); fd >= 0 {
+		shut(fd)
 	}
+	if s.refuse(reason) {
+		shut = sysutil.Close
+	}
+	shut(int(s.ends[client].fd))
 }
 
 // releaseBytes gives back the pipe or buffer of one direction.

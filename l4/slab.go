@@ -46,6 +46,9 @@ func (b *slab) grow() {
 	}
 }
 
+// size is how many slots there are.
+func (b *slab) size() int32 { return int32(len(b.chunks) * chunkSize) }
+
 // each calls f for every session that is open.
 func (b *slab) each(f func(*session)) {
 	for _, chunk := range b.chunks {
@@ -60,18 +63,21 @@ func (b *slab) each(f func(*session)) {
 // A token is what epoll gives back with an event: which descriptor it was
 // registered for, in 64 bits.
 //
-//	63    62..32       31..0
-//	side  slot + kind  generation
+//	63    62    61..56   55..32  31..0
+//	side  kind  attempt  slot    generation
 //
 // A token whose generation is not the session's belongs to a session that was
-// closed earlier in the same batch of events, and is dropped.
+// closed earlier in the same batch of events, and is dropped. So is one of a
+// connection to a backend that the session has since exchanged for another.
 type token uint64
 
 const (
-	serverBit  = 1 << 63
-	specialBit = 1 << 62 // not a session: the inbox or a listening socket
-	slotShift  = 32
-	slotMask   = 1<<30 - 1
+	serverBit    = 1 << 63
+	specialBit   = 1 << 62 // not a session: the inbox or a listening socket
+	attemptShift = 56
+	attemptMask  = 1<<6 - 1
+	slotShift    = 32
+	slotMask     = 1<<24 - 1 // sessions of one loop: 16 million, far more than it has descriptors for
 )
 
 // tokenInbox is the token of the loop's own waker; listening socket i has
@@ -81,15 +87,16 @@ const tokenInbox token = specialBit
 func (s *session) token(side side) token {
 	t := token(uint32(s.slot))<<slotShift | token(s.generation)
 	if side == server {
-		t |= serverBit
+		t |= serverBit | token(s.attempt&attemptMask)<<attemptShift
 	}
 	return t
 }
 
-// find returns the session that t was made for, or nil when it has ended.
+// find returns the session that t was made for, or nil when it, or its
+// connection to that backend, has ended.
 func (b *slab) find(t token) *session {
 	s := b.at(int32(t >> slotShift & slotMask))
-	if s.generation != uint32(t) {
+	if s.generation != uint32(t) || t&serverBit != 0 && t != s.token(server) {
 		return nil
 	}
 	return s

@@ -28,6 +28,7 @@ type LoopStats struct {
 type ListenerStats struct {
 	Name         string
 	Addresses    []pool.Address // as bound: port 0 is resolved
+	Protocol     Protocol
 	Pool         string
 	Sessions     int
 	Accepts      uint64
@@ -61,6 +62,7 @@ type End struct {
 	Errno       syscall.Errno // the cause as the kernel gave it; 0 = none
 	Duration    time.Duration // from accept to end
 	ConnectTime time.Duration // of the connect that was made; 0 = none was
+	Waited      time.Duration // in the pool's queue
 	Retries     int           // further backends tried
 	Received    uint64        // bytes passed from the backend to the client
 	Sent        uint64        // bytes passed to the backend, the PROXY header included
@@ -85,6 +87,7 @@ func (ls *listener) stats() ListenerStats {
 	return ListenerStats{
 		Name:         ls.config.Name,
 		Addresses:    slices.Clone(ls.bound),
+		Protocol:     ls.config.Protocol,
 		Pool:         ls.target.config.Pool.Name(),
 		Sessions:     int(ls.sessions.Load()),
 		Accepts:      ls.accepts.Load(),
@@ -112,17 +115,21 @@ func (l *loop) record(s *session, reason Reason, errno syscall.Errno) End {
 		Errno:       errno,
 		Duration:    l.now - s.started,
 		ConnectTime: s.connect,
+		Waited:      s.waited,
 		Retries:     int(s.retries),
 		Received:    s.halves[server].bytes,
 		Sent:        s.halves[client].bytes,
+	}
+	if s.state == stateWaiting {
+		end.Waited += l.now - s.opening.waiting
 	}
 	if s.target != nil {
 		end.Pool = s.target.config.Pool.Name()
 	}
 	if s.backend != nil {
 		end.Backend = s.backend.Name()
-	} else if s.opening != nil && len(s.opening.tried) > 0 {
-		end.Backend = s.opening.tried[len(s.opening.tried)-1].Name()
+	} else if s.opening != nil && s.opening.last != nil {
+		end.Backend = s.opening.last.Name()
 	}
 	return end
 }

@@ -97,6 +97,16 @@ func Recv(fd int, p []byte) (n int, errno syscall.Errno) {
 	}
 }
 
+// Peek is Recv that leaves what it reads where it is. See MSG_PEEK in recv(2).
+func Peek(fd int, p []byte) (n int, errno syscall.Errno) {
+	r, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
+		uintptr(len(p)), unix.MSG_PEEK, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(r), 0
+}
+
 func read(fd int, p []byte) (n int, errno syscall.Errno) {
 	r, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
 	if errno != 0 {

@@ -1,0 +1,125 @@
+package l4
+
+import (
+	"fmt"
+	"syscall"
+
+	"sluice/sysutil"
+)
+
+// sendPacket sends the client's first packet to the backend and waits for the
+// answer. Until that comes nothing has happened that another backend could not do
+// as well, so a backend that dies now costs the client nothing but time.
+func (l *loop) sendPacket(s *session) {
+	if !l.sendFirst(s) {
+		return
+	}
+	s.active = l.now
+	l.enter(s, stateAnswering)
+	l.awaitAnswer(s)
+}
+
+// awaitAnswer is the step of a session whose backend has yet to answer the first
+// packet.
+func (l *loop) awaitAnswer(s *session) {
+	if !l.heedClient(s) {
+		return
+	}
+	h, dst := &s.halves[client], &s.ends[server]
+	if h.unsent() && dst.ready&writable != 0 {
+		before := h.bytes
+		errno := l.flush(h, dst)
+		l.count(s, client, h.bytes-before)
+		if errno != 0 {
+			l.unanswered(s, ServerReset, errno)
+			return
+		}
+	}
+	for dst.ready&readable != 0 {
+		n, errno := receive(&s.halves[server], dst, l.scratch)
+		switch {
+		case errno != 0:
+			l.unanswered(s, ServerReset, errno)
+			return
+		case n > 0:
+			l.answered(s, l.scratch[:n])
+			return
+		case s.halves[server].eof:
+			l.unanswered(s, ServerClosed, 0)
+			return
+		}
+	}
+}
+
+// unanswered goes on to another backend after one that hung up, or said that it
+// takes nobody now.
+func (l *loop) unanswered(s *session, reason Reason, errno syscall.Errno) {
+	l.closeServer(s)
+	if l.mayRetry(s, reason, errno) {
+		l.dial(s)
+	}
+}
+
+// answered passes the backend's first bytes on to the client. From here on the
+// session is this backend's.
+func (l *loop) answered(s *session, data []byte) {
+	opening := s.opening
+	if errorState(data) == stateNotNow && opening.failures < s.target.config.Retries && l.canMove(s) {
+		l.unanswered(s, ServerClosed, 0)
+		return
+	}
+	if opening.kind == packetStartup {
+		s.login = new(keyScanner)
+		l.noteKey(s, data)
+	}
+	h := &s.halves[server]
+	before := h.bytes
+	errno := l.deliver(h, &s.ends[client], data)
+	l.count(s, server, h.bytes-before)
+	if errno != 0 {
+		l.end(s, ClientReset, errno)
+		return
+	}
+	s.active = l.now
+	refused := opening.kind == packetTLS || opening.kind == packetGSS
+	if refused && len(data) == 1 && data[0] == answerNo {
+		opening.packet = nil // the next one is on its way: in clear, or asking for another kind of encryption
+		l.enter(s, stateReadHello)
+		l.readHello(s)
+		return
+	}
+	l.begun(s)
+}
+
+// begun lets a session relay whose backend has answered.
+func (l *loop) begun(s *session) {
+	if rest := s.input(); len(rest) > 0 {
+		h := &s.halves[client]
+		if h.held == nil {
+			h.held = l.buffers.get()
+		}
+		h.held = append(h.held, rest...)
+	}
+	s.opening = nil
+	l.enter(s, stateRelaying)
+	l.relay(s)
+}
+
+// refuse tells a Postgres client in its own words why its session came to
+// nothing. It reports whether it did.
+func (s *session) refuse(reason Reason) bool {
+	if s.opening == nil || s.opening.packet == nil || s.opening.kind == packetCancel {
+		return false // it has been answered, or has asked nothing
+	}
+	state := stateNotNow
+	switch reason {
+	case QueueFull:
+		state = stateTooMany
+	case NoBackend, QueueTimeout, ConnectRefused, ConnectTimeout, ConnectFailed, ServerReset, ServerClosed, BackendDown:
+	default:
+		return false
+	}
+	text := fmt.Sprintf("no server of pool %q can take this session (%v)", s.target.config.Pool.Name(), reason)
+	_, errno := sysutil.Send(int(s.ends[client].fd), errorResponse(state, text))
+	return errno == 0
+}

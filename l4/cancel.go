@@ -1,0 +1,152 @@
+package l4
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"sluice/pool"
+)
+
+const (
+	// maxCancels bounds the cancel requests under way at once.
+	maxCancels = 128
+	// cancelTimeout bounds each of them: Postgres answers with FIN at once.
+	cancelTimeout = 10 * time.Second
+)
+
+// A cancellation is a CancelRequest on its way to those who may own the session
+// it is for. It is no work for a loop: it may go to several servers, and each
+// gets its own connection.
+type cancellation struct {
+	targets []*pool.Backend
+	header  []byte // PROXY header; empty = none
+	packet  []byte
+}
+
+// cancel passes a CancelRequest on. The owner of the session is known when its
+// login was in clear. Otherwise every live backend is asked: one that does not
+// know the key ignores the request.
+func (l *loop) cancel(s *session) {
+	s.target = s.listener.target
+	if s.backend != nil {
+		l.letGo(s) // it has said that it does not encrypt; who is to be asked is another question
+	}
+	n, ok := l.putHeader(s)
+	if !ok {
+		return
+	}
+	c := &cancellation{header: slices.Clone(l.scratch[:n]), packet: s.opening.packet}
+	key := c.packet[packetHead:]
+	if owner := l.server.cancelKeys.owner(key); owner != nil {
+		c.targets = append(c.targets, owner)
+	} else {
+		c.targets = live(s.target.config.Pool)
+	}
+	switch {
+	case len(c.targets) == 0:
+		l.end(s, NoBackend, 0)
+	case !l.server.startCancel(l, c, s.token(client)):
+		l.end(s, QueueFull, 0)
+	default:
+		l.enter(s, stateCancelling)
+	}
+}
+
+// live returns the backends that may own a session: those that take new ones and
+// those that still have some.
+func live(p *pool.Pool) []*pool.Backend {
+	var all []*pool.Backend
+	for _, b := range p.Backends() {
+		if stats := b.Stats(); stats.Usable || stats.Active > 0 {
+			all = append(all, b)
+		}
+	}
+	return all
+}
+
+// startCancel lets a goroutine pass a request on, and tell the loop when it is
+// done. It returns false when too many are under way.
+func (srv *Server) startCancel(l *loop, c *cancellation, t token) bool {
+	select {
+	case srv.cancelling <- struct{}{}:
+	default:
+		return false
+	}
+	timeout := cancelTimeout
+	srv.running.Go(func() {
+		ctx, stop := context.WithTimeout(context.Background(), timeout)
+		defer stop()
+		reason := c.run(ctx)
+		<-srv.cancelling
+		l.inbox.post(message{kind: cancelDone, token: t, reason: reason})
+	})
+	return true
+}
+
+// run asks every target at once. A server that has acted on the request closes
+// the connection, which is how the client knows that it was heard.
+func (c *cancellation) run(ctx context.Context) Reason {
+	results := make([]error, len(c.targets))
+	var all sync.WaitGroup
+	for i, b := range c.targets {
+		all.Go(func() { results[i] = c.send(ctx, b) })
+	}
+	all.Wait()
+	if slices.Contains(results, nil) {
+		return ServerClosed
+	}
+	return connectReason(failedDial(results[0]))
+}
+
+// send takes one request to one backend. Its slot is beyond every limit: a
+// server that is full is the one whose sessions are to be cancelled.
+func (c *cancellation) send(ctx context.Context, b *pool.Backend) error {
+	b.Take()
+	defer b.Release()
+	a := b.Address()
+	to := a.Unix
+	if !a.IsUnix() {
+		to = a.TCP.String()
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, a.Network(), to)
+	if err != nil {
+		b.Dialed(failedDial(err))
+		return err
+	}
+	b.Dialed(pool.DialOK)
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if _, err := conn.Write(slices.Concat(c.header, c.packet)); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, conn)
+	return err
+}
+
+func failedDial(err error) pool.DialResult {
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return pool.DialTimeout
+	case errors.As(err, &errno):
+		return dialResult(errno)
+	}
+	return pool.DialError
+}
+
+// cancelDone ends the session of a cancel request, unless its client has left.
+func (l *loop) cancelDone(t token, reason Reason) {
+	if s := l.sessions.find(t); s != nil {
+		l.end(s, reason, 0)
+	}
+}

@@ -1,0 +1,45 @@
+package l4
+
+import (
+	"sync"
+
+	"sluice/pool"
+)
+
+// cancelKeys remembers which backend owns the session that a CancelRequest is
+// for: the key is what the server sent as BackendKeyData. Loops share it; it is
+// touched twice per session that logs in in clear.
+type cancelKeys struct {
+	mu     sync.Mutex
+	owners map[string]keyOwner
+}
+
+type keyOwner struct {
+	session uint64
+	backend *pool.Backend
+}
+
+func (k *cancelKeys) add(key []byte, session uint64, backend *pool.Backend) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.owners == nil {
+		k.owners = make(map[string]keyOwner)
+	}
+	k.owners[string(key)] = keyOwner{session, backend}
+}
+
+// remove forgets a key, unless another session has got the same one since.
+func (k *cancelKeys) remove(key []byte, session uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.owners[string(key)].session == session {
+		delete(k.owners, string(key))
+	}
+}
+
+// owner returns the backend whose session has the key; nil = it is not known.
+func (k *cancelKeys) owner(key []byte) *pool.Backend {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.owners[string(key)].backend
+}

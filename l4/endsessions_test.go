@@ -1,0 +1,496 @@
+package l4
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/pool"
+)
+
+func TestEndSessionsLimit(t *testing.T) {
+	listeners, addresses := listenMany(t, 2)
+	r := newRig(t, rigConfig{backends: addresses})
+	b := r.pool.Backends()
+	pair := func(i int) (ends [2]conn) {
+		ends[client] = r.dial()
+		ends[server] = r.acceptFrom(listeners[i])
+		return ends
+	}
+	r.endSessions(b[0], 0, 0) // before there was any session
+	var all [][2]conn
+	for range 10 {
+		all = append(all, pair(0))
+	}
+	b[0].SetUp(false)
+	other := pair(1)
+	b[0].SetUp(true)
+	r.expectActive(10, 1)
+
+	for i, want := range []int{4, 4, 2, 0} { // fewer than asked for: none is left
+		r.endSessions(b[0], 4, want)
+		r.expectActive(10-min(10, 4*(i+1)), 1)
+	}
+	for _, ends := range all {
+		r.expectReset(ends[client], nil)
+		r.expectReset(ends[server], nil)
+		if end := r.expectEnd(BackendDown); end.Backend != "b0" || end.Errno != 0 {
+			t.Errorf("ended with %+v, want b0 and no errno", end)
+		}
+	}
+	r.exchange(other[client], other[server], 3)
+
+	for range 3 {
+		pair(0)
+	}
+	r.endSessions(b[0], 3, 3) // exactly as many as there are
+	r.endSessions(b[0], 3, 0)
+	for range 3 {
+		r.expectEnd(BackendDown)
+		pair(0)
+	}
+	r.endSessions(b[0], 0, 3) // all
+	r.endSessions(b[1], 100, 1)
+	r.until("all have ended", func() bool { return len(r.ended) == 17 })
+	r.checked = 17
+	r.expectEmpty()
+}
+
+// A few at a time means everybody's turn comes: those who came later are not ended
+// before those who were there.
+func TestEndSessionsGoesRound(t *testing.T) {
+	const sessions = 2*chunkSize + 10
+	r := newRig(t, rigConfig{})
+	for range sessions {
+		r.pair()
+	}
+	b := r.pool.Backends()[0]
+	seen := map[uint64]bool{}
+	for range sessions {
+		r.endSessions(b, 1, 1)
+		end := r.expectEnd(BackendDown)
+		if seen[end.ID] {
+			t.Fatalf("session %d has ended twice", end.ID)
+		}
+		seen[end.ID] = true
+		if len(seen)%50 == 0 {
+			r.pair() // takes a slot before the cursor
+		}
+	}
+	young := 0
+	for id := range seen {
+		if id > sessions {
+			young++
+		}
+	}
+	if young > 0 {
+		t.Errorf("%d sessions that came during the rounds were ended before older ones", young)
+	}
+}
+
+// In every state: who has somewhere to go goes there, and the client notices
+// nothing; who has not is told so.
+func TestEndSessionsByState(t *testing.T) {
+	f := func(name string, protocol Protocol, open func(r *rig) conn, silent bool, state state, told string) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, rigConfig{protocol: protocol, backends: backends(t, silent)})
+			c := open(r)
+			r.until("it is so far", func() bool { return r.newest() != nil && r.newest().state == state })
+			b := r.pool.Backends()[0]
+			b.SetUp(false)
+			want := 1
+			if state == stateReadHello {
+				want = 0 // it can do without the backend until it sends its next packet
+			}
+			r.endSessions(b, 0, want)
+			r.endSessions(b, 0, 0)
+			r.expectActive(0)
+			if want == 0 {
+				r.expectState(state)
+				r.write(c, startup)
+				r.expectRefusal(c, told)
+				r.expectEnd(NoBackend)
+				return
+			}
+			if told != "" {
+				r.expectRefusal(c, told)
+			} else {
+				r.expectReset(c, nil)
+			}
+			r.expectEnd(BackendDown)
+		})
+	}
+	f("connecting, tcp", ProtocolTCP, func(r *rig) conn { return r.dial() }, true, stateConnecting, "")
+	f("relaying, tcp", ProtocolTCP, func(r *rig) conn { return r.pair()[client] }, false, stateRelaying, "")
+	f("connecting", ProtocolPostgres, func(r *rig) conn {
+		c := r.dial()
+		r.write(c, startup)
+		return c
+	}, true, stateConnecting, "57P03")
+	f("answering", ProtocolPostgres, func(r *rig) conn {
+		c := r.dial()
+		r.write(c, startup)
+		r.accept()
+		return c
+	}, false, stateAnswering, "57P03")
+	f("no TLS", ProtocolPostgres, func(r *rig) conn { return r.refusedTLS()[client] }, false, stateReadHello, "57P03")
+	f("relaying", ProtocolPostgres, func(r *rig) conn { return r.login(cancelKey(1, 4))[client] }, false, stateRelaying, "")
+}
+
+// backends is one that does not answer, or the rig's own.
+func backends(t *testing.T, silent bool) []pool.Address {
+	t.Helper()
+	if silent {
+		return []pool.Address{newBacklog(t).address}
+	}
+	return nil
+}
+
+// Without a redispatch before it, too: sessions that were not answered move on, and
+// are not counted.
+func TestEndSessionsMovesUnanswered(t *testing.T) {
+	listeners, addresses := listenMany(t, 2)
+	r := newPostgresRig(t, rigConfig{backends: addresses})
+	relaying := r.dial()
+	r.write(relaying, startup)
+	s := r.acceptFrom(listeners[0])
+	r.expect(s, startup)
+	r.write(s, loginAnswer(cancelKey(1, 4)))
+	r.expect(relaying, loginAnswer(cancelKey(1, 4)))
+	c := r.dial()
+	r.write(c, startup)
+	r.expect(r.acceptFrom(listeners[0]), startup)
+	r.expectState(stateAnswering)
+
+	b := r.pool.Backends()[0]
+	b.SetUp(false)
+	r.endSessions(b, 0, 1)
+	r.expectReset(relaying, nil)
+	r.expectEnd(BackendDown)
+	s = r.acceptFrom(listeners[1])
+	r.expect(s, startup)
+	r.write(s, loginAnswer(cancelKey(2, 4)))
+	r.expect(c, loginAnswer(cancelKey(2, 4)))
+	r.exchange(c, s, 3)
+	r.expectActive(0, 1)
+}
+
+// A backend that is still in use may be emptied too: a session that would only come
+// back to it is ended.
+func TestEndSessionsOfUsableBackend(t *testing.T) {
+	r := newPostgresRig(t, rigConfig{})
+	c := r.dial()
+	r.write(c, startup)
+	r.expect(r.accept(), startup)
+	r.endSessions(r.pool.Backends()[0], 0, 1)
+	r.expectRefusal(c, "57P03")
+	r.expectEnd(BackendDown)
+	r.expectEmpty()
+}
+
+// What is cut is no end of the data.
+func TestEndSessionsWithUnsentBytes(t *testing.T) {
+	r := newRig(t, rigConfig{})
+	ends := r.pair()
+	r.smallBuffers(ends)
+	r.fillUp(ends[client])
+	r.endSessions(r.pool.Backends()[0], 0, 1)
+	r.expectEnd(BackendDown)
+	for _, c := range ends {
+		if _, err := r.rest(c); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("read %v, want a reset", err)
+		}
+	}
+}
+
+// After the end of the server nobody answers, and nobody waits.
+func TestEndSessionsAfterShutdown(t *testing.T) {
+	backend := newEcho(t)
+	defer backend.stop()
+	p := newPool(t, 2, 0, tcpAddress(backend.Addr()))
+	srv := startServer(t, 2, p, ListenerConfig{}, nil)
+	c := dialEcho(t, srv)
+	defer c.Close()
+	shutDown(t, srv)
+	for _, limit := range []int{0, 1, 100} {
+		if n := srv.EndSessions(p.Backends()[0], limit); n != 0 {
+			t.Errorf("EndSessions ended %d sessions", n)
+		}
+		srv.Redispatch(p.Backends()[0])
+	}
+}
+
+// Several callers at once, while the server stops: all return, and every session is
+// counted once.
+func TestEndSessionsDuringShutdown(t *testing.T) {
+	backend := newEcho(t)
+	defer backend.stop()
+	for range 20 {
+		var reasons [numReasons]atomic.Int64
+		p := newPool(t, 2, 0, tcpAddress(backend.Addr()))
+		srv := startServer(t, 2, p, ListenerConfig{}, func(e End) { reasons[e.Reason].Add(1) })
+		const sessions = 8
+		for range sessions {
+			defer dialEcho(t, srv).Close()
+		}
+		var callers sync.WaitGroup
+		var ended atomic.Int64
+		for limit := range 4 {
+			callers.Go(func() {
+				for range 3 {
+					ended.Add(int64(srv.EndSessions(p.Backends()[0], limit)))
+					srv.Redispatch(p.Backends()[0])
+				}
+			})
+		}
+		shutDown(t, srv)
+		callers.Wait()
+		down, cut := reasons[BackendDown].Load(), reasons[Shutdown].Load()
+		if down < ended.Load() || down+cut != sessions {
+			t.Errorf("%d ended as backend_down and %d as shutdown, %d were returned; want %d together", down, cut, ended.Load(), sessions)
+		}
+	}
+}
+
+// A limit is one for all loops together.
+func TestEndSessionsAcrossLoops(t *testing.T) {
+	const loops, sessions = 3, 30
+	backend := newEcho(t)
+	defer backend.stop()
+	p := newPool(t, loops, 0, tcpAddress(backend.Addr()))
+	srv := startServer(t, loops, p, ListenerConfig{}, nil)
+	defer shutDown(t, srv)
+	for range sessions {
+		defer dialEcho(t, srv).Close()
+	}
+	b := p.Backends()[0]
+	for left := sessions; left > 0; left -= 7 {
+		want := min(left, 7)
+		if n := srv.EndSessions(b, 7); n != want || b.Stats().Active != left-want {
+			t.Errorf("of %d, %d were ended and %d are left; want %d and %d", left, n, b.Stats().Active, want, left-want)
+		}
+	}
+	if n := srv.EndSessions(b, 0); n != 0 {
+		t.Errorf("%d sessions were left", n)
+	}
+}
+
+// A postgresServer answers each login at once, and then sends everything back.
+type postgresServer struct {
+	net.Listener
+	conns sync.WaitGroup
+	keys  atomic.Uint64
+}
+
+func newPostgresServer(t *testing.T) *postgresServer {
+	t.Helper()
+	p := &postgresServer{Listener: listenTCP(t, "127.0.0.1:0")}
+	p.conns.Go(func() {
+		for {
+			c, err := p.Accept()
+			if err != nil {
+				return
+			}
+			p.conns.Go(func() { p.serve(c) })
+		}
+	})
+	return p
+}
+
+func (p *postgresServer) serve(c net.Conn) {
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patient))
+	if _, err := io.ReadFull(c, make([]byte, len(startup))); err != nil {
+		return
+	}
+	key := fmt.Appendf(nil, "%p %d", p, p.keys.Add(1))
+	if _, err := c.Write(loginAnswer(key)); err != nil {
+		return
+	}
+	io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+}
+
+func (p *postgresServer) stop() {
+	p.Close()
+	p.conns.Wait()
+}
+
+var errRefused = errors.New("refused with an ErrorResponse")
+
+func logIn(c net.Conn) error {
+	if _, err := c.Write(startup); err != nil {
+		return err
+	}
+	return readLogin(c)
+}
+
+// readLogin reads the answer to a start-up to its end.
+func readLogin(c net.Conn) error {
+	for {
+		var head [5]byte
+		if _, err := io.ReadFull(c, head[:]); err != nil {
+			return err
+		}
+		body := make([]byte, int(head[1])<<24|int(head[2])<<16|int(head[3])<<8|int(head[4])-4)
+		if _, err := io.ReadFull(c, body); err != nil {
+			return err
+		}
+		switch head[0] {
+		case 'Z':
+			return nil
+		case 'E':
+			if _, err := c.Read(head[:]); err != io.EOF {
+				return fmt.Errorf("%w: %w after an ErrorResponse, want a FIN", errDifferent, err)
+			}
+			return fmt.Errorf("%w: %q", errRefused, body)
+		}
+	}
+}
+
+// postgresChaos is one session that logs in, has a few answers, and leaves somehow.
+func postgresChaos(address string, rnd *rand.Rand) error {
+	raw, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil
+	}
+	c := raw.(*net.TCPConn)
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patient))
+	if rnd.IntN(4) == 0 {
+		defer c.SetLinger(0)
+	}
+	if rnd.IntN(20) == 0 { // leaves before it is answered
+		c.Write(startup[:rnd.IntN(len(startup)+1)])
+		return nil
+	}
+	if err := logIn(c); err != nil {
+		return err
+	}
+	buf := random(byte(rnd.Uint32()), 1+rnd.IntN(300))
+	got := make([]byte, len(buf))
+	for range rnd.IntN(5) {
+		if _, err := c.Write(buf); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(c, got); err != nil {
+			return err
+		}
+		if string(got) != string(buf) {
+			return errDifferent
+		}
+	}
+	return nil
+}
+
+// expectReported checks that what was counted by reason is what was reported.
+func expectReported(t *testing.T, stats Stats, reported *[numReasons]atomic.Uint64) {
+	t.Helper()
+	var counted [numReasons]uint64
+	for _, e := range stats.Ended {
+		counted[e.Reason] += e.Count
+	}
+	for reason, n := range counted {
+		if n != reported[reason].Load() {
+			t.Errorf("%v: %d counted, %d reported", Reason(reason), n, reported[reason].Load())
+		}
+		if n > 0 {
+			t.Logf("%v: %d", Reason(reason), n)
+		}
+	}
+}
+
+// Backends that go down and come back a thousand times under load leak nothing, and
+// every count is exact.
+func TestFlappingBackends(t *testing.T) {
+	const flaps, loops, clients = 1000, 2, 24
+	before := openFiles()
+	backends := []*postgresServer{newPostgresServer(t), newPostgresServer(t)}
+	var addresses []pool.Address
+	for _, b := range backends {
+		addresses = append(addresses, tcpAddress(b.Addr()))
+	}
+	p := newQueuePool(t, loops, 8, 16, addresses...)
+	var reported [numReasons]atomic.Uint64
+	srv := startServer(t, loops, p, ListenerConfig{
+		Protocol: ProtocolPostgres, PeekTimeout: 5 * time.Second, IdleTimeout: time.Minute,
+		Target: Target{ConnectTimeout: 5 * time.Second, Retries: 3, QueueTimeout: 10 * time.Second, SendProxy: ProxyOff},
+	}, func(e End) { reported[e.Reason].Add(1) })
+
+	var load sync.WaitGroup
+	var over atomic.Bool
+	var served, refused atomic.Int64
+	for i := range clients {
+		rnd := rand.New(rand.NewPCG(3, uint64(i)))
+		load.Go(func() {
+			for !over.Load() {
+				switch err := postgresChaos(srv.testAddress(), rnd); {
+				case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errDifferent), errors.Is(err, io.ErrUnexpectedEOF):
+					t.Error(err)
+				case errors.Is(err, errRefused):
+					refused.Add(1)
+				case err == nil:
+					served.Add(1)
+				}
+			}
+		})
+	}
+	rnd := rand.New(rand.NewPCG(3, 3))
+	ended := 0
+	for i := range flaps {
+		b := p.Backends()[rnd.IntN(2)]
+		b.SetUp(false)
+		srv.Redispatch(b)
+		ended += srv.EndSessions(b, rnd.IntN(4))
+		if i%10 == 0 { // let some get through, and wait, with one of two
+			so := served.Load()
+			eventually(t, "others are served", func() bool { return served.Load() > so })
+		}
+		b.SetUp(true)
+	}
+	over.Store(true)
+	load.Wait()
+	eventually(t, "all sessions have ended", func() bool { return srv.sessionCount() == 0 })
+	stats := srv.Stats()
+	if l := stats.Listeners[0]; l.Accepts != endedTotal(stats) || l.Sessions != 0 {
+		t.Errorf("%d accepts, %d ended, %d open", l.Accepts, endedTotal(stats), l.Sessions)
+	}
+	expectReported(t, stats, &reported)
+	t.Logf("%d served, %d refused, %d ended", served.Load(), refused.Load(), ended)
+	if n := reported[BackendDown].Load(); n != uint64(ended) || n == 0 || served.Load() < 1000 {
+		t.Errorf("%d sessions ended as backend_down, want %d, which EndSessions returned; %d served", n, ended, served.Load())
+	}
+	for _, b := range p.Backends() {
+		if s := b.Stats(); s.Active != 0 {
+			t.Errorf("backend %s has %d active connections in the end", s.Name, s.Active)
+		}
+	}
+	if n := len(srv.cancelKeys.owners); n != 0 {
+		t.Errorf("%d cancel keys are remembered in the end", n)
+	}
+	if err := srv.Shutdown(context.Background()); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if n := srv.pipes.Open(); n != 0 {
+		t.Errorf("%d pipes are open in the end", n)
+	}
+	for _, b := range backends {
+		b.stop()
+	}
+	if left := leftFiles(before); len(left) > 0 {
+		t.Errorf("descriptors left open: %s", strings.Join(left, ", "))
+	}
+	if left := leftGoroutines("l4.TestFlappingBackends("); left != "" {
+		t.Errorf("goroutines left running:\n%s", left)
+	}
+}

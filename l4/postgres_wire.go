@@ -1,0 +1,166 @@
+package l4
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// The first packets of a Postgres connection have no type byte: four bytes of
+// length, which count themselves, and a code (PostgreSQL documentation, 55.7
+// "Message Formats"). All numbers are big-endian.
+const (
+	codeCancel = 80877102
+	codeTLS    = 80877103
+	codeGSS    = 80877104
+
+	packetHead    = 8     // length and code
+	maxStartup    = 10000 // what Postgres itself takes: MAX_STARTUP_PACKET_LENGTH
+	minCancel     = packetHead + 4
+	maxCancel     = packetHead + 4 + 256 // protocol 3.2 has keys of up to 256 bytes
+	recordType    = 0x16                 // a TLS handshake record, whose version is 3.x
+	recordVersion = 3
+)
+
+// packetKind is what the first packet of a client is.
+type packetKind uint8
+
+const (
+	packetStartup   packetKind = iota
+	packetTLS                  // SSLRequest: answered by one byte
+	packetGSS                  // GSSENCRequest: likewise
+	packetCancel               // CancelRequest: answered by FIN
+	packetDirectTLS            // no packet: TLS without asking, as from Postgres 17 on
+)
+
+var errPacket = errors.New("not a Postgres start-up packet")
+
+// parsePacket tells what kind of packet data starts with, and how long it is.
+// errShort: call again with at least size bytes.
+func parsePacket(data []byte) (kind packetKind, size int, err error) {
+	if len(data) >= 2 && data[0] == recordType && data[1] == recordVersion {
+		return packetDirectTLS, len(data), nil
+	}
+	if len(data) < packetHead {
+		return 0, packetHead, errShort
+	}
+	length, code := binary.BigEndian.Uint32(data), binary.BigEndian.Uint32(data[4:])
+	kind, fits := packetStartup, length >= packetHead && length <= maxStartup
+	switch code {
+	case codeTLS:
+		kind, fits = packetTLS, length == packetHead
+	case codeGSS:
+		kind, fits = packetGSS, length == packetHead
+	case codeCancel:
+		kind, fits = packetCancel, length > minCancel && length <= maxCancel
+	}
+	if !fits {
+		return 0, 0, errPacket
+	}
+	if len(data) < int(length) {
+		return kind, int(length), errShort
+	}
+	return kind, int(length), nil
+}
+
+// Messages after the start-up have a type byte before their length.
+const (
+	messageHead     = 5
+	messageKey      = 'K' // BackendKeyData
+	messageReady    = 'Z' // ReadyForQuery
+	messageError    = 'E' // ErrorResponse
+	answerNo        = 'N' // to SSLRequest and GSSENCRequest
+	maxKey          = maxCancel - packetHead
+	fieldSeverity   = 'S'
+	fieldUnlocal    = 'V' // severity that is never translated
+	fieldState      = 'C' // SQLSTATE
+	fieldMessage    = 'M'
+	stateNotNow     = "57P03" // cannot_connect_now: starting up, shutting down or in recovery
+	stateTooMany    = "53300" // too_many_connections
+	severityFatal   = "FATAL"
+	maxErrorMessage = 8 << 10 // of a server: what is longer is no message of a start-up
+)
+
+// errorState returns the SQLSTATE of an ErrorResponse that data starts with,
+// and "" for anything else.
+func errorState(data []byte) string {
+	if len(data) < messageHead || data[0] != messageError {
+		return ""
+	}
+	length := int(binary.BigEndian.Uint32(data[1:]))
+	if length < 4 || length > maxErrorMessage {
+		return ""
+	}
+	fields := data[messageHead:min(len(data), 1+length)]
+	for len(fields) > 0 && fields[0] != 0 {
+		end := 1
+		for end < len(fields) && fields[end] != 0 {
+			end++
+		}
+		if fields[0] == fieldState {
+			return string(fields[1:end])
+		}
+		fields = fields[min(end+1, len(fields)):]
+	}
+	return ""
+}
+
+// errorResponse is the ErrorResponse that ends a start-up.
+func errorResponse(state, message string) []byte {
+	data := []byte{messageError, 0, 0, 0, 0}
+	for _, field := range [...]struct {
+		code byte
+		text string
+	}{
+		{fieldSeverity, severityFatal}, {fieldUnlocal, severityFatal}, {fieldState, state}, {fieldMessage, message},
+	} {
+		data = append(data, field.code)
+		data = append(data, field.text...)
+		data = append(data, 0)
+	}
+	data = append(data, 0)
+	binary.BigEndian.PutUint32(data[1:], uint32(len(data)-1))
+	return data
+}
+
+// A keyScanner finds the BackendKeyData in what a server sends while a client
+// logs in. It is given the bytes as they come, split anywhere.
+type keyScanner struct {
+	head   [messageHead]byte
+	got    int    // bytes of head that have come
+	left   int    // bytes of the present message's body that have not
+	key    []byte // process id and secret, which is what a CancelRequest carries; complete when done is set
+	inside bool   // the present message is the key
+	done   bool   // nothing more is to be found
+}
+
+// scan reads the next bytes.
+func (k *keyScanner) scan(data []byte) {
+	for len(data) > 0 && !k.done {
+		if k.left == 0 {
+			n := copy(k.head[k.got:], data)
+			k.got, data = k.got+n, data[n:]
+			if k.got == messageHead {
+				k.begin()
+			}
+			continue
+		}
+		n := min(k.left, len(data))
+		if k.inside {
+			k.key = append(k.key, data[:n]...)
+		}
+		k.left, data = k.left-n, data[n:]
+		k.done = k.inside && k.left == 0
+	}
+}
+
+// begin takes a message's type and length.
+func (k *keyScanner) begin() {
+	length := int(binary.BigEndian.Uint32(k.head[1:])) - 4
+	k.got, k.left = 0, length
+	k.inside = k.head[0] == messageKey && length > 4 && length <= maxKey
+	// After an error or the end of the login no key comes; a length that
+	// cannot be says that this is not the protocol.
+	if length < 0 || k.head[0] == messageReady || k.head[0] == messageError {
+		k.done = true
+	}
+}

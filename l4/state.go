@@ -1,0 +1,110 @@
+package l4
+
+import "time"
+
+// A state is a stage in the life of a session. enter is the only writer of
+// session.state, end the only way to stateClosed.
+type state uint8
+
+const (
+	stateClosed     state = iota // the slot is free
+	stateReadHeader              // a PROXY header must come first
+	stateReadHello               // the protocol's first packet must come
+	stateWaiting                 // in the pool's queue
+	stateConnecting              // a connect to a backend is under way
+	stateAnswering               // the backend has the first packet, and has not answered yet
+	stateCancelling              // the cancel request is being passed on by a goroutine of its own
+	stateRelaying                // bytes pass in both directions
+)
+
+// step runs s until it waits for an event, a timer or its next turn.
+func (l *loop) step(s *session) {
+	switch s.state {
+	case stateReadHeader:
+		l.readHeader(s)
+	case stateReadHello:
+		l.readHello(s)
+	case stateWaiting, stateCancelling:
+		l.heedClient(s)
+	case stateConnecting:
+		l.finishConnect(s)
+	case stateAnswering:
+		l.awaitAnswer(s)
+	case stateRelaying:
+		if !s.queued {
+			l.relay(s)
+		}
+	}
+}
+
+// enter moves s to another state and sets the deadline of that state.
+func (l *loop) enter(s *session, next state) {
+	s.state = next
+	l.rearm(s)
+}
+
+// deadline is when s ends if nothing happens, and why; zero = never. noReason
+// stands for a look at the peers.
+func (s *session) deadline() (time.Duration, Reason) {
+	config := &s.listener.config
+	switch s.state {
+	case stateReadHeader:
+		return after(s.started, config.AcceptProxy.Timeout), HeaderTimeout
+	case stateReadHello:
+		return after(s.active, config.PeekTimeout), HelloTimeout
+	case stateWaiting:
+		return s.waitDeadline(), QueueTimeout
+	case stateConnecting:
+		return s.connectDeadline(), ConnectTimeout
+	}
+	at, reason := after(s.active, config.IdleTimeout), IdleTimeout
+	if config.FinTimeout != 0 && s.state == stateRelaying && s.finSeen() {
+		at, reason = after(s.active, config.FinTimeout), FinTimeout
+	}
+	if s.lookAt != 0 && (at == 0 || s.lookAt < at) {
+		return s.lookAt, noReason
+	}
+	return at, reason
+}
+
+// finSeen reports whether a side has sent FIN, though the bytes before it may
+// still wait for a sink that does not take them.
+func (s *session) finSeen() bool {
+	return s.halves[client].eof || s.halves[server].eof || (s.ends[client].ready|s.ends[server].ready)&peerClosed != 0
+}
+
+func after(start, timeout time.Duration) time.Duration {
+	if timeout == 0 || start+timeout+tick < start { // in 292 years is never
+		return 0
+	}
+	return start + timeout
+}
+
+// rearm sets the timer to the deadline of the present state.
+func (l *loop) rearm(s *session) {
+	if at, _ := s.deadline(); at != 0 {
+		l.timers.set(s.slot, at)
+	} else {
+		l.timers.cancel(s.slot)
+	}
+}
+
+// expire is called when the timer of a session fires. Activity does not move
+// the timer, it only notes the time, so the deadline may lie ahead again.
+func (l *loop) expire(slot int32) {
+	s := l.sessions.at(slot)
+	at, reason := s.deadline()
+	switch {
+	case at == 0:
+	case at > l.now:
+		l.timers.set(slot, at)
+	case reason == ConnectTimeout:
+		l.connectLate(s)
+	case reason == QueueTimeout:
+		l.waitedLong(s)
+	case reason == noReason:
+		l.lookAtPeers(s)
+	default:
+		l.end(s, reason, 0)
+	}
+}
