@@ -19,6 +19,7 @@ import (
 	"sluice/cmd/sluice/internal/admin"
 	"sluice/configs"
 	"sluice/health"
+	"sluice/health/probe"
 	"sluice/l4"
 	"sluice/pool"
 )
@@ -33,7 +34,7 @@ type balancer struct {
 	log      *slog.Logger
 	loops    int
 	pools    []*pool.Pool // in the order of the file
-	monitors map[*pool.Pool]*health.Monitor
+	monitor  *health.Monitor
 	metrics  *admin.Metrics
 	sessions *sessionLog
 	server   *l4.Server
@@ -41,7 +42,7 @@ type balancer struct {
 	listen   net.Listener // of the admin API; nil: off, like socket
 	socket   net.Listener
 
-	checks     sync.WaitGroup // goroutines of the monitors
+	checks     sync.WaitGroup // the monitor's goroutine
 	stopChecks context.CancelFunc
 }
 
@@ -63,7 +64,9 @@ func newBalancer(file *configs.File, log *slog.Logger, out *logWriter, advice bi
 		return nil, err
 	}
 	b.metrics = admin.NewMetrics(b.pools)
-	b.makeMonitors()
+	if err := b.makeMonitor(); err != nil {
+		return nil, err
+	}
 	b.sessions = openSessionLog(log, file.Log.Sessions, out.drop)
 	if err := b.bind(advice); err != nil {
 		b.release()
@@ -74,7 +77,7 @@ func newBalancer(file *configs.File, log *slog.Logger, out *logWriter, advice bi
 		"pipes", b.server.Stats().Pipes.Limit)
 	b.admin = admin.New(admin.Options{
 		Build: thisBuild(), Started: time.Now(), Limits: limits, Stats: b.server.Stats,
-		Pools: b.pools, Health: b.health, Checked: b.checked, Metrics: b.metrics, Logger: log,
+		Pools: b.pools, Health: b.monitor.Status, PoolHealth: b.monitor.PoolStatus, Checked: b.checked, Metrics: b.metrics, Logger: log,
 		LinesDropped: out.linesDropped,
 	})
 	return b, nil
@@ -93,14 +96,26 @@ func (b *balancer) makePools() error {
 	return nil
 }
 
-func (b *balancer) makeMonitors() {
-	b.monitors = make(map[*pool.Pool]*health.Monitor, len(b.pools))
+func (b *balancer) makeMonitor() (err error) {
+	watched := make([]health.Watched, len(b.pools))
 	for i, p := range b.pools {
-		b.monitors[p] = health.New(p, b.file.Pools[i].Health, health.Options{
-			Logger:  b.log,
-			OnProbe: func(backend *pool.Backend, took time.Duration, _ error) { b.metrics.Checked(backend, took) },
-		})
+		watched[i] = health.Watched{Pool: p, Config: b.file.Pools[i].Health}
 	}
+	b.monitor, err = health.New(watched, health.Options{
+		Logger:   b.log,
+		OnProbe:  func(backend *pool.Backend, took time.Duration, _ error) { b.metrics.Checked(backend, took) },
+		Sessions: liveSessions{b},
+	})
+	return err
+}
+
+// liveSessions is how the monitor, which is made before the server, reaches the sessions of a backend.
+type liveSessions struct{ b *balancer }
+
+func (s liveSessions) Redispatch(backend *pool.Backend) { s.b.server.Redispatch(backend) }
+
+func (s liveSessions) End(backend *pool.Backend, limit int) int {
+	return s.b.server.EndSessions(backend, limit)
 }
 
 // bind takes every address the configuration names.
@@ -163,13 +178,13 @@ func (b *balancer) serverConfig() l4.Config {
 		},
 		OnDial: func(backend *pool.Backend, took time.Duration, result pool.DialResult) {
 			b.metrics.Dialed(backend, took, result)
-			b.monitors[backend.Pool()].Observe(backend, result)
+			b.monitor.Observe(backend, result)
 		},
 	}
 	for _, l := range b.file.Listeners {
 		config.Listeners = append(config.Listeners, l4.ListenerConfig{
-			Name: l.Name, Bind: l.Bind, Target: b.target(l.Pool), AcceptProxy: l.AcceptProxy,
-			IdleTimeout: l.IdleTimeout, FinTimeout: l.FinTimeout,
+			Name: l.Name, Bind: l.Bind, Target: b.target(l.Pool), Protocol: l.Protocol, AcceptProxy: l.AcceptProxy,
+			PeekTimeout: l.PeekTimeout, IdleTimeout: l.IdleTimeout, FinTimeout: l.FinTimeout, DeadPeer: l.DeadPeer,
 		})
 	}
 	return config
@@ -180,29 +195,24 @@ func (b *balancer) target(name string) l4.Target {
 		if p.Config.Name == name {
 			return l4.Target{
 				Pool: b.pools[i], SendProxy: p.SendProxy, ConnectTimeout: p.ConnectTimeout, Retries: p.Retries,
+				QueueTimeout: p.QueueTimeout, DeadPeer: p.DeadPeer,
 			}
 		}
 	}
 	return l4.Target{} // configs has checked that there is one
 }
 
-func (b *balancer) health(backend *pool.Backend) health.Status {
-	return b.monitors[backend.Pool()].Status(backend)
-}
-
 // checked reports whether a pool's backends are probed.
 func (b *balancer) checked(p *pool.Pool) bool {
 	i := slices.Index(b.pools, p)
-	return i >= 0 && b.file.Pools[i].Health.Type != health.KindOff
+	return i >= 0 && b.file.Pools[i].Health.Probe.Kind != probe.Off
 }
 
 // start begins to serve. The log says where.
 func (b *balancer) start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stopChecks = cancel
-	for _, m := range b.monitors {
-		b.checks.Go(func() { m.Run(ctx) })
-	}
+	b.checks.Go(func() { b.monitor.Run(ctx) })
 	if err := b.server.Start(); err != nil {
 		return fmt.Errorf("start to accept: %w", err)
 	}

@@ -93,7 +93,7 @@ func sessionAttrs(end l4.End) []slog.Attr {
 	if end.Client.IsValid() {
 		client = end.Client.String()
 	}
-	attrs := append(make([]slog.Attr, 0, 12),
+	attrs := append(make([]slog.Attr, 0, 13),
 		slog.Uint64("id", end.ID),
 		slog.String("listener", end.Listener),
 		slog.String("pool", end.Pool),
@@ -101,6 +101,7 @@ func sessionAttrs(end l4.End) []slog.Attr {
 		slog.String("client", client),
 		slog.String("reason", end.Reason.String()),
 		slog.Duration("duration", end.Duration),
+		slog.Duration("waited", end.Waited),
 		slog.Duration("connect", end.ConnectTime),
 		slog.Uint64("received", end.Received),
 		slog.Uint64("sent", end.Sent),

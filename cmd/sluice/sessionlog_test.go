@@ -40,7 +40,7 @@ func TestSessionLine(t *testing.T) {
 	line := logged(configs.Log{Format: configs.FormatText, Sessions: configs.SessionsAll}, someEnd)
 	_, fields, _ := strings.Cut(line, " ") // the time
 	want := `level=WARN msg=session id=7 listener=web pool=shop backend=b1 client=192.0.2.1:4711 reason=server_reset ` +
-		`duration=1.5s connect=2ms received=10 sent=20 retries=1 error="connection reset by peer"` + "\n"
+		`duration=1.5s waited=0s connect=2ms received=10 sent=20 retries=1 error="connection reset by peer"` + "\n"
 	if fields != want {
 		t.Errorf("line\n%swant\n%s", fields, want)
 	}

@@ -27,6 +27,9 @@ func printStatus(w io.Writer, s admin.Status) error {
 	listenerTable(s.Listeners).print(&b)
 	b.WriteByte('\n')
 	backendTable(s.Pools).print(&b)
+	for _, p := range s.Pools {
+		b.WriteString(poolNotice(p))
+	}
 	if len(s.Ended) > 0 {
 		b.WriteByte('\n')
 		endedTable(s.Ended).print(&b)
@@ -44,7 +47,7 @@ func listenerTable(listeners []admin.ListenerStatus) *table {
 }
 
 func backendTable(pools []admin.PoolStatus) *table {
-	t := newTable("POOL", "BACKEND", "ADDRESS", "STATE", "ACTIVE>", "WEIGHT>", "CONNECTS>", "FAILED>", "RECEIVED>",
+	t := newTable("POOL", "BACKEND", "ADDRESS", "STATE", "ROLE", "ACTIVE>", "WEIGHT>", "CONNECTS>", "FAILED>", "RECEIVED>",
 		"SENT>", "LAST CHECK")
 	for _, p := range pools {
 		for _, b := range p.Backends {
@@ -52,11 +55,22 @@ func backendTable(pools []admin.PoolStatus) *table {
 			for _, n := range b.ConnectFailures {
 				failed += n
 			}
-			t.row(p.Name, b.Name, b.Address, backendState(b), b.Active, b.Weight, b.Connects, failed,
+			t.row(p.Name, b.Name, b.Address, backendState(b), roleText(b.Check), b.Active, b.Weight, b.Connects, failed,
 				byteText(b.Received), byteText(b.Sent), checkText(b.Check))
 		}
 	}
 	return t
+}
+
+// poolNotice is what somebody who looks must not miss of a pool; "" = nothing.
+func poolNotice(p admin.PoolStatus) (text string) {
+	if p.Split {
+		text += fmt.Sprintf("\npool %s: SPLIT BRAIN: more than one server claims to be the primary\n", p.Name)
+	}
+	if p.Waiting > 0 {
+		text += fmt.Sprintf("\npool %s: %s wait for a backend (at most %d)\n", p.Name, plural(p.Waiting, "session"), p.QueueMax)
+	}
+	return text
 }
 
 // backendState is one word for what decides whether a backend is given sessions, the strongest reason first.
@@ -76,8 +90,21 @@ func backendState(b admin.BackendStatus) string {
 	return state
 }
 
+// roleText is what a Postgres server says it is, and how far a replica is behind.
+func roleText(c admin.CheckStatus) string {
+	switch {
+	case c.Role == "":
+		return "-"
+	case c.Lag == nil || *c.Lag < 0.001:
+		return c.Role
+	}
+	return c.Role + " -" + time.Duration(*c.Lag*float64(time.Second)).Round(time.Millisecond).String()
+}
+
 func checkText(c admin.CheckStatus) string {
 	switch {
+	case c.Reason != "":
+		return c.Reason
 	case c.Last.IsZero():
 		return "-"
 	case c.Error != "":

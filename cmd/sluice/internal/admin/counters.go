@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 
+	"sluice/health"
 	"sluice/l4"
 	"sluice/pool"
 	"sluice/sysutil"
@@ -18,6 +19,7 @@ type counters struct {
 	loops     []labels
 	ended     []endedSeries
 	backends  []backendSeries
+	pools     []labels // in the order of Options.Pools
 }
 
 // endedSeries is one line of sluice_sessions_ended_total.
@@ -53,6 +55,7 @@ func newCounters(o Options) *counters {
 		c.addEnded(l.Name, "")
 	}
 	for _, p := range o.Pools {
+		c.pools = append(c.pools, labelled("pool", p.Name()))
 		for _, b := range p.Backends() {
 			c.addBackend(b)
 		}
@@ -86,7 +89,9 @@ func (c *counters) write(buf *bytes.Buffer) {
 	e.sample(c.build, 1)
 	c.writeListeners(e, stats)
 	c.writeEnded(e, stats)
+	c.writePools(e)
 	c.writeBackends(e)
+	c.writeRoles(e)
 	c.writeResources(e, stats)
 
 	// Reload is not there yet, so the configuration is the one of the start.
@@ -121,6 +126,45 @@ func (c *counters) writeEnded(e *exposition, stats l4.Stats) {
 	for _, s := range c.ended {
 		if n := counts[s.key]; n > 0 || s.key.pool != "" {
 			e.sample(s.labels, n)
+		}
+	}
+}
+
+func (c *counters) writePools(e *exposition) {
+	e.gauge("sluice_pool_queue", "Sessions that wait for a backend now.")
+	for i, p := range c.options.Pools {
+		e.sample(c.pools[i], uint64(p.Waiting()))
+	}
+	all := make([]health.PoolStatus, len(c.options.Pools))
+	for i, p := range c.options.Pools {
+		all[i] = c.options.PoolHealth(p)
+	}
+	e.gauge("sluice_pool_split_brain", "1 while two or more servers of the pool claim to be the primary.")
+	for i, s := range all {
+		e.sample(c.pools[i], flag(s.SplitBrain))
+	}
+	e.counter("sluice_pool_split_brains_total", "How often two or more servers began to claim to be the primary.")
+	for i, s := range all {
+		e.sample(c.pools[i], s.SplitBrains)
+	}
+}
+
+// writeRoles shows what Postgres servers say of themselves; nothing for other servers.
+func (c *counters) writeRoles(e *exposition) {
+	all := make([]health.Status, len(c.backends))
+	for i, s := range c.backends {
+		all[i] = c.options.Health(s.backend)
+	}
+	e.gauge("sluice_backend_primary", "1 when the Postgres server says that it is the primary, 0 for a replica.")
+	for i, s := range c.backends {
+		if all[i].Role != "" {
+			e.sample(s.labels, flag(all[i].Role == "primary"))
+		}
+	}
+	e.gauge("sluice_backend_replay_lag_seconds", "Age of the last transaction that a replica replayed, 0 when it has all.")
+	for i, s := range c.backends {
+		if all[i].LagKnown {
+			e.seconds(s.labels, all[i].Lag)
 		}
 	}
 }

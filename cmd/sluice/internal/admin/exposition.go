@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"strconv"
+	"time"
 )
 
 // exposition writes Prometheus' text format: a family's header, then its samples.
@@ -28,5 +29,14 @@ func (e *exposition) sample(l labels, value uint64) {
 	e.WriteString(string(l))
 	e.WriteByte(' ')
 	e.Write(strconv.AppendUint(e.AvailableBuffer(), value, 10))
+	e.WriteByte('\n')
+}
+
+// seconds is sample for a time.
+func (e *exposition) seconds(l labels, value time.Duration) {
+	e.WriteString(e.family)
+	e.WriteString(string(l))
+	e.WriteByte(' ')
+	e.Write(strconv.AppendFloat(e.AvailableBuffer(), value.Seconds(), 'g', -1, 64))
 	e.WriteByte('\n')
 }

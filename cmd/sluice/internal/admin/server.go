@@ -24,9 +24,11 @@ type Options struct {
 	Stats   func() l4.Stats
 	Pools   []*pool.Pool
 	Health  func(*pool.Backend) health.Status
-	Checked func(*pool.Pool) bool // whether the pool's backends are probed
-	Metrics *Metrics
-	Logger  *slog.Logger // gets what goes wrong while requests are answered
+
+	PoolHealth func(*pool.Pool) health.PoolStatus
+	Checked    func(*pool.Pool) bool // whether the pool's backends are probed
+	Metrics    *Metrics
+	Logger     *slog.Logger // gets what goes wrong while requests are answered
 
 	LinesDropped func() uint64 // log lines given up
 }

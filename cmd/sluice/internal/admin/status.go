@@ -63,6 +63,7 @@ type PipeStatus struct {
 type ListenerStatus struct {
 	Name         string   `json:"name"`
 	Addresses    []string `json:"addresses"` // as bound: port 0 is resolved
+	Protocol     string   `json:"protocol"`
 	Pool         string   `json:"pool"`
 	Sessions     int      `json:"sessions"`
 	Accepts      uint64   `json:"accepts"`
@@ -74,7 +75,10 @@ type ListenerStatus struct {
 type PoolStatus struct {
 	Name     string          `json:"name"`
 	Balance  pool.Policy     `json:"balance"`
-	Usable   int             `json:"usable"` // backends that could be given sessions
+	Usable   int             `json:"usable"`  // backends that could be given sessions
+	Waiting  int             `json:"waiting"` // sessions in the queue
+	QueueMax int             `json:"queue_max"`
+	Split    bool            `json:"split_brain"` // two or more servers claim to be the primary
 	Backends []BackendStatus `json:"backends"`
 }
 
@@ -88,7 +92,8 @@ type BackendStatus struct {
 	Usable          bool              `json:"usable"`
 	Backup          bool              `json:"backup"`
 	Weight          int               `json:"weight"`
-	MaxConns        int               `json:"max_conns"` // 0 = no limit
+	Share           int               `json:"share_percent"` // of the weight; less than 100 during a slow start
+	MaxConns        int               `json:"max_conns"`     // 0 = no limit
 	Active          int               `json:"active"`
 	Connects        uint64            `json:"connects"`
 	ConnectFailures map[string]uint64 `json:"connect_failures"` // by reason
@@ -106,6 +111,11 @@ type CheckStatus struct {
 	Successes    int       `json:"successes"`       // in a row
 	Failures     int       `json:"failures"`        // in a row
 	EjectedUntil time.Time `json:"ejected_until,omitzero"`
+
+	Reason   string   `json:"reason,omitempty"`      // why the backend is down; absent: it is up
+	Role     string   `json:"role,omitempty"`        // primary or replica, of Postgres; absent: not known
+	Timeline uint32   `json:"timeline,omitempty"`    // of a primary
+	Lag      *float64 `json:"lag_seconds,omitempty"` // of a replica; absent: not known
 }
 
 // EndedStatus counts sessions that ended for one reason.
@@ -161,7 +171,7 @@ func (s *Server) Status() Status {
 
 func listenerStatus(l l4.ListenerStats) ListenerStatus {
 	status := ListenerStatus{
-		Name: l.Name, Pool: l.Pool, Sessions: l.Sessions,
+		Name: l.Name, Protocol: l.Protocol.String(), Pool: l.Pool, Sessions: l.Sessions,
 		Accepts: l.Accepts, AcceptErrors: l.AcceptErrors, Resting: l.Resting,
 	}
 	for _, a := range l.Addresses {
@@ -175,7 +185,10 @@ func listenerStatus(l l4.ListenerStats) ListenerStatus {
 }
 
 func (s *Server) poolStatus(p *pool.Pool) PoolStatus {
-	status := PoolStatus{Name: p.Name(), Balance: p.Policy(), Usable: p.Usable(), Backends: []BackendStatus{}}
+	status := PoolStatus{
+		Name: p.Name(), Balance: p.Policy(), Usable: p.Usable(), Waiting: p.Waiting(), QueueMax: p.QueueMax(),
+		Split: s.options.PoolHealth(p).SplitBrain, Backends: []BackendStatus{},
+	}
 	for _, b := range p.Backends() {
 		status.Backends = append(status.Backends, backendStatus(b.Stats(), s.options.Health(b)))
 	}
@@ -185,12 +198,17 @@ func (s *Server) poolStatus(p *pool.Pool) PoolStatus {
 func backendStatus(b pool.BackendStats, h health.Status) BackendStatus {
 	status := BackendStatus{
 		Name: b.Name, Address: b.Address.String(), State: b.State, Up: b.Up, Ejected: b.Ejected, Usable: b.Usable,
-		Backup: b.Backup, Weight: b.Weight, MaxConns: b.MaxConns, Active: b.Active,
+		Backup: b.Backup, Weight: b.Weight, Share: b.Share, MaxConns: b.MaxConns, Active: b.Active,
 		Connects: b.Connects, ConnectFailures: map[string]uint64{}, Received: b.Received, Sent: b.Sent,
 		Check: CheckStatus{
 			Since: h.Since, Last: h.LastProbe, Took: h.Took.Seconds(), Error: h.Error,
 			Successes: h.Successes, Failures: h.Failures, EjectedUntil: h.EjectedUntil,
+			Reason: h.Reason, Role: h.Role, Timeline: h.Timeline,
 		},
+	}
+	if h.LagKnown {
+		lag := h.Lag.Seconds()
+		status.Check.Lag = &lag
 	}
 	for _, r := range pool.DialFailures() {
 		status.ConnectFailures[r.String()] = b.ConnectFailures[r]
