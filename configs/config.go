@@ -71,9 +71,12 @@ const (
 // Listener is one listener and the rule that picks a pool.
 type Listener struct {
 	Name        string
-	Bind        []pool.Address  // at least one; a TCP address without an IP means every address of both families
-	Pool        string          // the name of one of File.Pools
+	Bind        []pool.Address // at least one; a TCP address without an IP means every address of both families
+	Pool        string         // the name of one of File.Pools
+	Protocol    l4.Protocol
 	AcceptProxy *l4.AcceptProxy // nil: no PROXY header is expected
+	PeekTimeout time.Duration   // of what Protocol reads; 0 = none
+	DeadPeer    time.Duration   // of clients; 0 = none
 	IdleTimeout time.Duration   // 0 = none
 	FinTimeout  time.Duration   // 0 = none
 }
@@ -84,6 +87,8 @@ type Pool struct {
 	Health         health.Config
 	SendProxy      l4.ProxyVersion
 	ConnectTimeout time.Duration // 0 = the kernel's own limit
+	QueueTimeout   time.Duration // 0 = none
+	DeadPeer       time.Duration // of backends; 0 = none
 	Retries        int           // further backends tried when a connect fails
 }
 
@@ -95,13 +100,20 @@ func defaultFile() *File {
 }
 
 func defaultListener(name string) Listener {
-	return Listener{Name: name, FinTimeout: 30 * time.Second}
+	return Listener{
+		Name: name, PeekTimeout: 5 * time.Second, FinTimeout: 30 * time.Second, DeadPeer: defaultDeadPeer,
+	}
 }
+
+// defaultDeadPeer ends the sessions of a peer that is gone in less than a minute.
+const defaultDeadPeer = 50 * time.Second
 
 func defaultPool(name string) Pool {
 	return Pool{
-		Config:         pool.Config{Name: name},
+		Config:         pool.Config{Name: name, QueueMax: 1024},
 		Health:         health.DefaultConfig(),
+		QueueTimeout:   10 * time.Second,
+		DeadPeer:       defaultDeadPeer,
 		ConnectTimeout: 3 * time.Second,
 		Retries:        2,
 	}
@@ -155,6 +167,9 @@ func parse(name string, data []byte, lookup lookupFunc) (*File, error) {
 		d.decode(root, file)
 	}
 	d.resolve(context.Background(), lookup)
+	for _, f := range d.resolved {
+		f()
+	}
 	d.checkBinds()
 	if len(d.problems) > 0 {
 		d.problems.sort()

@@ -21,6 +21,7 @@ type decoder struct {
 	pools        []string  // names, also of pools that have problems
 	poolRefs     []poolRef // where pools are named
 	adminListens bool      // the file sets admin.listen
+	resolved     []func()  // called when host names are resolved
 }
 
 func newDecoder(name string, data []byte) *decoder {

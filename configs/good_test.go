@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"cmp"
 	"log/slog"
 	"net/netip"
 	"reflect"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"sluice/health"
+	"sluice/health/probe"
 	"sluice/l4"
 	"sluice/pool"
 )
@@ -36,18 +38,28 @@ func minimalFile() *File {
 		Admin: Admin{Listen: "127.0.0.1:9600", Socket: "/run/sluice/sluice.sock"},
 		Log:   Log{Level: slog.LevelInfo, Format: "text", Sessions: "failed"},
 		Listeners: []Listener{{
-			Name: "web", Bind: []pool.Address{everywhere(8080)}, Pool: "web", FinTimeout: 30 * time.Second,
+			Name: "web", Bind: []pool.Address{everywhere(8080)}, Pool: "web",
+			PeekTimeout: 5 * time.Second, FinTimeout: 30 * time.Second, DeadPeer: 50 * time.Second,
 		}},
 		Pools: []Pool{{
 			Config: pool.Config{Name: "web", Backends: []pool.BackendConfig{
 				{Name: "10.0.0.1:80", Address: tcp("10.0.0.1:80"), Weight: 1},
-			}},
+			}, QueueMax: 1024},
 			Health: health.Config{
-				Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3, Jitter: 0.2,
+				Interval: 2 * time.Second, FastInterval: 500 * time.Millisecond, DownInterval: 5 * time.Second,
+				Timeout: time.Second, Rise: 2, Fall: 3, Jitter: 0.2,
 				Eject: health.EjectConfig{Failures: 5, Window: 10 * time.Second, Duration: 30 * time.Second, MaxPercent: 50},
+				OnDown: health.OnDown{
+					Failed:   health.CloseRule{Close: true, Grace: 10 * time.Second, Rate: 50},
+					Demoted:  health.CloseRule{Close: true},
+					Promoted: health.CloseRule{Close: true, Grace: 10 * time.Second, Rate: 50},
+					Maint:    health.CloseRule{Close: true, Rate: 50},
+				},
 			},
 			ConnectTimeout: 3 * time.Second,
 			Retries:        2,
+			QueueTimeout:   10 * time.Second,
+			DeadPeer:       50 * time.Second,
 		}},
 	}
 }
@@ -93,10 +105,18 @@ func TestParse(t *testing.T) {
 const fullPoolDefaults = `
     balance: least_conn
     send_proxy: off
-    timeouts: {connect: 3s}
+    timeouts: {connect: 3s, dead_peer: 50s}
     retries: 2
-    check: {type: tcp, interval: 2s, timeout: 1s, rise: 2, fall: 3}
+    queue: {max: 1024, timeout: 10s}
+    slow_start: 0s
+    check: {type: tcp, interval: 2s, fast_interval: 500ms, down_interval: 5s, jitter: 20, timeout: 1s, rise: 2, fall: 3}
     eject: {failures: 5, window: 10s, duration: 30s, max_percent: 50}
+    on_down:
+      failed: {sessions: close, grace: 10s, rate: 50}
+      demoted: {sessions: close, grace: 0s, rate: 0}
+      promoted: {sessions: close, grace: 10s, rate: 50}
+      lagging: {sessions: keep, grace: 0s, rate: 0}
+      maint: {sessions: close, grace: 0s, rate: 50}
 `
 
 func TestParseListener(t *testing.T) {
@@ -109,6 +129,8 @@ func TestParseListener(t *testing.T) {
 			return
 		}
 		want.Name, want.Pool = "l", "web"
+		want.PeekTimeout = cmp.Or(want.PeekTimeout, 5*time.Second)
+		want.DeadPeer = cmp.Or(want.DeadPeer, 50*time.Second)
 		if !reflect.DeepEqual(got.Listeners, []Listener{want}) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", settings, got.Listeners[0], want)
 		}
@@ -128,6 +150,10 @@ func TestParseListener(t *testing.T) {
 	f("    bind: seven.example:80", bound(tcp("10.0.0.7:80")))
 	f("    bind: :80\n    protocol: tcp\n    timeouts: {idle: 1h30m, fin: 0s}",
 		Listener{Bind: []pool.Address{everywhere(80)}, IdleTimeout: 90 * time.Minute})
+	f("    bind: :80\n    protocol: postgres\n    timeouts: {peek: 1s, dead_peer: 5s}", Listener{
+		Bind: []pool.Address{everywhere(80)}, FinTimeout: 30 * time.Second,
+		Protocol: l4.ProtocolPostgres, PeekTimeout: time.Second, DeadPeer: 5 * time.Second,
+	})
 	f("    bind: :80\n    accept_proxy: {from: 10.0.0.0/8}", Listener{
 		Bind: []pool.Address{everywhere(80)}, FinTimeout: 30 * time.Second,
 		AcceptProxy: &l4.AcceptProxy{From: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Timeout: 5 * time.Second},
@@ -162,13 +188,16 @@ func TestParsePool(t *testing.T) {
 	f("    balance: random", func(p *Pool) { p.Config.Balance = pool.Random })
 	f("    balance: 'source_hash'", func(p *Pool) { p.Config.Balance = pool.SourceHash })
 	f("    balance: \"first\"", func(p *Pool) { p.Config.Balance = pool.First })
-	f("    send_proxy: v1", func(p *Pool) { p.SendProxy = l4.ProxyV1 })
-	f("    send_proxy: v2", func(p *Pool) { p.SendProxy = l4.ProxyV2 })
+	f("    send_proxy: v1", func(p *Pool) { p.SendProxy, p.Health.Probe.ProxyVersion = l4.ProxyV1, 1 })
+	f("    send_proxy: v2", func(p *Pool) { p.SendProxy, p.Health.Probe.ProxyVersion = l4.ProxyV2, 2 })
 	f("    timeouts: {connect: 0s}\n    retries: 0", func(p *Pool) { p.ConnectTimeout, p.Retries = 0, 0 })
 	f("    timeouts: {}\n    check: {}\n    eject: {}", func(*Pool) {})
-	f("    check: {type: off}", func(p *Pool) { p.Health.Type = health.KindOff })
+	f("    check: {type: off}", func(p *Pool) { p.Health.Probe.Kind = probe.Off })
 	f("    check: {interval: 1s, timeout: 1.5s, rise: 1, fall: 10}", func(p *Pool) {
 		p.Health.Interval, p.Health.Timeout, p.Health.Rise, p.Health.Fall = time.Second, 1500*time.Millisecond, 1, 10
+	})
+	f("    queue: {max: 0, timeout: 0s}\n    slow_start: 30s\n    timeouts: {dead_peer: 0s}", func(p *Pool) {
+		p.Config.QueueMax, p.QueueTimeout, p.Config.SlowStart, p.DeadPeer = 0, 0, 30*time.Second, 0
 	})
 	f("    eject: {failures: 0, window: 1m, duration: 1ms, max_percent: 100}", func(p *Pool) {
 		p.Health.Eject = health.EjectConfig{Window: time.Minute, Duration: time.Millisecond, MaxPercent: 100}

@@ -2,9 +2,11 @@ package configs
 
 import (
 	"log/slog"
+	"math"
 	"time"
 
 	"sluice/health"
+	"sluice/health/probe"
 	"sluice/l4"
 	"sluice/pool"
 )
@@ -36,7 +38,7 @@ var logFields = fields[Log]{
 
 var listenerFields = fields[Listener]{
 	{key: "bind", read: readBind, example: `bind: ":8080"`},
-	{key: "protocol", read: readProtocol},
+	word("protocol", l4.Protocols(), unmarshal, func(l *Listener) *l4.Protocol { return &l.Protocol }, "tls"),
 	{key: "pool", read: readPoolRef, example: "pool: web"},
 	{key: "accept_proxy", read: readAcceptProxy, sub: acceptProxyFields},
 	section("timeouts", listenerTimeouts, func(l *Listener) *Listener { return l }),
@@ -50,7 +52,8 @@ var listenerFields = fields[Listener]{
 var listenerTimeouts = fields[Listener]{
 	duration("idle", 0, func(l *Listener) *time.Duration { return &l.IdleTimeout }),
 	duration("fin", 0, func(l *Listener) *time.Duration { return &l.FinTimeout }),
-	{key: "peek"},
+	duration("peek", 0, func(l *Listener) *time.Duration { return &l.PeekTimeout }),
+	deadPeer(func(l *Listener) *time.Duration { return &l.DeadPeer }),
 }
 
 var acceptProxyFields = fields[l4.AcceptProxy]{
@@ -58,40 +61,60 @@ var acceptProxyFields = fields[l4.AcceptProxy]{
 	duration("timeout", time.Millisecond, func(a *l4.AcceptProxy) *time.Duration { return &a.Timeout }),
 }
 
-// laterProtocols are the documented values of protocol that are not supported yet.
-var laterProtocols = []string{"tls", "postgres"}
-
-var poolFields = fields[Pool]{
-	word("balance", pool.Policies(), unmarshal, func(p *Pool) *pool.Policy { return &p.Config.Balance }),
-	word("send_proxy", l4.ProxyVersions(), unmarshal, func(p *Pool) *l4.ProxyVersion { return &p.SendProxy }),
-	section("timeouts", poolTimeouts, func(p *Pool) *Pool { return p }),
-	number("retries", 0, noLimit, func(p *Pool) *int { return &p.Retries }),
-	section("check", checkFields, func(p *Pool) *health.Config { return &p.Health }),
-	section("eject", ejectFields, func(p *Pool) *health.EjectConfig { return &p.Health.Eject }),
+var poolFields = fields[poolDraft]{
+	word("balance", pool.Policies(), unmarshal, func(p *poolDraft) *pool.Policy { return &p.Config.Balance }),
+	word("send_proxy", l4.ProxyVersions(), unmarshal, func(p *poolDraft) *l4.ProxyVersion { return &p.SendProxy }),
+	section("timeouts", poolTimeouts, func(p *poolDraft) *Pool { return &p.Pool }),
+	number("retries", 0, noLimit, func(p *poolDraft) *int { return &p.Retries }),
+	section("queue", queueFields, func(p *poolDraft) *Pool { return &p.Pool }),
+	duration("slow_start", 0, func(p *poolDraft) *time.Duration { return &p.Config.SlowStart }),
+	{key: "check", read: readCheck, sub: checkFields},
+	section("eject", ejectFields, func(p *poolDraft) *health.EjectConfig { return &p.check.Eject }),
+	section("on_down", onDownFields, func(p *poolDraft) *onDown { return &p.onDown }),
 	{key: "backends", read: readBackends, sub: backendFields, example: "backends: [10.0.0.1:80]"},
-	{key: "queue"},
-	{key: "slow_start"},
-	{key: "on_down"},
 }
 
 var poolTimeouts = fields[Pool]{
 	duration("connect", 0, func(p *Pool) *time.Duration { return &p.ConnectTimeout }),
+	deadPeer(func(p *Pool) *time.Duration { return &p.DeadPeer }),
 }
 
-var checkFields = fields[health.Config]{
-	word("type", health.Kinds(), unmarshal, func(c *health.Config) *health.Kind { return &c.Type },
-		"tls", "http", "postgres", "expect"),
-	duration("interval", time.Millisecond, func(c *health.Config) *time.Duration { return &c.Interval }),
-	duration("timeout", time.Millisecond, func(c *health.Config) *time.Duration { return &c.Timeout }),
-	number("rise", 1, noLimit, func(c *health.Config) *int { return &c.Rise }),
-	number("fall", 1, noLimit, func(c *health.Config) *int { return &c.Fall }),
-	{key: "role"},
-	{key: "user"},
-	{key: "password_file"},
-	{key: "database"},
-	{key: "sslmode"},
-	{key: "max_lag"},
+var queueFields = fields[Pool]{
+	number("max", 0, noLimit, func(p *Pool) *int { return &p.Config.QueueMax }),
+	duration("timeout", 0, func(p *Pool) *time.Duration { return &p.QueueTimeout }),
 }
+
+var checkFields = noteKeys(fields[check]{
+	word("type", probe.Kinds(), unmarshal, func(c *check) *probe.Kind { return &c.Probe.Kind }),
+	duration("interval", time.Millisecond, func(c *check) *time.Duration { return &c.Interval }),
+	duration("fast_interval", time.Millisecond, func(c *check) *time.Duration { return &c.FastInterval }),
+	duration("down_interval", time.Millisecond, func(c *check) *time.Duration { return &c.DownInterval }),
+	number("jitter", 0, 100, func(c *check) *int { return &c.jitter }),
+	duration("timeout", time.Millisecond, func(c *check) *time.Duration { return &c.Timeout }),
+	number("rise", 1, noLimit, func(c *check) *int { return &c.Rise }),
+	number("fall", 1, noLimit, func(c *check) *int { return &c.Fall }),
+	number("port", 1, math.MaxUint16, func(c *check) *int { return &c.port }),
+	{key: "address", read: readCheckAddress},
+	boolean("send_proxy", func(c *check) *bool { return &c.sendProxy }),
+	textField("server_name", "the name in the server's certificate", func(c *check) *string { return &c.Probe.TLS.ServerName }),
+	textField("ca_file", "the path of a PEM file", func(c *check) *string { return &c.caFile }),
+	{key: "method", read: readMethod},
+	{key: "path", read: readHTTPPath},
+	textField("host", "the name of the site to ask for", func(c *check) *string { return &c.Probe.HTTP.Host }),
+	{key: "status", read: readStatus},
+	textField("body", "text that the answer contains", func(c *check) *string { return &c.Probe.HTTP.Body }),
+	boolean("tls", func(c *check) *bool { return &c.Probe.HTTP.TLS }),
+	{key: "steps", read: readSteps, sub: stepFields},
+	word("role", health.Roles(), unmarshal, func(c *check) *health.Role { return &c.Role }),
+	textField("user", "the name of a role that may log in", func(c *check) *string { return &c.Probe.Postgres.User }),
+	textField("password_file", "the path of a file with the password", func(c *check) *string { return &c.passwordFile }),
+	textField("database", "the name of a database", func(c *check) *string { return &c.Probe.Postgres.Database }),
+	word("sslmode", sslModes, assign, func(c *check) *string { return &c.Probe.Postgres.SSLMode }),
+	duration("max_lag", 0, func(c *check) *time.Duration { return &c.MaxLag }),
+})
+
+// sslModes are libpq's.
+var sslModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 
 var ejectFields = fields[health.EjectConfig]{
 	number("failures", 0, noLimit, func(e *health.EjectConfig) *int { return &e.Failures }),

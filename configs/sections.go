@@ -73,10 +73,6 @@ func readBind(d *decoder, v value, to *Listener) {
 	}
 }
 
-func readProtocol(d *decoder, v value, _ *Listener) {
-	d.oneOf(v, []string{"tcp"}, laterProtocols)
-}
-
 func readAcceptProxy(d *decoder, v value, to *Listener) {
 	to.AcceptProxy = defaultAcceptProxy()
 	acceptProxyFields.decode(d, v, to.AcceptProxy)
@@ -121,17 +117,30 @@ func (d *decoder) checkPoolRefs() {
 	}
 }
 
+// A poolDraft is a pool whose check and on_down are not complete before all of its keys were read.
+type poolDraft struct {
+	Pool
+	check  *check
+	onDown onDown
+}
+
 func readPools(d *decoder, v value, to *File) {
 	d.named(v, "pool", func(name string, v value) {
 		d.pools = append(d.pools, name)
-		p := defaultPool(name)
+		p := poolDraft{Pool: defaultPool(name), check: newCheck()}
 		poolFields.decode(d, v, &p)
-		to.Pools = append(to.Pools, p)
+		p.check.finish(d, &p.Pool)
+		p.onDown.apply(&p.check.OnDown)
+		p.Health = p.check.Config
+		to.Pools = append(to.Pools, p.Pool)
+		if i, address := len(to.Pools)-1, p.check.address; address != nil {
+			d.resolved = append(d.resolved, func() { to.Pools[i].Health.Probe.Address = *address })
+		}
 	})
 }
 
 // readBackends reads into elements that stay where they are: a host name's address is filled in after all was read.
-func readBackends(d *decoder, v value, to *Pool) {
+func readBackends(d *decoder, v value, to *poolDraft) {
 	items := d.items(v, "an address or a mapping with the key address, for example [10.0.0.1:80]")
 	to.Config.Backends = make([]pool.BackendConfig, len(items))
 	first := make(map[string]place)

@@ -1,0 +1,206 @@
+package configs
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/health"
+	"sluice/health/probe"
+	"sluice/pool"
+)
+
+// checkedPool loads a pool with these settings; files are relative to dir.
+func checkedPool(t *testing.T, dir, settings string) Pool {
+	t.Helper()
+	file, err := parse(filepath.Join(dir, "good.yaml"), []byte(minimalText+settings), testLookup)
+	if err != nil {
+		t.Fatalf("%s:\n%v", settings, err)
+	}
+	return file.Pools[0]
+}
+
+func TestCheckProbes(t *testing.T) {
+	f := func(settings string, want probe.Config) {
+		t.Helper()
+		got := checkedPool(t, ".", settings).Health.Probe
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", settings, got, want)
+		}
+	}
+	get := probe.HTTPConfig{Method: "GET", Path: "/"}
+	f("    check: {type: tls}", probe.Config{Kind: probe.TLS})
+	f("    check: {type: tls, server_name: a.example}", probe.Config{
+		Kind: probe.TLS, TLS: probe.TLSConfig{ServerName: "a.example"},
+	})
+	f("    check: {type: http}", probe.Config{Kind: probe.HTTP, HTTP: get})
+	f(`    check: {type: http, method: HEAD, path: /primary, host: h, status: [200, 301-302], body: ok, tls: true}`, probe.Config{
+		Kind: probe.HTTP, HTTP: probe.HTTPConfig{
+			Method: "HEAD", Path: "/primary", Host: "h", Body: "ok", TLS: true,
+			Status: []probe.StatusRange{{First: 200, Last: 200}, {First: 301, Last: 302}},
+		},
+	})
+	f("    check: {type: http, status: 204}", probe.Config{Kind: probe.HTTP, HTTP: probe.HTTPConfig{
+		Method: "GET", Path: "/", Status: []probe.StatusRange{{First: 204, Last: 204}},
+	}})
+	f(`    check: {type: expect, steps: [{send: "PING\r\n", expect: "+PONG"}, {expect_regex: "^220 "}, {send_hex: "0a 0B", expect_hex: 00ff}]}`,
+		probe.Config{Kind: probe.Expect, Steps: []probe.Step{
+			{Send: []byte("PING\r\n"), Want: []byte("+PONG")},
+			{Pattern: regexp.MustCompile("^220 ")},
+			{Send: []byte{0x0a, 0x0b}, Want: []byte{0, 0xff}},
+		}})
+	f("    check: {type: postgres, user: u}", probe.Config{
+		Kind: probe.Postgres, Postgres: probe.PostgresConfig{User: "u", Database: "postgres", SSLMode: "prefer"},
+	})
+	f("    check: {type: postgres, user: u, database: d, sslmode: require}", probe.Config{
+		Kind: probe.Postgres, Postgres: probe.PostgresConfig{User: "u", Database: "d", SSLMode: "require"},
+	})
+}
+
+// The header is sent as for sessions, to the backend itself; to somebody else only when the check says so.
+func TestCheckTarget(t *testing.T) {
+	f := func(settings string, address pool.Address, port uint16, version uint8) {
+		t.Helper()
+		got := checkedPool(t, ".", settings).Health.Probe
+		want := probe.Config{Address: address, Port: port, ProxyVersion: version}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", settings, got, want)
+		}
+	}
+	none := pool.Address{}
+	f("    send_proxy: v2\n    check: {}", none, 0, 2)
+	f("    check: {}\n    send_proxy: v2", none, 0, 2) // in whatever order
+	f("    send_proxy: v1\n    check: {send_proxy: true}", none, 0, 1)
+	f("    send_proxy: v2\n    check: {send_proxy: false}", none, 0, 0)
+	f("    send_proxy: v2\n    check: {port: 8008}", none, 8008, 0)
+	f("    send_proxy: v2\n    check: {port: 8008, send_proxy: true}", none, 8008, 2)
+	f("    send_proxy: v2\n    check: {address: 10.0.0.9}", tcp("10.0.0.9:0"), 0, 0)
+	f("    check: {address: '10.0.0.9:81'}", tcp("10.0.0.9:81"), 0, 0)
+	f("    check: {address: '::1'}", tcp("[::1]:0"), 0, 0)
+	f("    check: {address: seven.example, port: 1}", tcp("10.0.0.7:0"), 1, 0)
+	f("    check: {address: 'seven.example:82'}", tcp("10.0.0.7:82"), 0, 0)
+}
+
+func TestCheckIntervals(t *testing.T) {
+	f := func(settings string, interval, fast, down time.Duration) {
+		t.Helper()
+		got := checkedPool(t, ".", settings).Health
+		if got.Interval != interval || got.FastInterval != fast || got.DownInterval != down {
+			t.Errorf("%s: %v, %v, %v", settings, got.Interval, got.FastInterval, got.DownInterval)
+		}
+	}
+	const ms, s = time.Millisecond, time.Second
+	f("    check: {interval: 100ms}", 100*ms, 100*ms, 5*s)
+	f("    check: {interval: 10s}", 10*s, 500*ms, 10*s)
+	f("    check: {fast_interval: 2s, interval: 2s, down_interval: 2s}", 2*s, 2*s, 2*s)
+	if jitter := checkedPool(t, ".", "    check: {jitter: 0}").Health.Jitter; jitter != 0 {
+		t.Errorf("jitter is %v, want 0", jitter)
+	}
+}
+
+// Files are found beside the configuration, wherever the program runs.
+func TestCheckFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("password", "a secret \n")
+	write("ca.pem", certificate(t))
+	got := checkedPool(t, dir, "    check: {type: postgres, user: u, password_file: password, ca_file: ca.pem, sslmode: verify-full}")
+	if p := got.Health.Probe; p.Postgres.Password != "a secret " || p.TLS.CA == nil || p.TLS.CAFile != filepath.Join(dir, "ca.pem") {
+		t.Errorf("got %+v", p)
+	}
+	f := func(text, want string) {
+		t.Helper()
+		write("bad", text)
+		_, err := parse(filepath.Join(dir, "bad.yaml"), []byte(minimalText+"    check: {type: postgres, user: u, password_file: bad, ca_file: bad}"), testLookup)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a file with %q: %v, want %q", text, err, want)
+		}
+		if strings.Contains(err.Error(), "hush") {
+			t.Errorf("the message shows what is in the file: %v", err)
+		}
+	}
+	f("", "bad is empty: write the password into it")
+	f("\n", "bad is empty: write the password into it")
+	f("hush\nhush\n", "bad has more than one line: write the password into it, and nothing else")
+	f("hush", "bad: no certificate in it")
+	f(strings.Repeat("hush", maxSideFile/4)+"!", "bad is larger than 1 MiB")
+	if _, err := readSideFile("/dev/zero"); err == nil || !strings.Contains(err.Error(), "is not a plain file") {
+		t.Errorf("a device: %v", err)
+	}
+}
+
+// certificate returns a certificate in PEM form.
+func certificate(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+func TestRoles(t *testing.T) {
+	f := func(settings string, role health.Role, lag time.Duration) {
+		t.Helper()
+		got := checkedPool(t, ".", "    check: {type: postgres, user: u, "+settings+"}").Health
+		if got.Role != role || got.MaxLag != lag {
+			t.Errorf("%s: %v, %v", settings, got.Role, got.MaxLag)
+		}
+	}
+	f("role: any", health.RoleAny, 0)
+	f("role: primary", health.RolePrimary, 0)
+	f("role: replica, max_lag: 5s", health.RoleReplica, 5*time.Second)
+	f("max_lag: 1m, role: prefer_replica", health.RolePreferReplica, time.Minute)
+}
+
+// What holds for every cause yields to what a cause says itself, in whatever order.
+func TestOnDown(t *testing.T) {
+	f := func(settings string, change func(*health.OnDown)) {
+		t.Helper()
+		want := health.DefaultConfig().OnDown
+		change(&want)
+		if got := checkedPool(t, ".", "    on_down: "+settings).Health.OnDown; got != want {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", settings, got, want)
+		}
+	}
+	all := func(r health.CloseRule) func(*health.OnDown) {
+		return func(o *health.OnDown) { *o = health.OnDown{Failed: r, Demoted: r, Promoted: r, Lagging: r, Maint: r} }
+	}
+	f("{}", func(*health.OnDown) {})
+	f("{sessions: close, grace: 0s, rate: 0}", all(health.CloseRule{Close: true}))
+	f("{sessions: keep, grace: 1s, rate: 7}", all(health.CloseRule{Grace: time.Second, Rate: 7}))
+	f("{sessions: keep}", func(o *health.OnDown) {
+		o.Failed.Close, o.Demoted.Close, o.Promoted.Close, o.Maint.Close = false, false, false, false
+	})
+	f("{failed: {sessions: keep}}", func(o *health.OnDown) { o.Failed.Close = false })
+	for _, settings := range []string{
+		"{rate: 1, grace: 1s, sessions: close, demoted: {rate: 5}, lagging: {sessions: keep, grace: 2s}}",
+		"{lagging: {sessions: keep, grace: 2s}, demoted: {rate: 5}, rate: 1, grace: 1s, sessions: close}",
+	} {
+		f(settings, func(o *health.OnDown) {
+			all(health.CloseRule{Close: true, Grace: time.Second, Rate: 1})(o)
+			o.Demoted.Rate = 5
+			o.Lagging = health.CloseRule{Grace: 2 * time.Second, Rate: 1}
+		})
+	}
+}
