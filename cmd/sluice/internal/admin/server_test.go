@@ -42,15 +42,16 @@ func options(pools ...*pool.Pool) Options {
 		stats.Listeners = append(stats.Listeners, l4.ListenerStats{Name: "on " + p.Name(), Pool: p.Name(), Accepts: 5})
 	}
 	return Options{
-		Build:   Build{Version: "v1.2.3", Commit: "abc", Go: "go1.26"},
-		Started: time.Now(),
-		Limits:  Limits{Descriptors: 1024, Sessions: 500},
-		Stats:   func() l4.Stats { return stats },
-		Pools:   pools,
-		Health:  func(*pool.Backend) health.Status { return health.Status{} },
-		Checked: func(*pool.Pool) bool { return false },
-		Metrics: NewMetrics(pools),
-		Logger:  slog.New(slog.DiscardHandler),
+		Build:      Build{Version: "v1.2.3", Commit: "abc", Go: "go1.26"},
+		Started:    time.Now(),
+		Limits:     Limits{Descriptors: 1024, Sessions: 500},
+		Stats:      func() l4.Stats { return stats },
+		Pools:      pools,
+		Health:     func(*pool.Backend) health.Status { return health.Status{} },
+		PoolHealth: func(*pool.Pool) health.PoolStatus { return health.PoolStatus{} },
+		Checked:    func(*pool.Pool) bool { return false },
+		Metrics:    NewMetrics(pools),
+		Logger:     slog.New(slog.DiscardHandler),
 
 		LinesDropped: func() uint64 { return 0 },
 	}
