@@ -5,9 +5,9 @@ BIN      := ./sluice
 PACKAGES := ./...
 FUZZTIME ?= 60s
 # What the tests run for real, from Debian. Names of packages, not of programs.
-DEBIAN   := nginx libnginx-mod-stream postgresql haproxy curl openssl util-linux
+DEBIAN   := nginx libnginx-mod-stream postgresql patroni etcd-server haproxy curl openssl util-linux
 # One program of each package, to see whether it is there.
-PROGRAMS := nginx haproxy curl openssl setpriv
+PROGRAMS := nginx patroni etcd haproxy curl openssl setpriv
 # Linters are run by version, so that go.mod holds only what the program needs.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 

@@ -207,6 +207,44 @@ func TestDirectTLSAfterFailedConnects(t *testing.T) {
 	r.expectEnd(ServerClosed)
 }
 
+// A backend may not take the packet at once. The rest follows, and is forgotten when it
+// goes to another one as a whole.
+func TestPacketUnsent(t *testing.T) {
+	open := func(t *testing.T) (*rig, []net.Listener, conn) {
+		listeners, addresses := listenMany(t, 2)
+		r := newPostgresRig(t, rigConfig{backends: addresses, retries: 1})
+		r.write(r.dial(), startup)
+		s := r.acceptFrom(listeners[0])
+		r.expect(s, startup)
+		r.settle()
+		r.newest().halves[client].held = append(r.loop.buffers.get(), "the rest"...)
+		return r, listeners, s
+	}
+	t.Run("sent later", func(t *testing.T) {
+		r, _, s := open(t)
+		before := r.newest().halves[client].bytes
+		r.loop.step(r.newest())
+		r.expect(s, []byte("the rest"))
+		want := before + uint64(len("the rest"))
+		if b := r.pool.Backends()[0].Stats(); b.Sent != want || r.newest().halves[client].bytes != want {
+			t.Errorf("%d bytes counted, %d passed on, want %d", b.Sent, r.newest().halves[client].bytes, want)
+		}
+	})
+	for _, failure := range failures {
+		t.Run(failure.name, func(t *testing.T) {
+			r, listeners, s := open(t)
+			r.newest().ends[server].ready &^= writable
+			failure.fail(r, s)
+			good := r.acceptFrom(listeners[1])
+			r.expect(good, startup)
+			r.expectNothing(good)
+			if r.newest().halves[client].unsent() {
+				t.Error("the rest is still to be sent")
+			}
+		})
+	}
+}
+
 // The last backend that may be tried has its say.
 func TestAnswerRetries(t *testing.T) {
 	f := func(name string, backends, retries int, fail func(r *rig, s conn), tried int, reason Reason, want []byte) {

@@ -229,23 +229,29 @@ func TestBackendResetsAtOnce(t *testing.T) {
 	}
 }
 
-// The client is gone when the connect succeeds: the backend is told so.
+// The client is gone when the connect succeeds: the backend is told so. It is not
+// ended before, for it may wait for an answer, even if it has asked nothing.
 func TestClientLeavesWhileConnecting(t *testing.T) {
-	backlog := newBacklog(t)
-	r := newRig(t, rigConfig{backends: []pool.Address{backlog.address}})
-	c := r.dial()
-	r.write(c, []byte("last words"))
-	c.CloseWrite()
-	r.settle()
-	if s := r.newest(); s == nil || s.state != stateConnecting {
-		t.Fatalf("session %+v, want it connecting", s)
+	for _, words := range []string{"last words", ""} {
+		backlog := newBacklog(t)
+		r := newRig(t, rigConfig{backends: []pool.Address{backlog.address}, queueMax: 1})
+		c := r.dial()
+		r.write(c, []byte(words))
+		c.CloseWrite()
+		r.settle()
+		if s := r.newest(); s == nil || s.state != stateConnecting {
+			t.Fatalf("session %+v, want it connecting", s)
+		}
+		s := r.acceptFrom(backlog.serve(t)) // when the kernel has sent its SYN again
+		r.expect(s, []byte(words))
+		r.expectFIN(s)
+		r.write(s, []byte("answer"))
+		s.Close()
+		r.expect(c, []byte("answer"))
+		r.expectFIN(c)
+		r.expectEnd(ClientClosed)
+		r.expectEmpty()
 	}
-	s := r.acceptFrom(backlog.serve(t)) // when the kernel has sent its SYN again
-	r.expect(s, []byte("last words"))
-	r.expectFIN(s)
-	s.Close()
-	r.expectEnd(ClientClosed)
-	r.expectEmpty()
 }
 
 func TestNoBackend(t *testing.T) {

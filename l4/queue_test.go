@@ -323,6 +323,41 @@ func TestTurnaroundEndsWhenBackendReturns(t *testing.T) {
 	r.until("it was tried a third time", func() bool { return len(r.dials) == 3 })
 }
 
+// Who has been forgiven and still waits, waits for its backend alone.
+func TestTurnaroundOnce(t *testing.T) {
+	r := newPostgresRig(t, rigConfig{backends: []pool.Address{refusing(t)}, queueMax: 10, retries: 5})
+	r.queueUp()
+	b := r.pool.Backends()[0]
+	b.SetUp(false)
+	r.now += turnaround + tick
+	r.until("it is forgiven", func() bool { return r.loop.patience() < 0 })
+	r.expectWaiting(1)
+	if tried := r.newest().failedOn(); len(tried) != 0 {
+		t.Errorf("it is still barred from %d backends", len(tried))
+	}
+	b.SetUp(true)
+	r.until("it was tried again", func() bool { return len(r.dials) == 2 })
+}
+
+// After a wait the connects have the whole time, whatever those before have used up.
+func TestConnectTimeoutAfterWait(t *testing.T) {
+	r := newPostgresRig(t, rigConfig{
+		backends: []pool.Address{refusing(t), newBacklog(t).address}, queueMax: 10, retries: 5, connect: 3 * time.Second,
+	})
+	b := r.pool.Backends()
+	b[1].SetUp(false)
+	r.queueUp()
+	b[0].SetUp(false)
+	r.now += 2 * time.Second
+	b[1].SetUp(true)
+	r.until("it connects", func() bool { return r.newest().state == stateConnecting })
+	r.now += 3*time.Second - time.Millisecond
+	r.settle()
+	r.expectDials(pool.DialRefused)
+	r.now += time.Millisecond + tick
+	r.until("the connect is given up", func() bool { return len(r.dials) == 2 })
+}
+
 // Another backend that comes up meanwhile serves at once a session that is barred from
 // the first.
 func TestTurnaroundAndAnother(t *testing.T) {
@@ -498,6 +533,17 @@ func TestUnixClientClosesInQueue(t *testing.T) {
 	r.pool.Backends()[0].SetUp(false)
 	r.queueUp().Close()
 	r.expectEnd(ClientClosed)
+	r.expectWaiting(0)
+}
+
+// A client whose machine has gone does not keep its place for long.
+func TestDeadClientInQueue(t *testing.T) {
+	r := newPostgresRig(t, rigConfig{queueMax: 1, dead: [2]time.Duration{time.Second, 0}})
+	r.pool.Backends()[0].SetUp(false)
+	silence(r.queueUp())
+	if end := r.expectEnd(ClientReset); end.Errno != syscall.ETIMEDOUT {
+		t.Errorf("ended with %+v, want ETIMEDOUT", end)
+	}
 	r.expectWaiting(0)
 }
 

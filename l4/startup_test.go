@@ -112,6 +112,7 @@ func TestStartup(t *testing.T) {
 	f("TLS", false, c(sslRequest), s(yes), c(clientHello), s(random(1, 3000)))
 	f("TLS, answer with more", false, c(sslRequest), s(yes, []byte("and more")), c(clientHello))
 	f("no TLS", true, c(sslRequest), s(no), c(startup), s(loginAnswer(key)))
+	f("no TLS, and more that nobody knows", false, c(sslRequest), s(no, []byte("N")), c(startup), s(random(1, 100)))
 	f("TLS refused with an error", false, c(sslRequest), s(fatal("0A000")))
 	f("GSS", false, c(gssRequest), s(gss), c(random(2, 100)), s(random(1, 100)))
 	f("no GSS, TLS", false, c(gssRequest), s(no), c(sslRequest), s(yes), c(clientHello), s(random(1, 100)))

@@ -72,7 +72,8 @@ func changeStates(p *Pool, stop <-chan struct{}) {
 		b.SetUp(rnd.IntN(4) > 0)
 		b.SetEjected(rnd.IntN(4) == 0)
 		b.SetAdmin(AdminState(rnd.IntN(6) / 3)) // ready or drain
-		if i%100 == 0 {                         // a new Maglev table takes a while
+		b.SetBackup(rnd.IntN(3) == 0)
+		if i%100 == 0 { // a new Maglev table takes a while
 			_ = b.SetWeight(rnd.IntN(4))
 		}
 	}

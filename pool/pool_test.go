@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 var noClient netip.Addr
@@ -87,6 +88,8 @@ func TestNewErrors(t *testing.T) {
 	f(func(c *Config) { c.Backends[0].MaxConns = -1 }, "max_conns -1: want 0 (no limit) or more")
 	f(func(c *Config) { c.Backends[0].Address = Address{} }, `address ""`)
 	f(func(c *Config) { c.Backends[0].Address.TCP = netip.MustParseAddrPort("127.0.0.1:0") }, `address "127.0.0.1:0"`)
+	f(func(c *Config) { c.QueueMax = -1 }, "queue max -1: want 0 (nobody waits) or more")
+	f(func(c *Config) { c.SlowStart = -time.Second }, "slow_start -1s: want 0s (none) or more")
 	f(func(c *Config) { c.Backends[0].State = 7 }, "unknown state AdminState(7)")
 }
 

@@ -22,6 +22,7 @@ pools:
   web:
     balance: first
     send_proxy: v2
+    queue: {max: 0}
     check: %s
     eject: {failures: 0}
     backends:

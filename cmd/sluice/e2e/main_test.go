@@ -34,15 +34,17 @@ func run(m *testing.M) int {
 
 // packages says what to install for a program.
 var packages = map[string]string{
-	"curl":       "curl",
-	"haproxy":    "haproxy",
-	"initdb":     "postgresql",
-	"nginx":      "nginx",
-	"openssl":    "openssl",
-	"pg_isready": "postgresql",
-	"pgbench":    "postgresql",
-	"postgres":   "postgresql",
-	"psql":       "postgresql",
+	"curl":          "curl",
+	"haproxy":       "haproxy",
+	"initdb":        "postgresql",
+	"nginx":         "nginx",
+	"openssl":       "openssl",
+	"pg_basebackup": "postgresql",
+	"pg_isready":    "postgresql",
+	"pg_rewind":     "postgresql",
+	"pgbench":       "postgresql",
+	"postgres":      "postgresql",
+	"psql":          "postgresql",
 }
 
 // program returns the path of a program. Some are in places that are not on everybody's PATH.

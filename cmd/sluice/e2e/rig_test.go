@@ -18,6 +18,7 @@ type rig struct {
 	*process
 	socket string
 	admin  string // address of the TCP side of the admin API
+	mayLog string // how an error that the test provokes begins; "" = it provokes none
 }
 
 // startSluice runs sluice with a configuration. What it says of admin and log is set by the rig.

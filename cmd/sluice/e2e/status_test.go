@@ -21,6 +21,7 @@ type listenerStatus struct {
 
 type poolStatus struct {
 	Name     string
+	Split    bool `json:"split_brain"`
 	Backends []backendStatus
 }
 
@@ -33,6 +34,7 @@ type backendStatus struct {
 	ConnectFailures map[string]uint64 `json:"connect_failures"`
 	Received        uint64            `json:"received_bytes"`
 	Sent            uint64            `json:"sent_bytes"`
+	Check           struct{ Role string }
 }
 
 type endedStatus struct {

@@ -18,7 +18,7 @@ pools:
   tls:
     balance: round_robin
     send_proxy: %s
-    check: {type: off} # nginx takes one that sends no header for a broken client, and complains
+    check: {interval: 500ms}
     backends: ["127.0.0.1:%d", "127.0.0.1:%d"]
 `
 

@@ -1,0 +1,169 @@
+package e2e
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	probing = time.Minute // how long logs are watched
+	// enoughProbes is how many probes there are at least in that time: one each second, some late.
+	enoughProbes = 40
+)
+
+// A probed is a pool of one nginx that is checked in one way.
+type probed struct {
+	node, header, check string // the header is what send_proxy says
+}
+
+// everyProbe is each kind of check that nginx can answer, with and without a PROXY header, at a node that wants it so.
+var everyProbe = []probed{
+	{"plain", "off", "type: tcp"},
+	{"plain", "off", "type: http"},
+	{"plain", "off", "type: http, method: HEAD, status: 200"},
+	{"plain", "off", `type: expect, steps: [{send: "GET / HTTP/1.0\r\n\r\n", expect_regex: "^HTTP/1.1 200 "}]`},
+	{"tls", "off", "type: tcp"},
+	{"tls", "off", "type: tls"},
+	{"tls", "off", "type: tls, server_name: shop.example.com, ca_file: CA"},
+	{"tls", "off", "type: http, tls: true, server_name: shop.example.com, ca_file: CA, body: tls"},
+	{"proxy", "v1", "type: tcp"},
+	{"proxy", "v2", "type: tcp"},
+	{"proxy", "v1", "type: http"},
+	{"proxy", "v2", "type: http"},
+	{"proxy", "v2", `type: expect, steps: [{send: "GET / HTTP/1.0\r\n\r\n", expect_regex: "^HTTP/1.1 200 "}]`},
+	{"tlsproxy", "v1", "type: tls"},
+	{"tlsproxy", "v2", "type: tls"},
+	{"tlsproxy", "v2", "type: tcp"},
+	{"tlsproxy", "v2", "type: http, tls: true"},
+}
+
+// postgresProbes are pools that ask the servers of a cluster in the same way, and so share their probes, and one that
+// does no more than connect. With the default fast_interval, a probe that takes longer than 500 ms is joined by another
+// one, on a connection of its own, as it should be; a machine that runs all the tests at once may be that slow.
+const postgresProbes = `
+  primary:
+    check: {type: postgres, role: primary, fast_interval: 1s, CHECK}
+    backends: [MEMBERS]
+  replicas:
+    check: {type: postgres, role: prefer_replica, max_lag: 10s, fast_interval: 1s, CHECK}
+    backends: [MEMBERS]
+  tcp:
+    check: {type: tcp, interval: 1s}
+    backends: [MEMBERS]
+`
+
+const probedPool = `
+  %[1]s:
+    send_proxy: %[2]s
+    check: {interval: 1s, %[3]s}
+    backends: [{name: %[1]s, address: "127.0.0.1:%[4]d"}]
+`
+
+// Nobody finds a trace of probes in the logs of servers that are asked for a minute.
+func TestCleanLogs(t *testing.T) {
+	t.Parallel()
+	cert := newCertificate(t, "shop.example.com")
+	nodes := map[string]*node{
+		"plain":    startNginx(t, "plain", ""),
+		"tls":      startNginx(t, "tls", "ssl", cert.nginx()),
+		"proxy":    startNginx(t, "proxy", "proxy_protocol"),
+		"tlsproxy": startNginx(t, "tlsproxy", "ssl proxy_protocol", cert.nginx()),
+	}
+	c := startCluster(t)
+	before := make(map[*member]int)
+	for _, m := range c.members {
+		before[m] = len(readLines(t, m.log))
+	}
+	r := startSluice(t, c.config(cleanConfig(nodes, cert)))
+	time.Sleep(probing) // nothing is waited for: the time is what is tested
+	for _, p := range r.status().Pools {
+		for _, b := range p.Backends {
+			if !b.Up && p.Name != "primary" && p.Name != "replicas" {
+				t.Errorf("%s of pool %s is down", b.Name, p.Name)
+			}
+		}
+	}
+	if got := r.usable("primary"); len(got) != 1 || got[0] != "pg1" {
+		t.Errorf("the primary is %v", got)
+	}
+	r.checkCounters()
+	r.signal(syscall.SIGTERM)
+	if err := r.wait(); err != nil {
+		t.Errorf("sluice ended with %v", err)
+	}
+	for _, n := range nodes {
+		n.expectOnlyProbes()
+	}
+	for _, m := range c.members {
+		m.expectOneProbe(before[m])
+	}
+}
+
+// cleanConfig has a pool for every probe.
+func cleanConfig(nodes map[string]*node, cert certificate) string {
+	listeners, pools := "listeners:\n", "pools:"+strings.TrimSuffix(postgresProbes, "\n")+"\n"
+	listen := func(pool string) { listeners += fmt.Sprintf("  %s: {bind: \"127.0.0.1:0\", pool: %[1]s}\n", pool) }
+	for _, pool := range []string{"primary", "replicas", "tcp"} {
+		listen(pool)
+	}
+	for i, p := range everyProbe {
+		name := fmt.Sprintf("%s%d", p.node, i)
+		listen(name)
+		check := strings.Replace(p.check, "CA", fmt.Sprintf("%q", cert.file), 1)
+		pools += fmt.Sprintf(probedPool, name, p.header, check, nodes[p.node].port)
+	}
+	return listeners + pools
+}
+
+// expectOnlyProbes checks that a node was asked, and had nothing to complain of.
+func (n *node) expectOnlyProbes() {
+	n.t.Helper()
+	if asked := len(readLines(n.t, filepath.Join(n.dir, "access.log"))); asked < enoughProbes {
+		n.t.Errorf("%s was asked %d times, want at least %d", n.name, asked, enoughProbes)
+	}
+	for _, line := range readLines(n.t, filepath.Join(n.dir, "error.log")) {
+		if !strings.Contains(line, " [info] ") && !strings.Contains(line, " [notice] ") {
+			n.t.Errorf("%s complains: %s", n.name, line)
+		}
+	}
+}
+
+// politeLine is what a server says of a connection that began and ended as it should, and of itself. What it says of a
+// client has the client's address.
+var politeLine = regexp.MustCompile(
+	`client= LOG:  |LOG:  (connection received|connection authenticated|connection authorized|disconnection): `)
+
+// expectOneProbe checks what a server has said, from a line on, while it was asked over one connection all the time.
+func (m *member) expectOneProbe(from int) {
+	m.t.Helper()
+	var logins, goodbyes int
+	var impolite []string
+	until(m.t, "all connections have ended at "+m.name, func() error {
+		logins, goodbyes, impolite = 0, 0, nil
+		for _, line := range readLines(m.t, m.log)[from:] {
+			switch {
+			case !politeLine.MatchString(line):
+				impolite = append(impolite, line)
+			case strings.Contains(line, "connection authorized: user=sluice "):
+				logins++
+			case strings.Contains(line, "disconnection: ") && strings.Contains(line, " user=sluice "):
+				goodbyes++
+			}
+		}
+		if goodbyes != logins {
+			return fmt.Errorf("%d of %d have", goodbyes, logins)
+		}
+		return nil
+	})
+	if logins != 1 {
+		m.t.Errorf("sluice has logged in %d times at %s, want once", logins, m.name)
+	}
+	for _, line := range impolite {
+		m.t.Errorf("%s complains: %s", m.name, line)
+	}
+}

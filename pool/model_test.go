@@ -1,0 +1,344 @@
+package pool
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+// A model is a pool as simple as can be: it knows no policy and keeps no list of candidates. It takes each step together
+// with the real pool and works out, the slow way, what the pool may have picked, who must have been granted a slot and
+// who must wait still.
+type model struct {
+	t        *testing.T
+	p        *Pool
+	steps    int
+	backends []BackendStats // the states and Active only
+	held     []*Backend     // slots to be released
+	waiting  []*modelWaiter // in the order of their coming
+	granted  []*modelWaiter // and not collected yet
+	calls    []*modelWaiter // of Granted during this step
+}
+
+type modelWaiter struct {
+	Waiter
+	tried []*Backend // what Tried must be
+}
+
+const modelQueue = 6
+
+func newModel(t *testing.T, policy Policy) *model {
+	bs := limited(0, 1, 2, 3)
+	for i := range bs {
+		bs[i].Weight = i + 1
+		bs[i].Backup = i == 3
+	}
+	p, err := New(Config{Balance: policy, Backends: bs, QueueMax: modelQueue, SlowStart: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &model{t: t, p: p}
+	for _, c := range bs {
+		m.backends = append(m.backends, BackendStats{Up: true, Weight: c.Weight, MaxConns: c.MaxConns, Backup: c.Backup})
+	}
+	m.refresh()
+	return m
+}
+
+func (m *model) fatalf(format string, args ...any) {
+	m.t.Helper()
+	m.t.Fatalf("%v, step %d: "+format, append([]any{m.p.Policy(), m.steps}, args...)...)
+}
+
+// step does one of 16 things to the pool, and to the model.
+func (m *model) step(op, arg byte) {
+	m.steps++
+	m.calls = m.calls[:0]
+	switch op % 16 {
+	case 0, 1:
+		m.reserve(m.choose(arg))
+	case 2, 3:
+		m.wait(m.choose(arg))
+	case 4, 5:
+		m.release(arg)
+	case 6:
+		m.leave(arg)
+	case 7:
+		m.collect(arg)
+	case 8:
+		m.forgive(arg)
+	default:
+		m.change(op%16, int(arg%4), int(arg/4))
+	}
+	m.settle()
+	m.compare()
+}
+
+// choose returns the backends whose bits are set.
+func (m *model) choose(bits byte) []*Backend {
+	var bs []*Backend
+	for i, b := range m.p.Backends() {
+		if bits>>i&1 != 0 {
+			bs = append(bs, b)
+		}
+	}
+	return bs
+}
+
+// choices returns the backends that may be picked, and the error when there is none.
+func (m *model) choices(tried []*Backend) (free []*Backend, err error) {
+	err = ErrNoBackend
+	for _, backup := range []bool{false, true} {
+		usable := false
+		for i, s := range m.backends {
+			if s.Backup != backup || !s.Usable {
+				continue
+			}
+			usable = true
+			b := m.p.Backends()[i]
+			switch {
+			case slices.Contains(tried, b):
+			case s.MaxConns == 0 || s.Active < s.MaxConns:
+				free = append(free, b)
+			default:
+				err = ErrFull
+			}
+		}
+		if usable {
+			break
+		}
+	}
+	if len(free) > 0 {
+		return free, nil
+	}
+	return nil, err
+}
+
+// took notes that the pool gave a slot of b to a session that might have had one of free.
+func (m *model) took(b *Backend, free []*Backend) {
+	if !slices.Contains(free, b) {
+		m.fatalf("picked %s, which is not free", nameOf(b))
+	}
+	m.backends[b.Index()].Active++
+}
+
+func (m *model) reserve(tried []*Backend) {
+	free, want := m.choices(tried)
+	b, err := m.p.Reserve(m.client(), tried)
+	if !errors.Is(err, want) {
+		m.fatalf("Reserve: error %v, want %v", err, want)
+	}
+	if err == nil {
+		m.took(b, free)
+		m.held = append(m.held, b)
+	}
+}
+
+func (m *model) client() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(m.steps)}) }
+
+func (m *model) wait(tried []*Backend) {
+	w := &modelWaiter{tried: slices.Clone(tried), Waiter: Waiter{Client: m.client(), Tried: tried}}
+	w.Granted = func() { m.calls = append(m.calls, w) }
+	free, _ := m.choices(tried)
+	b, waiting, err := m.p.ReserveOrWait(&w.Waiter)
+	switch {
+	case len(free) > 0:
+		m.took(b, free)
+		m.held = append(m.held, b)
+	case b != nil:
+		m.fatalf("ReserveOrWait picked %s, want nothing", b.Name())
+	case len(m.waiting) == modelQueue:
+		if waiting || !errors.Is(err, ErrQueueFull) {
+			m.fatalf("ReserveOrWait: waiting %v, error %v, want a full queue", waiting, err)
+		}
+	case !waiting || err != nil:
+		m.fatalf("ReserveOrWait: waiting %v, error %v, want it to wait", waiting, err)
+	default:
+		m.waiting = append(m.waiting, w)
+	}
+}
+
+func (m *model) release(arg byte) {
+	if n := len(m.held); n > 0 {
+		i := int(arg) % n
+		m.backends[m.held[i].Index()].Active--
+		m.held[i].Release()
+		m.held = slices.Delete(m.held, i, i+1)
+	}
+}
+
+// pick returns one of those who wait, or are to be collected, and takes it out of the model.
+func (m *model) pick(arg byte) (w *modelWaiter, granted bool) {
+	n := len(m.waiting) + len(m.granted)
+	if n == 0 {
+		return nil, false
+	}
+	i := int(arg) % n
+	if i < len(m.waiting) {
+		w = m.waiting[i]
+		m.waiting = slices.Delete(m.waiting, i, i+1)
+		return w, false
+	}
+	i -= len(m.waiting)
+	w = m.granted[i]
+	m.granted = slices.Delete(m.granted, i, i+1)
+	return w, true
+}
+
+func (m *model) leave(arg byte) {
+	if w, granted := m.pick(arg); w != nil {
+		m.handedOut(m.p.Leave(&w.Waiter), granted)
+		m.handedOut(m.p.Leave(&w.Waiter), false)
+	}
+}
+
+func (m *model) collect(arg byte) {
+	if len(m.granted) > 0 {
+		w, _ := m.pick(byte(len(m.waiting) + int(arg)%len(m.granted)))
+		m.handedOut(m.p.Collect(&w.Waiter), true)
+	}
+	for _, w := range m.waiting {
+		m.handedOut(m.p.Collect(&w.Waiter), false)
+	}
+}
+
+func (m *model) handedOut(b *Backend, want bool) {
+	if (b != nil) != want {
+		m.fatalf("left or collected with %s, want a slot: %v", nameOf(b), want)
+	}
+	if b != nil {
+		m.held = append(m.held, b)
+	}
+}
+
+func (m *model) forgive(arg byte) {
+	if n := len(m.waiting); n > 0 {
+		w := m.waiting[int(arg)%n]
+		w.tried = nil
+		m.p.Forgive(&w.Waiter)
+	}
+}
+
+// change changes a state of the backend at position i.
+func (m *model) change(op byte, i, arg int) {
+	b, s := m.p.Backends()[i], &m.backends[i]
+	switch op {
+	case 9:
+		s.Up = !s.Up
+		b.SetUp(s.Up)
+	case 10:
+		s.Ejected = !s.Ejected
+		b.SetEjected(s.Ejected)
+	case 11:
+		s.State = AdminState(max(arg%5-2, 0)) // mostly ready
+		b.SetAdmin(s.State)
+	case 12:
+		s.Weight = arg % 4
+		_ = b.SetWeight(s.Weight)
+	case 13:
+		s.MaxConns = arg % 4
+		_ = b.SetMaxConns(s.MaxConns)
+	case 14:
+		s.Backup = !s.Backup
+		b.SetBackup(s.Backup)
+	case 15:
+		s.Active++
+		b.Take()
+		m.held = append(m.held, b)
+	}
+	m.refresh()
+}
+
+// refresh works out who is usable, and forgives those who were not.
+func (m *model) refresh() {
+	for i := range m.backends {
+		s, was := &m.backends[i], m.backends[i].Usable
+		s.Usable = s.State == Ready && s.Up && !s.Ejected && s.Weight > 0
+		for _, w := range m.waiting {
+			if at := slices.Index(w.tried, m.p.Backends()[i]); at >= 0 && s.Usable && !was {
+				w.tried = slices.Delete(w.tried, at, at+1)
+			}
+		}
+	}
+}
+
+// settle holds what the pool granted in this step against what it had to grant.
+func (m *model) settle() {
+	var order, still []*modelWaiter
+	for _, w := range m.waiting {
+		if !slices.Equal(w.Tried, w.tried) {
+			m.fatalf("a waiter has %d backends to avoid, want %d", len(w.Tried), len(w.tried))
+		}
+		free, _ := m.choices(w.tried)
+		if len(free) == 0 {
+			still = append(still, w)
+			continue
+		}
+		m.took(w.granted, free)
+		order = append(order, w)
+	}
+	if !slices.Equal(m.calls, order) {
+		m.fatalf("%d waiters were granted a slot, want %d, or these in another order", len(m.calls), len(order))
+	}
+	m.waiting, m.granted = still, append(m.granted, order...)
+}
+
+// compare holds the pool's own words against the model.
+func (m *model) compare() {
+	if got := m.p.Waiting(); got != len(m.waiting) {
+		m.fatalf("%d wait, want %d", got, len(m.waiting))
+	}
+	for i, b := range m.p.Backends() {
+		s, want := b.Stats(), m.backends[i]
+		if s.Active != want.Active || s.Usable != want.Usable || s.Backup != want.Backup {
+			m.fatalf("%s has %d active, usable %v, backup %v; want %d, %v, %v", b.Name(),
+				s.Active, s.Usable, s.Backup, want.Active, want.Usable, want.Backup)
+		}
+	}
+	for _, w := range m.waiting {
+		if m.p.HasOther(nil, w.Tried) {
+			m.fatalf("a slot is free that one who waits could take")
+		}
+	}
+}
+
+// finish lets everybody leave and gives everything back.
+func (m *model) finish() {
+	for len(m.waiting)+len(m.granted) > 0 {
+		m.step(6, 0)
+	}
+	for len(m.held) > 0 {
+		m.step(4, 0)
+	}
+	for _, b := range m.p.Backends() {
+		if n := b.Stats().Active; n != 0 {
+			m.fatalf("%s has %d active in the end", b.Name(), n)
+		}
+	}
+}
+
+func TestPoolIsLikeTheModel(t *testing.T) {
+	allPolicies(t, func(t *testing.T, policy Policy) {
+		steps := 20000
+		if policy == SourceHash {
+			steps = 1000 // each change of weight makes a table of 65537 entries
+		}
+		for seed := range uint64(3) {
+			rnd := rand.New(rand.NewPCG(seed, uint64(policy)))
+			m := newModel(t, policy)
+			grants := 0
+			for range steps {
+				m.step(byte(rnd.Uint32()), byte(rnd.Uint32()))
+				grants += len(m.calls)
+			}
+			m.finish()
+			if grants < steps/50 {
+				t.Errorf("seed %d: %d grants in %d steps prove nothing", seed, grants, steps)
+			}
+			t.Logf("seed %d: %d grants in %d steps", seed, grants, steps)
+		}
+	})
+}
