@@ -30,7 +30,9 @@ func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
 	s.backend, s.active = backend, l.now
 	s.attempt++
 	if o := s.opening; o != nil {
-		s.retries = uint8(min(o.failures, math.MaxUint8))
+		if o.last != nil && s.retries < math.MaxUint8 {
+			s.retries++
+		}
 		if o.connectBy <= l.now {
 			o.connectBy = 0 // a connect had all the time, for want of another backend; now there is one
 		}

@@ -25,7 +25,7 @@ func (p *play) newestBackend() *pool.Backend {
 // Before the play backends fail, one after the other, and the session waits in the
 // queue: nothing of that is to be seen in the bytes.
 func TestRandomPostgresPlays(t *testing.T) {
-	for seed := range uint64(100) {
+	for seed := range uint64(70) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { postgresPlay(t, rand.New(rand.NewPCG(seed, 8))) })
 	}
 }

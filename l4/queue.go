@@ -83,7 +83,8 @@ func (l *loop) waitedLong(s *session) {
 		l.end(s, QueueTimeout, opening.errno)
 		return
 	}
-	opening.barred = false
+	// retries bounds one round of tries, the queue's timeout all of them.
+	opening.barred, opening.failures = false, 0
 	target.Pool.Forgive(&opening.waiter)
 	l.rearm(s)
 	l.collect(s)

@@ -108,7 +108,7 @@ type opening struct {
 	waiting   time.Duration // when the present wait began
 	connectBy time.Duration // when the connects together must be over; 0 = no connect has failed
 	barred    bool          // some of the waiter's Tried are barred for a turnaround
-	failures  int           // connects that failed, and backends that did not answer
+	failures  int           // in this round: connects that failed, and backends that did not answer
 	last      *pool.Backend // of the last failure
 	reason    Reason        // likewise
 	errno     syscall.Errno

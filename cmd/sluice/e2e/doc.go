@@ -9,7 +9,7 @@
 // No service of the machine is used. A program that is missing fails its tests: they are of no use when they do not
 // run. On Debian 12 or later, all of it comes with
 //
-//	apt-get install nginx postgresql haproxy curl openssl
+//	apt-get install nginx postgresql haproxy curl openssl patroni etcd-server
 //
 // Whatever a test does, it ends with rig.checkCounters: every session that was accepted has ended for one reason, and
 // status, metrics and log agree about all of them.

@@ -35,10 +35,12 @@ func run(m *testing.M) int {
 // packages says what to install for a program.
 var packages = map[string]string{
 	"curl":          "curl",
+	"etcd":          "etcd-server",
 	"haproxy":       "haproxy",
 	"initdb":        "postgresql",
 	"nginx":         "nginx",
 	"openssl":       "openssl",
+	"patroni":       "patroni",
 	"pg_basebackup": "postgresql",
 	"pg_isready":    "postgresql",
 	"pg_rewind":     "postgresql",

@@ -17,7 +17,7 @@ type patroniFront struct {
 	write, read string // addresses
 }
 
-// patroniRoleConfig asks the servers themselves who they are, not Patroni. %s is the backends.
+// patroniRoleConfig asks the servers themselves who they are, not Patroni. %[1]s is the backends.
 const patroniRoleConfig = `
 listeners:
   primary: {bind: "127.0.0.1:0", protocol: postgres, pool: primary}

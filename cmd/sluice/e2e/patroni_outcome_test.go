@@ -44,8 +44,8 @@ func (f *patroniFault) isCut(o *patroniOutcome, one *patroniWrite) bool {
 	}
 }
 
-// isCutUnderTLS reports whether a connection failed at the old leader after that had agreed to speak TLS. What comes then
-// sluice can neither read nor send to another server.
+// isCutUnderTLS reports whether a connection failed at the old leader after that had agreed to speak TLS. What comes
+// then sluice can neither read nor send to another server.
 func (f *patroniFault) isCutUnderTLS(o *patroniOutcome, one *patroniWrite) bool {
 	gone := o.found
 	if f.crash {
@@ -92,8 +92,8 @@ func (f *patroniFault) check(t *testing.T) {
 	f.checkRows(t)
 }
 
-// checkReasons checks how sluice's sessions ended that were at the old leader and waited for it: when it crashed, it did,
-// or sluice did. One that shuts down says so first, and then clients may be the first to close.
+// checkReasons checks how sluice's sessions ended that were at the old leader and waited for it: when it crashed, it
+// did, or sluice did. One that shuts down says so first, and then clients may be the first to close.
 func (o *patroniOutcome) checkReasons(t *testing.T, f *patroniFault) {
 	t.Helper()
 	reasons := make(map[string]int)

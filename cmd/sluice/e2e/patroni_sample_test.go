@@ -7,9 +7,9 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// sample returns the configuration that `sluice init patroni` prints, with the cluster's nodes and ports in place of the
-// sample's, and with a queue in which clients wait for as long as this cluster takes to find another leader. Everything
-// else is as it is printed.
+// sample returns the configuration that `sluice init patroni` prints, with the cluster's nodes and ports in place of
+// its own, and with a queue in which clients wait for as long as this cluster may take to find another leader.
+// Everything else is as it is printed.
 func (c *patroniCluster) sample() string {
 	c.t.Helper()
 	type section = map[string]any
@@ -25,7 +25,8 @@ func (c *patroniCluster) sample() string {
 		queue, ok2 := p["queue"].(section)
 		backends, ok3 := p["backends"].([]any)
 		if !ok1 || !ok2 || !ok3 || check["port"] == nil || len(backends) != len(c.nodes) {
-			c.t.Fatalf("the sample's pool %s is %v, want a check with a port, a queue, and %d backends", name, p, len(c.nodes))
+			c.t.Fatalf("the sample's pool %s is %v, want a check with a port, a queue, and %d backends", name, p,
+				len(c.nodes))
 		}
 		check["port"] = c.rest
 		queue["timeout"] = patroniPatience.String()
