@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -76,5 +77,6 @@ func changeStates(p *Pool, stop <-chan struct{}) {
 		if i%100 == 0 { // a new Maglev table takes a while
 			_ = b.SetWeight(rnd.IntN(4))
 		}
+		runtime.Gosched() // on a single CPU the sessions would get a turn every 10 ms only
 	}
 }

@@ -101,8 +101,8 @@ func (c *countingPolicy) pick(candidates []*Backend, client netip.Addr) *Backend
 	return c.balancer.pick(candidates, client)
 }
 
-// A long queue of those who can take nothing must not be walked for every session that ends: a dead backend loses all of
-// its sessions at once, while those who have failed on it wait.
+// A long queue of those who can take nothing must not be walked for every session that ends: a dead backend loses all
+// of its sessions at once, while those who have failed on it wait.
 func TestReleaseDoesNotWalkTheQueue(t *testing.T) {
 	p := queuePool(t, LeastConn, limited(0, 3))
 	a, b := p.Backends()[0], p.Backends()[1]

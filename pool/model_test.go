@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// A model is a pool as simple as can be: it knows no policy and keeps no list of candidates. It takes each step together
-// with the real pool and works out, the slow way, what the pool may have picked, who must have been granted a slot and
-// who must wait still.
+// A model is a pool as simple as can be: it knows no policy and keeps no list of candidates. It takes each step
+// together with the real pool and works out, the slow way, what the pool may have picked, who must have been granted
+// a slot and who must wait still.
 type model struct {
 	t        *testing.T
 	p        *Pool
@@ -42,7 +42,8 @@ func newModel(t *testing.T, policy Policy) *model {
 	}
 	m := &model{t: t, p: p}
 	for _, c := range bs {
-		m.backends = append(m.backends, BackendStats{Up: true, Weight: c.Weight, MaxConns: c.MaxConns, Backup: c.Backup})
+		m.backends = append(m.backends,
+			BackendStats{Up: true, Weight: c.Weight, MaxConns: c.MaxConns, Backup: c.Backup})
 	}
 	m.refresh()
 	return m

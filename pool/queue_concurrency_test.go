@@ -131,8 +131,8 @@ func (c *crowd) settled() {
 	}
 }
 
-// Ten thousand wait, half of them leave, from many goroutines, while slots are freed by others and a backend goes up and
-// down. Every slot and every waiter is accounted for.
+// Ten thousand wait, half of them leave, from many goroutines, while slots are freed by others and a backend goes up
+// and down. Every slot and every waiter is accounted for.
 func TestHalfOfTheQueueLeaves(t *testing.T) {
 	const n, servers, leavers = 10000, 4, 4
 	c := newCrowd(t, n, 5, 7, 11)
@@ -217,8 +217,8 @@ func TestCollectUntold(t *testing.T) {
 	}
 }
 
-// Sessions of several event loops come, wait, give up and end while states change under them: a slot that is freed between
-// the look for one and the wait for it must not be missed, or the last to wait waits for ever.
+// Sessions of several event loops come, wait, give up and end while states change under them: a slot that is freed
+// between the look for one and the wait for it must not be missed, or the last to wait waits for ever.
 func TestWaitConcurrently(t *testing.T) {
 	allPolicies(t, func(t *testing.T, policy Policy) {
 		const workers, sessions, limit = 8, 500, 1
