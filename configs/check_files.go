@@ -3,15 +3,11 @@ package configs
 import (
 	"bytes"
 	"crypto/x509"
-	"errors"
+	"encoding/pem"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 )
-
-// maxSideFile bounds the files that a configuration names: a password, or the certificates of every authority there is.
-const maxSideFile = 1 << 20
 
 // path returns where a file is that the configuration names: relative names count from the configuration's own folder.
 func (d *decoder) path(name string) string {
@@ -21,23 +17,24 @@ func (d *decoder) path(name string) string {
 	return filepath.Join(filepath.Dir(d.file), name)
 }
 
-// readSideFile reads a plain file. Others, such as devices, may have no end.
+// readSideFile reads a plain file. Others may have no end, such as devices, or no beginning, such as pipes that nobody
+// writes to, which cannot even be opened. The error names the file.
 func readSideFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%q is not a plain file", path)
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a plain file", path)
+	var data []byte
+	if err == nil {
+		data, err = readFile(path)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSideFile+1))
-	if err == nil && len(data) > maxSideFile {
-		err = fmt.Errorf("%s is larger than 1 MiB", path)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read %q: %w", path, withoutPath(err))
+	case len(data) > maxFileSize:
+		return nil, fmt.Errorf("%q is larger than 1 MiB", path)
 	}
-	return data, err
+	return data, nil
 }
 
 // readPassword reads the password that a file holds, without the line end that editors put after it.
@@ -49,9 +46,9 @@ func readPassword(path string) (string, error) {
 	data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
 	switch {
 	case len(data) == 0:
-		return "", fmt.Errorf("%s is empty: write the password into it", path)
+		return "", fmt.Errorf("%q is empty: write the password into it", path)
 	case bytes.ContainsAny(data, "\n\x00"):
-		return "", fmt.Errorf("%s has more than one line: write the password into it, and nothing else", path)
+		return "", fmt.Errorf("%q has more than one line: write the password into it, and nothing else", path)
 	}
 	return string(data), nil
 }
@@ -62,11 +59,20 @@ func readCertificates(path string) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s: %w", path, errNoCertificate)
+	roots, n := x509.NewCertPool(), 0
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		n++
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d in %q is damaged", n, path)
+		}
+		roots.AddCert(certificate)
+	}
+	if n == 0 {
+		return nil, fmt.Errorf("no certificate in %q: write one or more in PEM form (-----BEGIN CERTIFICATE-----)", path)
 	}
 	return roots, nil
 }
-
-var errNoCertificate = errors.New("no certificate in it: write one or more in PEM form (-----BEGIN CERTIFICATE-----)")

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,9 +45,9 @@ func TestCheckProbes(t *testing.T) {
 		Kind: probe.TLS, TLS: probe.TLSConfig{ServerName: "a.example"},
 	})
 	f("    check: {type: http}", probe.Config{Kind: probe.HTTP, HTTP: get})
-	f(`    check: {type: http, method: HEAD, path: /primary, host: h, status: [200, 301-302], body: ok, tls: true}`, probe.Config{
+	f(`    check: {type: http, method: POST, path: "/a?b=%20", host: h, status: [200, 301-302], body: ok, tls: true}`, probe.Config{
 		Kind: probe.HTTP, HTTP: probe.HTTPConfig{
-			Method: "HEAD", Path: "/primary", Host: "h", Body: "ok", TLS: true,
+			Method: "POST", Path: "/a?b=%20", Host: "h", Body: "ok", TLS: true,
 			Status: []probe.StatusRange{{First: 200, Last: 200}, {First: 301, Last: 302}},
 		},
 	})
@@ -59,6 +60,12 @@ func TestCheckProbes(t *testing.T) {
 			{Pattern: regexp.MustCompile("^220 ")},
 			{Send: []byte{0x0a, 0x0b}, Want: []byte{0, 0xff}},
 		}})
+	f(`    check: {type: expect, steps: {send: "a\\r\\n", expect_regex: '\r\n$'}}`, probe.Config{
+		Kind: probe.Expect, Steps: []probe.Step{{Send: []byte("a\\r\\n"), Pattern: regexp.MustCompile(`\r\n$`)}},
+	})
+	f(`    check: {type: http, body: "a\nb", host: "[::1]:80", server_name: "", ca_file: ""}`, probe.Config{
+		Kind: probe.HTTP, HTTP: probe.HTTPConfig{Method: "GET", Path: "/", Host: "[::1]:80", Body: "a\nb"},
+	})
 	f("    check: {type: postgres, user: u}", probe.Config{
 		Kind: probe.Postgres, Postgres: probe.PostgresConfig{User: "u", Database: "postgres", SSLMode: "prefer"},
 	})
@@ -87,6 +94,8 @@ func TestCheckTarget(t *testing.T) {
 	f("    send_proxy: v2\n    check: {address: 10.0.0.9}", tcp("10.0.0.9:0"), 0, 0)
 	f("    check: {address: '10.0.0.9:81'}", tcp("10.0.0.9:81"), 0, 0)
 	f("    check: {address: '::1'}", tcp("[::1]:0"), 0, 0)
+	f("    check: {address: '[2001:db8::1]'}", tcp("[2001:db8::1]:0"), 0, 0)
+	f("    check: {address: unix:/run/x}", pool.Address{Unix: "/run/x"}, 0, 0)
 	f("    check: {address: seven.example, port: 1}", tcp("10.0.0.7:0"), 1, 0)
 	f("    check: {address: 'seven.example:82'}", tcp("10.0.0.7:82"), 0, 0)
 }
@@ -126,7 +135,7 @@ func TestCheckFiles(t *testing.T) {
 	f := func(text, want string) {
 		t.Helper()
 		write("bad", text)
-		_, err := parse(filepath.Join(dir, "bad.yaml"), []byte(minimalText+"    check: {type: postgres, user: u, password_file: bad, ca_file: bad}"), testLookup)
+		_, err := parse(filepath.Join(dir, "bad.yaml"), []byte(minimalText+"    check: {type: postgres, user: u, password_file: bad, ca_file: bad, sslmode: verify-ca}"), testLookup)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("a file with %q: %v, want %q", text, err, want)
 		}
@@ -134,11 +143,19 @@ func TestCheckFiles(t *testing.T) {
 			t.Errorf("the message shows what is in the file: %v", err)
 		}
 	}
-	f("", "bad is empty: write the password into it")
-	f("\n", "bad is empty: write the password into it")
-	f("hush\nhush\n", "bad has more than one line: write the password into it, and nothing else")
-	f("hush", "bad: no certificate in it")
-	f(strings.Repeat("hush", maxSideFile/4)+"!", "bad is larger than 1 MiB")
+	f("", `bad" is empty: write the password into it`)
+	f("\n", `bad" is empty: write the password into it`)
+	f("-----BEGIN CERTIFICATE-----\naHVzaA==\n-----END CERTIFICATE-----\n", "ca_file: certificate 1 in ")
+	f("hush\nhush\n", `bad" has more than one line: write the password into it, and nothing else`)
+	f("hush", "no certificate in ")
+	f(strings.Repeat("hush", maxFileSize/4)+"!", `bad" is larger than 1 MiB`)
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readSideFile(pipe); err == nil || !strings.Contains(err.Error(), "is not a plain file") {
+		t.Errorf("a pipe that nobody writes to: %v", err)
+	}
 	if _, err := readSideFile("/dev/zero"); err == nil || !strings.Contains(err.Error(), "is not a plain file") {
 		t.Errorf("a device: %v", err)
 	}
@@ -171,6 +188,47 @@ func TestRoles(t *testing.T) {
 	f("role: primary", health.RolePrimary, 0)
 	f("role: replica, max_lag: 5s", health.RoleReplica, 5*time.Second)
 	f("max_lag: 1m, role: prefer_replica", health.RolePreferReplica, time.Minute)
+}
+
+// A check that is off keeps its other keys, and nothing is asked of them but that each alone is right.
+func TestCheckOff(t *testing.T) {
+	const off = "    check: {type: off, path: /x, role: primary, max_lag: 1s, fast_interval: 9s, send_proxy: true, " +
+		"password_file: nowhere}"
+	if got := checkedPool(t, ".", off).Health.Probe.Kind; got != probe.Off {
+		t.Errorf("type is %v", got)
+	}
+}
+
+// What the probes themselves refuse is found when the file is loaded, not when the program starts.
+func TestCheckCannotWork(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), []byte(certificate(t)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(minimalText, "10.0.0.1:80", "[10.0.0.1:80, unix:/run/x]", 1) +
+		"    check: {type: tls, ca_file: ca.pem}"
+	_, err := parse(filepath.Join(dir, "bad.yaml"), []byte(text), testLookup)
+	const want = `bad.yaml:9:5: check cannot ask backend "unix:/run/x": verify the certificate behind a Unix socket: a server name is needed`
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if _, err := parse(filepath.Join(dir, "good.yaml"), []byte(text[:len(text)-1]+", server_name: a.example}"), testLookup); err != nil {
+		t.Error(err)
+	}
+}
+
+// A password that somebody wrote into the file is not shown.
+func TestMaskPassword(t *testing.T) {
+	f := func(line, want string) {
+		t.Helper()
+		if got := maskPassword(line); got != want {
+			t.Errorf("%s: %s, want %s", line, got, want)
+		}
+	}
+	f("    password: hush", "    password: ****")
+	f(`{"Password" : "hüsh"}`, `{"Password" : *******`)
+	f("password:", "password:")
+	f("password_file: pg.password", "password_file: pg.password")
 }
 
 // What holds for every cause yields to what a cause says itself, in whatever order.

@@ -2,20 +2,73 @@ package configs
 
 import (
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
 	"regexp"
+	"regexp/syntax"
 	"strconv"
 	"strings"
+	"unicode"
+
+	"github.com/goccy/go-yaml/token"
 
 	"sluice/health/probe"
 )
 
-// text is a field with text that allows anything but control characters.
-func textField[T any](key, want string, at func(*T) *string) field[T] {
+// textField is a field with text in which nothing cannot be seen; checks say what else is wrong with it.
+func textField[T any](key, want string, at func(*T) *string, checks ...func(string) error) field[T] {
 	return field[T]{key: key, read: func(d *decoder, v value, to *T) {
-		if s, ok := d.string(v, want); ok {
-			*at(to) = s
+		text, ok := d.string(v, want)
+		if !ok {
+			return
 		}
+		for _, check := range append([]func(string) error{checkPrintable}, checks...) {
+			if err := check(text); err != nil {
+				d.reportAt(v, "%s %v", key, err)
+				return
+			}
+		}
+		*at(to) = text
 	}}
+}
+
+func checkPrintable(text string) error {
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return fmt.Errorf("%s has control characters: remove them", quote(text))
+	}
+	return nil
+}
+
+func checkNotEmpty(text string) error {
+	if text == "" {
+		return errors.New("is empty: write a name")
+	}
+	return nil
+}
+
+// checkServerName takes what a certificate can be for: a host name or an IP. "" is none.
+func checkServerName(text string) error {
+	if _, err := netip.ParseAddr(text); err == nil || text == "" {
+		return nil
+	}
+	return checkHostName(text)
+}
+
+// checkHostHeader takes what a Host header can be: a host with or without a port. "" is the address that is asked.
+func checkHostHeader(text string) error {
+	if strings.ContainsAny(text, " /?#@") {
+		return fmt.Errorf("%s is not a host: write the name alone, without scheme and path", quote(text))
+	}
+	return nil
+}
+
+// readBody reads text of any kind.
+func readBody(d *decoder, v value, to *check) {
+	if text, ok := d.string(v, "text that the answer contains"); ok {
+		to.Probe.HTTP.Body = text
+	}
 }
 
 // readStatus reads the HTTP status codes that are good: codes and ranges.
@@ -50,10 +103,14 @@ func statusCode(text string) int {
 // readHTTPPath reads the target of a request.
 func readHTTPPath(d *decoder, v value, to *check) {
 	text, ok := d.string(v, "the path to ask for, for example /healthz")
+	_, err := url.ParseRequestURI(text)
 	switch {
 	case !ok:
-	case !strings.HasPrefix(text, "/") || strings.ContainsAny(text, " \r\n\t#"):
+	case !strings.HasPrefix(text, "/") || strings.ContainsAny(text, " #"):
 		d.reportAt(v, "path %s is not a path: begin it with / and write blanks as %%20", quote(text))
+	case err != nil:
+		d.reportAt(v, "path %s is not a path: write two digits after each %%, as in %%20, and no control characters",
+			quote(text))
 	default:
 		to.Probe.HTTP.Path = text
 	}
@@ -94,6 +151,9 @@ func hexBytes(text string) ([]byte, error) {
 	return hex.DecodeString(strings.ReplaceAll(text, " ", ""))
 }
 
+// lostEscape matches what YAML replaces in double quotes, and nowhere else.
+var lostEscape = regexp.MustCompile(`\\(?:[0abtnvfre]|x[0-9a-fA-F]{2})`)
+
 // stepBytes returns a reader of bytes that are sent or expected.
 func stepBytes(key string, parse func(string) ([]byte, error), at func(*stepDraft) (*[]byte, *[]string)) func(*decoder, value, *stepDraft) {
 	return func(d *decoder, v value, to *stepDraft) {
@@ -104,7 +164,11 @@ func stepBytes(key string, parse func(string) ([]byte, error), at func(*stepDraf
 			return
 		}
 		parsed, err := parse(text)
+		escape := lostEscape.FindString(text)
 		switch {
+		case escape != "" && v.node.GetToken().Type != token.DoubleQuoteType:
+			d.reportAt(v, `%s has %s outside of double quotes, where it is only a backslash and text: `+
+				`put it in double quotes, with \\ for a backslash`, key, escape)
 		case err != nil:
 			d.reportAt(v, "%s %s is not hexadecimal: write two digits for each byte, for example \"0d 0a\"", key, quote(text))
 		case len(parsed) == 0:
@@ -123,7 +187,11 @@ func readPattern(d *decoder, v value, to *stepDraft) {
 	}
 	pattern, err := regexp.Compile(text)
 	if err != nil {
-		d.reportAt(v, "expect_regex: %v: write it as RE2 has it", err)
+		var why *syntax.Error
+		if errors.As(err, &why) { // err itself has a part of the text, whatever is in it
+			err = errors.New(why.Code.String())
+		}
+		d.reportAt(v, "expect_regex %s is no regular expression (RE2): %v", quote(text), err)
 		return
 	}
 	to.Pattern = pattern

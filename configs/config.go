@@ -123,7 +123,8 @@ func defaultAcceptProxy() *l4.AcceptProxy { return &l4.AcceptProxy{Timeout: 5 * 
 
 func defaultBackend() pool.BackendConfig { return pool.BackendConfig{Weight: 1} }
 
-// maxFileSize is far beyond any real configuration: about ten thousand pools.
+// maxFileSize is far beyond any real configuration, about ten thousand pools, and beyond the certificates of every
+// authority there is.
 const maxFileSize = 1 << 20
 
 // Load reads, checks and resolves the file at path. The error is Problems, also when the file cannot be read.
@@ -133,16 +134,21 @@ const maxFileSize = 1 << 20
 func Load(path string) (*File, error) {
 	data, err := readFile(path)
 	if err != nil {
-		var pathError *fs.PathError
-		if errors.As(err, &pathError) {
-			err = pathError.Err
-		}
-		return nil, Problems{{File: path, Message: "read file: " + err.Error()}}
+		return nil, Problems{{File: path, Message: "read file: " + withoutPath(err).Error()}}
 	}
 	return Parse(path, data)
 }
 
-// readFile reads one byte more than Parse allows at most, so that Parse is the one to refuse a huge file.
+// withoutPath returns why a file could not be read, for messages that name it already.
+func withoutPath(err error) error {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err
+	}
+	return err
+}
+
+// readFile reads one byte more than any file may have, so that the caller is the one to refuse a huge file.
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -152,7 +158,8 @@ func readFile(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxFileSize+1))
 }
 
-// Parse is Load for a file that has been read. name stands for the file in problems.
+// Parse is Load for a file that has been read. name stands for the file in problems, and its folder is where relative
+// names of other files, such as password_file, are looked for.
 func Parse(name string, data []byte) (*File, error) {
 	return parse(name, data, net.DefaultResolver.LookupNetIP)
 }
@@ -167,10 +174,8 @@ func parse(name string, data []byte, lookup lookupFunc) (*File, error) {
 		d.decode(root, file)
 	}
 	d.resolve(context.Background(), lookup)
-	for _, f := range d.resolved {
-		f()
-	}
 	d.checkBinds()
+	d.tryChecks(file)
 	if len(d.problems) > 0 {
 		d.problems.sort()
 		return nil, d.problems

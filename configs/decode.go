@@ -18,10 +18,10 @@ type decoder struct {
 	text  string
 	lines []string
 
-	pools        []string  // names, also of pools that have problems
-	poolRefs     []poolRef // where pools are named
-	adminListens bool      // the file sets admin.listen
-	resolved     []func()  // called when host names are resolved
+	pools        []string    // names, also of pools that have problems
+	poolRefs     []poolRef   // where pools are named
+	adminListens bool        // the file sets admin.listen
+	checks       []checkSite // one for each pool
 }
 
 func newDecoder(name string, data []byte) *decoder {
@@ -34,7 +34,19 @@ func (d *decoder) at(line, column int) place {
 	line = min(max(line, 1), len(d.lines))
 	source := d.lines[line-1]
 	column = min(max(column, 1), utf8.RuneCountInString(source)+1)
-	return place{file: d.file, line: line, column: column, source: source}
+	return place{file: d.file, line: line, column: column, source: maskPassword(source)}
+}
+
+// passwordValue matches a password that somebody wrote into the file, and what follows it on the line.
+var passwordValue = regexp.MustCompile(`(?i)(\bpassword["']?[ \t]*:[ \t]*)(.+)`)
+
+// maskPassword returns a line as it may be shown: problems end up in logs. The columns stay what they are.
+func maskPassword(line string) string {
+	at := passwordValue.FindStringSubmatchIndex(line)
+	if at == nil {
+		return line
+	}
+	return line[:at[4]] + strings.Repeat("*", utf8.RuneCountInString(line[at[4]:]))
 }
 
 func (d *decoder) tokenPlace(t *token.Token) place {
@@ -202,6 +214,9 @@ type field[T any] struct {
 	// read reads the value; nil: the key is documented, and this version does not support it yet.
 	read func(d *decoder, v value, to *T)
 
+	// instead says what to write in place of a key that will never be supported.
+	instead string
+
 	// example makes the key a required one, and is shown to who left it out.
 	example string
 
@@ -244,6 +259,16 @@ func (fs fields[T]) keys() []string {
 	return keys
 }
 
+// want says what a mapping is to have. Nobody reads a list of thirty keys to learn that a mapping is wanted.
+func (fs fields[T]) want() string {
+	const most, shown = 15, 5
+	keys := fs.keys()
+	if len(keys) > most {
+		return "a mapping with keys such as " + strings.Join(keys[:shown], ", ")
+	}
+	return "a mapping with the keys " + strings.Join(keys, ", ")
+}
+
 func (fs fields[T]) advise(key string) string {
 	if gluedKey.MatchString(key) {
 		return "write a space after the colon"
@@ -255,12 +280,14 @@ func (fs fields[T]) advise(key string) string {
 func (fs fields[T]) decode(d *decoder, v value, to *T) {
 	problems := len(d.problems)
 	seen := make(map[string]bool)
-	for _, p := range d.pairs(v, "a mapping with the keys "+strings.Join(fs.keys(), ", "), "key") {
+	for _, p := range d.pairs(v, fs.want(), "key") {
 		seen[p.key] = true
 		i := slices.IndexFunc(fs, func(f field[T]) bool { return f.key == p.key })
 		switch {
 		case i < 0:
 			d.report(p.value.at, "unknown key %s in %s: %s", quote(p.key), v.name, fs.advise(p.key))
+		case fs[i].instead != "":
+			d.report(p.value.at, "%s %s", p.key, fs[i].instead)
 		case fs[i].read == nil:
 			d.report(p.value.at, "%s is not supported yet by this version of sluice: remove it", p.key)
 		default:

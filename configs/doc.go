@@ -1,15 +1,18 @@
 // Package configs turns a YAML file into the typed settings of a load balancer, or into a list of everything that is
 // wrong with it.
 //
-//	bytes ──► checkText ──► YAML parser ──► field tables ──► cross-checks ──► names resolved ──► File
-//	            │               │               │                │                 │
-//	            └───────────────┴───────────────┴────────────────┴─────────────────┴──► Problems
+//	bytes ──► checkText ──► YAML parser ──► field tables ──► cross-checks ──► names resolved ──► probes made ───► File
+//	            │               │               │                │                 │                 │
+//	            └───────────────┴───────────────┴────────────────┴─────────────────┴─────────────────┴──► Problems
 //
 // Decoding is strict: an unknown or repeated key, a value of the wrong type, a number out of its range, a time without a
 // unit, a pool that does not exist are problems. All of them are reported at once, each with its line and column.
 //
 // The keys are the tables in schema.go. A key that is documented but not supported yet stands there without a reader and
 // is refused by name, so that no setting is ever accepted and ignored.
+//
+// Certificates and passwords that checks need are read from the files that the configuration names. No problem quotes what
+// is in them, nor a password that somebody wrote into the configuration.
 //
 // Anchors, aliases, merge keys, tags, directives and several documents in one file are refused: a line means what it says
 // where it stands.

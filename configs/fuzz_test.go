@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"sluice/health/probe"
 )
 
 // FuzzParse holds every input to the same promises: no panic; a file or problems, never both or neither; each problem in
@@ -51,7 +53,7 @@ func checkPositions(t *testing.T, data []byte, err error) {
 		case len(data) > maxFileSize && p.Line == 0: // the file as a whole
 		case p.Line < max(line, 1) || p.Line > len(lines):
 			t.Errorf("line is outside the file's %d or out of order: %v", len(lines), p)
-		case p.Source != lines[p.Line-1]:
+		case p.Source != maskPassword(lines[p.Line-1]):
 			t.Errorf("source %q, line %q: %v", p.Source, lines[p.Line-1], p)
 		case p.Column < 1 || p.Column > utf8.RuneCountInString(p.Source)+1:
 			t.Errorf("column is outside the line: %v", p)
@@ -88,6 +90,35 @@ func checkFile(t *testing.T, file *File) {
 			if b.Name == "" || !b.Address.IsUnix() && (!b.Address.TCP.IsValid() || b.Address.TCP.Port() == 0) {
 				t.Errorf("backend is not complete: %+v", b)
 			}
+		}
+		checkHealth(t, p)
+	}
+}
+
+// checkHealth holds the check of a pool to what health.Config and probe.Config promise.
+func checkHealth(t *testing.T, p Pool) {
+	t.Helper()
+	h, asks := p.Health, p.Health.Probe
+	if asks.Kind == probe.Off {
+		return
+	}
+	ordered := 0 < h.FastInterval && h.FastInterval <= h.Interval && h.Interval <= h.DownInterval
+	if !ordered || h.Timeout <= 0 || h.Jitter < 0 || h.Jitter > 1 {
+		t.Errorf("times are not in order: %+v", h)
+	}
+	if asks.ProxyVersion != 0 && asks.ProxyVersion != uint8(p.SendProxy) {
+		t.Errorf("the probe sends another header than sessions: %+v", p)
+	}
+	if p.DeadPeer != 0 && p.DeadPeer < leastDeadPeer {
+		t.Errorf("dead_peer is %v", p.DeadPeer)
+	}
+	pg := asks.Postgres
+	if asks.Kind == probe.Postgres && (pg.User == "" || strings.HasPrefix(pg.SSLMode, "verify-") && asks.TLS.CA == nil) {
+		t.Errorf("nobody to log in as, or nothing to verify with: %+v", asks)
+	}
+	for _, b := range p.Config.Backends {
+		if _, err := probe.New(asks, b.Address); err != nil {
+			t.Errorf("probe of %+v: %v", b, err)
 		}
 	}
 }

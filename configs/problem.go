@@ -14,7 +14,7 @@ type Problem struct {
 	Line    int    // 1 is the first; 0: the file as a whole
 	Column  int    // in characters, 1 is the first
 	Message string // what is wrong and what to write instead
-	Source  string // the offending line, unchanged; empty when there is none
+	Source  string // the offending line, a password in it masked; empty when there is none
 }
 
 // String returns "FILE:LINE:COLUMN: message", or "FILE: message" when Line is 0.
@@ -89,6 +89,7 @@ func excerpt(source string, column int) (line, caret string) {
 // quote quotes text of the file for a message, and shortens it.
 func quote(text string) string {
 	const most = 64
+	text = maskPassword(text)
 	if runes := []rune(text); len(runes) > most {
 		text = string(runes[:most]) + "..."
 	}

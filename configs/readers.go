@@ -108,6 +108,22 @@ func duration[T any](key string, least time.Duration, at func(*T) *time.Duration
 	}}
 }
 
+// leastDeadPeer is what keepalives, which count in seconds, can keep.
+const leastDeadPeer = 5 * time.Second
+
+// deadPeer is a field with the time after which a peer that answers nothing is given up; 0 = never.
+func deadPeer[T any](at func(*T) *time.Duration) field[T] {
+	f := duration("dead_peer", 0, at)
+	read := f.read
+	f.read = func(d *decoder, v value, to *T) {
+		read(d, v, to)
+		if t := *at(to); t != 0 && t < leastDeadPeer {
+			d.reportAt(v, "dead_peer is too short: write at least %v, or 0s for none", leastDeadPeer)
+		}
+	}
+	return f
+}
+
 // scalarText returns the text of a string or number, and "" for everything else.
 func scalarText(n ast.Node) string {
 	if s, ok := n.(*ast.StringNode); ok {

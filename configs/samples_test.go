@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -60,6 +61,28 @@ func TestFullSampleHasEveryKey(t *testing.T) {
 		if !opens && !commented.MatchString(lines[line-1]) {
 			t.Errorf("full.yaml line %d: no comment for %s", line, path)
 		}
+	}
+}
+
+// TestFullSampleShowsDefaults keeps the first pool and the listener of full.yaml at what a file has that says nothing.
+func TestFullSampleShowsDefaults(t *testing.T) {
+	data, _ := Sample("full")
+	file, err := parse("full.yaml", data, noLookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, p := file.Listeners[0], file.Pools[0]
+	l.Bind, l.Pool, l.AcceptProxy = nil, "", nil // these have no default
+	p.Config.Backends = nil
+	if want := defaultListener("web"); !reflect.DeepEqual(l, want) {
+		t.Errorf("listener:\ngot  %+v\nwant %+v", l, want)
+	}
+	if want := defaultPool("web"); !reflect.DeepEqual(p, want) {
+		t.Errorf("pool:\ngot  %+v\nwant %+v", p, want)
+	}
+	f := defaultFile()
+	if file.Loops != f.Loops || file.Admin != f.Admin || file.Log != f.Log {
+		t.Errorf("got %+v, want %+v", file, f)
 	}
 }
 

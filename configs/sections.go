@@ -127,15 +127,13 @@ type poolDraft struct {
 func readPools(d *decoder, v value, to *File) {
 	d.named(v, "pool", func(name string, v value) {
 		d.pools = append(d.pools, name)
-		p := poolDraft{Pool: defaultPool(name), check: newCheck()}
+		p := poolDraft{Pool: defaultPool(name), check: newCheck(v.at)}
 		poolFields.decode(d, v, &p)
 		p.check.finish(d, &p.Pool)
 		p.onDown.apply(&p.check.OnDown)
 		p.Health = p.check.Config
+		d.checks = append(d.checks, checkSite{len(to.Pools), p.check.at, p.check.address})
 		to.Pools = append(to.Pools, p.Pool)
-		if i, address := len(to.Pools)-1, p.check.address; address != nil {
-			d.resolved = append(d.resolved, func() { to.Pools[i].Health.Probe.Address = *address })
-		}
 	})
 }
 
