@@ -45,9 +45,18 @@ func (l *loop) awaitAnswer(s *session) {
 			l.answered(s, l.scratch[:n])
 			return
 		case s.halves[server].eof:
-			l.unanswered(s, ServerClosed, 0)
+			l.unanswered(s, ServerReset, 0) // no answer is no clean end
 			return
 		}
+	}
+}
+
+// answerLate is called when a backend has had as long to answer as to be connected
+// to. A process that is stopped has a kernel that accepts for it. While there is no
+// other backend it may have all the time it needs.
+func (l *loop) answerLate(s *session) {
+	if s.target.config.Pool.HasOther(s.backend, s.failedOn()) {
+		l.unanswered(s, ConnectTimeout, syscall.ETIMEDOUT)
 	}
 }
 
@@ -64,8 +73,8 @@ func (l *loop) unanswered(s *session, reason Reason, errno syscall.Errno) {
 // session is this backend's.
 func (l *loop) answered(s *session, data []byte) {
 	opening := s.opening
-	if errorState(data) == stateNotNow && opening.failures < s.target.config.Retries && l.canMove(s) {
-		l.unanswered(s, ServerClosed, 0)
+	if errorState(data) == stateNotNow && l.mayFail(s) && l.canMove(s) {
+		l.unanswered(s, ServerReset, 0)
 		return
 	}
 	if opening.kind == packetStartup {
@@ -83,6 +92,10 @@ func (l *loop) answered(s *session, data []byte) {
 	s.active = l.now
 	refused := opening.kind == packetTLS || opening.kind == packetGSS
 	if refused && len(data) == 1 && data[0] == answerNo {
+		if h.unsent() { // a socket that has no room for one byte
+			l.end(s, ClientReset, syscall.ENOBUFS)
+			return
+		}
 		opening.packet = nil // the next one is on its way: in clear, or asking for another kind of encryption
 		l.enter(s, stateReadHello)
 		l.readHello(s)
@@ -102,6 +115,9 @@ func (l *loop) begun(s *session) {
 	}
 	s.opening = nil
 	l.enter(s, stateRelaying)
+	if s.halves[client].bytes+s.halves[server].bytes > 0 {
+		l.noteMoved(s)
+	}
 	l.relay(s)
 }
 

@@ -18,7 +18,9 @@ const (
 	// maxCancels bounds the cancel requests under way at once.
 	maxCancels = 128
 	// cancelTimeout bounds each of them: Postgres answers with FIN at once.
-	cancelTimeout = 10 * time.Second
+	cancelTimeout = 5 * time.Second
+	// downTimeout bounds those to servers that take no new sessions.
+	downTimeout = time.Second
 )
 
 // A cancellation is a CancelRequest on its way to those who may own the session
@@ -79,9 +81,8 @@ func (srv *Server) startCancel(l *loop, c *cancellation, t token) bool {
 	default:
 		return false
 	}
-	timeout := cancelTimeout
 	srv.running.Go(func() {
-		ctx, stop := context.WithTimeout(context.Background(), timeout)
+		ctx, stop := context.WithTimeout(srv.life, cancelTimeout)
 		defer stop()
 		reason := c.run(ctx)
 		<-srv.cancelling
@@ -102,14 +103,21 @@ func (c *cancellation) run(ctx context.Context) Reason {
 	if slices.Contains(results, nil) {
 		return ServerClosed
 	}
+	if slices.Contains(results, errNotHeard) {
+		return ServerReset
+	}
 	return connectReason(failedDial(results[0]))
 }
 
-// send takes one request to one backend. Its slot is beyond every limit: a
-// server that is full is the one whose sessions are to be cancelled.
+// send takes one request to one backend. It takes no slot: a server that is full
+// is the one whose sessions are to be cancelled, and requests that anybody may send
+// must not keep sessions out.
 func (c *cancellation) send(ctx context.Context, b *pool.Backend) error {
-	b.Take()
-	defer b.Release()
+	if !b.Usable() { // it may own the session, but the client is not to wait for a dead server
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, downTimeout)
+		defer stop()
+	}
 	a := b.Address()
 	to := a.Unix
 	if !a.IsUnix() {
@@ -122,16 +130,18 @@ func (c *cancellation) send(ctx context.Context, b *pool.Backend) error {
 	}
 	b.Dialed(pool.DialOK)
 	defer conn.Close()
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return err
-	}
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
 	if _, err := conn.Write(slices.Concat(c.header, c.packet)); err != nil {
-		return err
+		return errNotHeard
 	}
-	_, err = io.Copy(io.Discard, conn)
-	return err
+	if _, err = io.Copy(io.Discard, conn); err != nil {
+		return errNotHeard
+	}
+	return nil
 }
+
+// errNotHeard: a server has taken the connection, and did not close it in order.
+var errNotHeard = errors.New("cancel request was not answered")
 
 func failedDial(err error) pool.DialResult {
 	var errno syscall.Errno

@@ -1,6 +1,7 @@
 package l4
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 )
@@ -89,7 +90,7 @@ func TestLoginBackpressure(t *testing.T) {
 	ends[server] = r.accept()
 	r.expect(ends[server], startup)
 	r.smallBuffers(ends)
-	answer := slices.Concat(authenticationOK, backendMessage('S', random(1, 4<<20)), loginAnswer(cancelKey(1, 4)))
+	answer := slices.Concat(authenticationOK, bytes.Repeat(backendMessage('S', random(1, 1000<<10)), 4), loginAnswer(cancelKey(1, 4)))
 	sent := trySend(ends[server], answer)
 	r.until("bytes are held back", func() bool {
 		sent += trySend(ends[server], answer[sent:])

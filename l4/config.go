@@ -60,7 +60,9 @@ type Target struct {
 	// connect gets its even share of what is left. 0 = the kernel's own limit
 	// for each, about two minutes.
 	ConnectTimeout time.Duration
-	// Retries is how many further backends are tried when a connect fails.
+	// Retries is how many further backends are tried in one round, when a
+	// connect fails or a backend hangs up before it has answered. Where the
+	// pool has a queue, the next round begins after a second of waiting.
 	Retries int
 	// QueueTimeout bounds how long a session waits in the pool's queue, all
 	// its waits together; 0 = no bound.

@@ -1,6 +1,7 @@
 package l4
 
 import (
+	"cmp"
 	"math"
 	"syscall"
 	"time"
@@ -82,12 +83,20 @@ func (l *loop) endUndialled(s *session, err error) {
 	}
 }
 
-// connectBy is when the connects of s must be over, all together; zero = never.
+// connectBy is when the connects of s must be over, all together; zero = never. After
+// a wait, what is left of the queue's time bounds them too.
 func (s *session) connectBy() time.Duration {
-	if s.opening != nil && s.opening.connectBy != 0 {
-		return s.opening.connectBy
+	at := after(s.active, s.target.config.ConnectTimeout)
+	if s.opening == nil {
+		return at
 	}
-	return after(s.active, s.target.config.ConnectTimeout)
+	if s.opening.connectBy != 0 {
+		at = s.opening.connectBy
+	}
+	if end := s.opening.queueBy; end != 0 && (at == 0 || end < at) {
+		return min(max(end, s.active+leastConnect), cmp.Or(at, math.MaxInt64))
+	}
+	return at
 }
 
 // connectDeadline is when the present connect has had its even share of the time
@@ -100,8 +109,13 @@ func (s *session) connectDeadline() time.Duration {
 	if whole == 0 {
 		return 0
 	}
-	return s.active + (whole-s.active)/time.Duration(max(left, 1))
+	left = max(min(left, len(s.target.config.Pool.Backends())-len(s.failedOn())), 1)
+	return min(s.active+max((whole-s.active)/time.Duration(left), leastConnect), whole)
 }
+
+// leastConnect is time enough for a SYN that is lost: the kernel sends the next one
+// after a second.
+const leastConnect = 1300 * time.Millisecond
 
 // connectLate is called when a connect has had its share of the time. While there
 // is no other backend to try it may have the rest.
@@ -181,7 +195,8 @@ func (l *loop) mayRetryDial(s *session, result pool.DialResult, errno syscall.Er
 }
 
 // mayRetry gives back the slot of a backend that s has failed on and reports
-// whether another one may be tried. If not, the session has ended.
+// whether another one may be tried now. If not, the session has ended, or waits for
+// the next round of tries.
 func (l *loop) mayRetry(s *session, reason Reason, errno syscall.Errno) bool {
 	opening, config := s.open(), &s.target.config
 	if opening.connectBy == 0 {
@@ -193,11 +208,22 @@ func (l *loop) mayRetry(s *session, reason Reason, errno syscall.Errno) bool {
 	opening.failures++
 	opening.reason, opening.errno = reason, errno
 	s.backend = nil
-	if isScarcity(errno) || opening.failures > config.Retries {
+	switch {
+	case isScarcity(errno):
 		l.end(s, reason, errno)
-		return false
+	case opening.failures <= config.Retries:
+		return true
+	case config.Pool.QueueMax() == 0:
+		l.end(s, reason, errno)
+	default:
+		l.sitOut(s)
 	}
-	return true
+	return false
+}
+
+// mayFail reports whether s has somewhere to go if its backend fails it now.
+func (l *loop) mayFail(s *session) bool {
+	return s.opening.failures < s.target.config.Retries || s.target.config.Pool.QueueMax() > 0
 }
 
 // dialled reports how a connect to s.backend went.

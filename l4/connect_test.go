@@ -95,7 +95,7 @@ func TestConnectTimeout(t *testing.T) {
 // The timeout is one for all connects: as long as there is another backend to try,
 // each gets its share of what is left, and the last one the rest.
 func TestConnectTimeoutShares(t *testing.T) {
-	f := func(name string, retries int, kinds string, shares ...time.Duration) {
+	f := func(name string, connect time.Duration, retries int, kinds string, shares ...time.Duration) {
 		t.Helper()
 		t.Run(name, func(t *testing.T) {
 			var addresses []pool.Address
@@ -107,7 +107,7 @@ func TestConnectTimeoutShares(t *testing.T) {
 					addresses = append(addresses, refusing(t))
 				}
 			}
-			r := newRig(t, rigConfig{backends: addresses, retries: retries, connect: 3 * time.Second})
+			r := newRig(t, rigConfig{backends: addresses, retries: retries, connect: connect})
 			r.dial()
 			r.until("the connect is under way", func() bool { return r.newest() != nil })
 			for _, share := range shares {
@@ -121,20 +121,22 @@ func TestConnectTimeoutShares(t *testing.T) {
 				r.now += 5 * tick
 				r.until("the connect is given up", func() bool { return len(r.dials) > done })
 			}
-			if end := r.expectEnd(ConnectTimeout); end.Duration < 3*time.Second || end.Duration > 3*time.Second+6*tick {
-				t.Errorf("ended after %v, want 3s", end.Duration)
+			if end := r.expectEnd(ConnectTimeout); end.Duration < connect || end.Duration > connect+6*tick {
+				t.Errorf("ended after %v, want %v", end.Duration, connect)
 			}
 			r.expectEmpty()
 		})
 	}
-	f("three silent", 2, "sss", time.Second, time.Second, time.Second)
-	f("two silent, one retry", 1, "ss", 1500*time.Millisecond, 1500*time.Millisecond)
-	f("no retry", 0, "ss", 3*time.Second)
-	f("no other", 2, "s", 3*time.Second)
-	f("more retries than backends", 5, "ss", 500*time.Millisecond, 2500*time.Millisecond)
-	f("one refuses first", 2, "rss", 1500*time.Millisecond, 1500*time.Millisecond)
-	f("one refuses in between", 2, "srs", time.Second, 2*time.Second)
-	f("all others refuse", 9, "rrrs", 3*time.Second)
+	const s = time.Second
+	f("three silent", 9*s, 2, "sss", 3*s, 3*s, 3*s)
+	f("two silent, one retry", 9*s, 1, "ss", 4500*time.Millisecond, 4500*time.Millisecond)
+	f("no retry", 9*s, 0, "ss", 9*s)
+	f("no other", 9*s, 2, "s", 9*s)
+	f("more retries than backends", 9*s, 5, "ss", 4500*time.Millisecond, 4500*time.Millisecond)
+	f("one refuses first", 9*s, 2, "rss", 4500*time.Millisecond, 4500*time.Millisecond)
+	f("one refuses in between", 9*s, 2, "srs", 3*s, 6*s)
+	f("all others refuse", 9*s, 9, "rrrs", 9*s)
+	f("time enough for a lost SYN", 3*s, 2, "sss", leastConnect, leastConnect, 3*s-2*leastConnect)
 }
 
 // A connect that has had its share while there was nobody else has the rest too,
@@ -150,10 +152,10 @@ func TestConnectTimeoutThenAnother(t *testing.T) {
 	b[2].SetUp(false)
 	c := r.dial()
 	r.until("the connect is under way", func() bool { return r.newest() != nil })
-	r.now += time.Second + tick // its share
+	r.now += leastConnect + tick // its share
 	r.settle()
 	b[1].SetUp(true)
-	r.now += 2*time.Second - 2*tick
+	r.now += 3*time.Second - leastConnect - 2*tick
 	r.settle()
 	r.expectDials()
 	r.now += 2 * tick

@@ -45,13 +45,12 @@ func (l *loop) noteMoved(s *session) {
 	}
 }
 
-// lookAtPeers is called when lookAt has passed.
+// lookAtPeers is called when lookAt has passed. While bytes move there is another
+// look: they may move in one direction only, and the peer that sends not read.
 func (l *loop) lookAtPeers(s *session) {
 	s.lookAt = 0
-	if next := s.active + s.quietFor(); next > l.now {
-		s.lookAt = next
-		l.rearm(s)
-		return
+	if quiet := s.quietFor(); s.active+quiet > l.now {
+		s.lookAt = l.now + quiet
 	}
 	for _, side := range [...]side{client, server} {
 		if left := l.lookAtPeer(s, side); left < 0 {
@@ -87,7 +86,7 @@ func (l *loop) lookAtPeer(s *session, side side) time.Duration {
 		if d.Unanswered >= 2 && d.Silent >= limit {
 			return -1
 		}
-		return limit / 2
+		return max(min(limit/2, limit-d.Silent), limit/8)
 	case d.Unanswered == 0:
 		end.ready |= spared
 		sysutil.SetUserTimeout(int(end.fd), 0)

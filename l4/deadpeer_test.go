@@ -136,15 +136,14 @@ func TestLookOncePerActivity(t *testing.T) {
 						t.Fatalf("the look has moved from %v to %v", first, s.lookAt)
 					}
 				}
-				last := r.now
-				r.now = first + tick
-				r.until("the look is put off", func() bool { return r.newest().lookAt != first })
-				if got := r.newest().lookAt; got != last+quiet {
-					t.Errorf("the next look is %v after the last byte, want %v", got-last, quiet)
-				}
 				r.acknowledged()
-				r.now = last + quiet + tick
-				r.until("the peers were looked at", func() bool { return r.newest().lookAt == 0 })
+				r.now = first + tick
+				r.until("the peers were looked at", func() bool { return r.newest().lookAt != first })
+				if got := r.newest().lookAt; got != r.now+quiet {
+					t.Errorf("bytes have moved since: the next look is in %v, want in %v", got-r.now, quiet)
+				}
+				r.now += quiet + tick
+				r.until("no byte has moved since", func() bool { return r.newest().lookAt == 0 })
 				noTimer("nothing is owed")
 			}
 			if got := r.userTimeouts(); got != dead {

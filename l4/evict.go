@@ -25,7 +25,7 @@ func (srv *Server) EndSessions(b *pool.Backend, limit int) int {
 		select {
 		case n := <-ended:
 			total += n
-		case <-srv.over:
+		case <-srv.life.Done():
 			return total
 		}
 	}

@@ -79,7 +79,7 @@ func (l *loop) headerDone(s *session, header *proxyproto.Header, rest []byte) {
 	switch {
 	case len(rest) == 0:
 	case s.listener.config.Protocol == ProtocolTCP:
-		s.halves[client].held = append(l.buffers.get(), rest...)
+		s.halves[client].held = bytes.Clone(rest) // no more than it is: there may be many that wait
 	default:
 		opening.input = bytes.Clone(rest)
 	}

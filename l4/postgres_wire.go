@@ -78,6 +78,7 @@ const (
 	stateTooMany    = "53300" // too_many_connections
 	severityFatal   = "FATAL"
 	maxErrorMessage = 8 << 10 // of a server: what is longer is no message of a start-up
+	maxLoginMessage = 1 << 20
 )
 
 // errorState returns the SQLSTATE of an ErrorResponse that data starts with,
@@ -160,7 +161,7 @@ func (k *keyScanner) begin() {
 	k.inside = k.head[0] == messageKey && length > 4 && length <= maxKey
 	// After an error or the end of the login no key comes; a length that
 	// cannot be says that this is not the protocol.
-	if length < 0 || k.head[0] == messageReady || k.head[0] == messageError {
+	if length < 0 || length > maxLoginMessage || k.head[0] == messageReady || k.head[0] == messageError {
 		k.done = true
 	}
 }

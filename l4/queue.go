@@ -1,6 +1,7 @@
 package l4
 
 import (
+	"slices"
 	"time"
 
 	"sluice/pool"
@@ -27,12 +28,22 @@ func (l *loop) wait(s *session) *pool.Backend {
 	switch {
 	case waiting:
 		opening.waiting, opening.connectBy = l.now, 0
+		if opening.queueBy == 0 {
+			opening.queueBy = after(l.now, s.target.config.QueueTimeout)
+		}
 		l.enter(s, stateWaiting)
 		l.heedClient(s)
 	case err != nil:
 		l.endUndialled(s, err)
 	}
 	return backend
+}
+
+// sitOut lets a session wait that has failed as often as it may in one round of
+// tries: barred from every backend, for a turnaround or until one comes up.
+func (l *loop) sitOut(s *session) {
+	s.opening.waiter.Tried = slices.Clone(s.target.config.Pool.Backends())
+	l.wait(s)
 }
 
 // slotGranted goes on with a session that has got a backend, unless it has left.
@@ -60,17 +71,11 @@ func (l *loop) collect(s *session) bool {
 // waitDeadline is when a session's wait ends, or when the backends it has failed
 // on get another chance.
 func (s *session) waitDeadline() time.Duration {
-	at := s.waitEnd()
+	at := s.opening.queueBy
 	if retry := s.opening.waiting + turnaround; s.opening.barred && (at == 0 || retry < at) {
 		return retry
 	}
 	return at
-}
-
-// waitEnd is when the queue timeout is over; zero = never. All waits of a session
-// together last no longer.
-func (s *session) waitEnd() time.Duration {
-	return after(s.opening.waiting-s.waited, s.target.config.QueueTimeout)
 }
 
 // waitedLong is called when waitDeadline has passed.
@@ -79,11 +84,11 @@ func (l *loop) waitedLong(s *session) {
 	if l.collect(s) {
 		return
 	}
-	if end := s.waitEnd(); end != 0 && l.now >= end {
+	if opening.queueBy != 0 && l.now >= opening.queueBy {
 		l.end(s, QueueTimeout, opening.errno)
 		return
 	}
-	// retries bounds one round of tries, the queue's timeout all of them.
+	// retries bounds one round of tries, the queue's timeout all of them together.
 	opening.barred, opening.failures = false, 0
 	target.Pool.Forgive(&opening.waiter)
 	l.rearm(s)

@@ -22,7 +22,8 @@ type Server struct {
 	pipes     *sysutil.PipeBudget
 	running   sync.WaitGroup // loops, and goroutines that pass cancel requests on
 	failed    chan error
-	over      chan struct{} // closed when no loop runs any more
+	life      context.Context // done when the server is shut down, or a loop has failed
+	end       context.CancelFunc
 
 	cancelKeys cancelKeys
 	cancelling chan struct{} // holds one value per cancel request under way
@@ -46,10 +47,10 @@ func New(config Config) (_ *Server, err error) {
 		clock:  newClock(),
 		pipes:  sysutil.NewPipeBudget(sysutil.DefaultPipeLimit(pipeSize), pipeSize),
 		failed: make(chan error, config.Loops),
-		over:   make(chan struct{}),
 
 		cancelling: make(chan struct{}, maxCancels),
 	}
+	srv.life, srv.end = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			srv.Close()
@@ -88,12 +89,14 @@ func (srv *Server) Start() error {
 	}
 	for _, l := range srv.loops {
 		if errno := l.watchListeners(); errno != 0 {
+			srv.end()
 			return fmt.Errorf("watch listeners: %w", errno)
 		}
 	}
 	for _, l := range srv.loops {
 		srv.running.Go(func() {
 			if err := l.run(); err != nil {
+				srv.end() // nobody is to wait for this loop
 				srv.failed <- err
 			}
 		})
@@ -119,8 +122,8 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 		l.inbox.post(message{kind: endSessions})
 		l.inbox.post(message{kind: exitLoop})
 	}
+	srv.end()
 	srv.running.Wait()
-	close(srv.over)
 	return err
 }
 
@@ -153,6 +156,7 @@ func (srv *Server) waitDrained(ctx context.Context) error {
 
 // Close releases a Server on which Start was never called.
 func (srv *Server) Close() {
+	srv.end()
 	for _, l := range srv.loops {
 		l.close()
 	}

@@ -106,6 +106,7 @@ type opening struct {
 
 	waiter    pool.Waiter   // has the backends that failed; the pool's while the session waits
 	waiting   time.Duration // when the present wait began
+	queueBy   time.Duration // when the last wait must be over, and the connects between waits; 0 = never, or it has not waited
 	connectBy time.Duration // when the connects together must be over; 0 = no connect has failed
 	barred    bool          // some of the waiter's Tried are barred for a turnaround
 	failures  int           // in this round: connects that failed, and backends that did not answer

@@ -1,5 +1,7 @@
 package l4
 
+import "slices"
+
 // readHello is the step of a session that must start with a packet of its
 // listener's protocol. It never reads beyond that packet: what follows is not
 // sluice's to know, and stays in the kernel.
@@ -58,7 +60,7 @@ func (l *loop) helloDone(s *session, kind packetKind, size int) {
 		l.end(s, HelloInvalid, 0) // it has been told that there is no TLS
 	case kind == packetDirectTLS:
 		// How long it is has not been looked at, so it cannot be sent twice.
-		s.halves[client].held = append(l.buffers.get(), packet...)
+		s.halves[client].held = slices.Clip(packet)
 		opening.packet = nil
 		l.choose(s)
 	case s.backend != nil:

@@ -56,6 +56,8 @@ func (s *session) deadline() (time.Duration, Reason) {
 		return s.waitDeadline(), QueueTimeout
 	case stateConnecting:
 		return s.connectDeadline(), ConnectTimeout
+	case stateAnswering:
+		return after(s.active, s.target.config.ConnectTimeout), ConnectTimeout
 	}
 	at, reason := after(s.active, config.IdleTimeout), IdleTimeout
 	if config.FinTimeout != 0 && s.state == stateRelaying && s.finSeen() {
@@ -98,6 +100,8 @@ func (l *loop) expire(slot int32) {
 	case at == 0:
 	case at > l.now:
 		l.timers.set(slot, at)
+	case reason == ConnectTimeout && s.state == stateAnswering:
+		l.answerLate(s)
 	case reason == ConnectTimeout:
 		l.connectLate(s)
 	case reason == QueueTimeout:

@@ -37,7 +37,7 @@ type Backend struct {
 	share     int       // percent of the weight that counts: whole, or less during slow start
 	back      time.Time // when slow start began
 	maxConns  int
-	active    int // above maxConns after Take, or when the limit was lowered
+	active    int // above maxConns when the limit was lowered
 
 	dials   [numDialResults]atomic.Uint64
 	traffic []traffic // by event loop
@@ -91,14 +91,6 @@ func (b *Backend) Usable() bool {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
 	return b.usable()
-}
-
-// Take takes a slot beyond every limit and whatever the backend's states, for a connection that must go to this
-// backend and no other. Release gives it back.
-func (b *Backend) Take() {
-	b.pool.mu.Lock()
-	defer b.pool.mu.Unlock()
-	b.active++
 }
 
 // Release gives a slot back, and with it the place to whoever waits for one. It panics when there is none to give

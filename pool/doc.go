@@ -18,7 +18,7 @@
 //	         (operator) (checks)(failed dials)   (operator)
 //
 // A slot is taken before the dial and given back exactly once, so the number of active connections of a backend is
-// exact at every moment. It never passes the limit, but by Take.
+// exact at every moment. It never passes the limit.
 //
 // Backends that are not backups form the first tier. Backups are used only while no backend of the first tier is
 // usable, and then all usable backups share the sessions by the same policy. A full first tier does not spill over.

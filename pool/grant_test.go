@@ -122,7 +122,7 @@ func TestReleaseDoesNotWalkTheQueue(t *testing.T) {
 	for range 3 {
 		reserve(p, a)
 	}
-	b.Take()
+	take(b)
 	f("nobody waits", a, 0)
 	l := newLine(t, p)
 	for range 5 {

@@ -247,7 +247,7 @@ func (m *model) change(op byte, i, arg int) {
 		b.SetBackup(s.Backup)
 	case 15:
 		s.Active++
-		b.Take()
+		take(b)
 		m.held = append(m.held, b)
 	}
 	m.refresh()

@@ -316,7 +316,7 @@ func TestRampingAloneTakesEverything(t *testing.T) {
 		f("the only backend", []int{0}, nil, false)
 		f("the others are down", []int{0, 0, 0}, func(b *Backend) { b.SetUp(false) }, false)
 		f("the others are backups", []int{0, 0, 0}, func(b *Backend) { b.SetBackup(true) }, false)
-		f("the others are full", []int{0, 1, 1}, (*Backend).Take, false)
+		f("the others are full", []int{0, 1, 1}, take, false)
 		f("the others have failed", []int{0, 0, 0}, nil, true)
 	})
 }

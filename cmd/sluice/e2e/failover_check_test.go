@@ -79,8 +79,8 @@ func (f *failover) gap() (entries []*entry, end time.Time) {
 	return entries, end
 }
 
-// countLost counts what the fault has cost. Replication is asynchronous: a row that the old primary has acknowledged and
-// no replica has got is gone.
+// countLost counts what the fault has cost. Replication is asynchronous: a row that was acknowledged by the old primary
+// and that no replica has got is gone.
 func (f *failover) countLost(rows journalRows) {
 	for id, e := range f.entries {
 		switch {
