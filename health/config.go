@@ -15,7 +15,7 @@ type Config struct {
 	Timeout      time.Duration // of one probe; 0 = the default
 	Rise         int           // successes in a row that bring a backend up; 0 = the default
 	Fall         int           // failures in a row that take it down; 0 = the default
-	Jitter       float64       // 0.2 = each interval is up to 20 % shorter or longer; 0 = none, at most 1
+	Jitter       float64       // 0.2 = intervals up to 20 % shorter or longer, a tenth at least; 0 = none, at most 1
 
 	Role   Role          // of Postgres servers
 	MaxLag time.Duration // a replica that lags more is taken out; 0 = no limit

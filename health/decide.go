@@ -43,6 +43,7 @@ func (m *Monitor) decide(w *poolWatch, news []*member, now time.Time) {
 			}
 		}
 	}
+	m.endKeeping(w, now)
 	if changed {
 		w.lookStranded()
 	}
@@ -69,7 +70,7 @@ func (m *Monitor) apply(b *member, now verdict, at time.Time) (changed bool) {
 
 // lookSplit notices when a split brain begins or ends. The mutex is held.
 func (m *Monitor) lookSplit(w *poolWatch, facts []fact, verdicts []verdict) {
-	a, b, split := splitBrain(facts)
+	a, b, split := splitBrain(facts, w.split)
 	if split == w.split {
 		return
 	}

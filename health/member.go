@@ -1,6 +1,7 @@
 package health
 
 import (
+	"sync/atomic"
 	"time"
 
 	"sluice/health/probe"
@@ -37,7 +38,8 @@ type member struct {
 	lag      checkState // does it keep up?
 	failing  failing
 	evidence evidence
-	closing  *closing // nil: it is not out, or not closing
+	blamed   atomic.Bool // evidence has failures to forget; read without the mutex
+	closing  *closing    // nil: it is not out, or not closing
 }
 
 // failing is where the failures began that took a backend down, or are about to.

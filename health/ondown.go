@@ -21,7 +21,7 @@ type closing struct {
 	redispatch bool      // is to be done
 	next       time.Time // of the next step; zero: there is none
 	begun      bool      // the grace is over
-	swept      bool      // the sessions are gone, but for stragglers
+	kept       bool      // it was then decided that the check may be wrong: until another backend is up
 	credit     int64     // of sessions to end, times a second
 	count      int       // of sessions that were ended and not reported yet
 }
@@ -158,7 +158,7 @@ func (m *Monitor) closeSteps(w *poolWatch, now time.Time) (steps []step, next ti
 		}
 		s := step{member: b, closing: c, redispatch: c.redispatch}
 		c.redispatch = false
-		if !c.next.IsZero() && !c.next.After(now) && m.mayEnd(b, now) {
+		if !c.next.IsZero() && !c.next.After(now) && m.mayEnd(b) {
 			s.end, s.limit = true, c.take(now)
 		}
 		if s.redispatch || s.end {
@@ -172,28 +172,60 @@ func (m *Monitor) closeSteps(w *poolWatch, now time.Time) (steps []step, next ti
 }
 
 // mayEnd reports whether sessions of a backend are really to be ended, now that it is time for it. The mutex is held.
-func (m *Monitor) mayEnd(b *member, now time.Time) bool {
+func (m *Monitor) mayEnd(b *member) bool {
 	c, stats := b.closing, b.backend.Stats()
-	switch {
-	case c.swept:
-		if stats.Active == 0 {
-			c.next = time.Time{}
-			return false
+	if stats.Active == 0 { // and it stays so: the backend takes none
+		m.sayClosed(b, c)
+		c.next = time.Time{}
+		return false
+	}
+	if c.begun {
+		return true
+	}
+	c.begun = true
+	if c.cause == causeFailed && b.failsWithAll() && stats.Received > b.failing.received {
+		c.kept, c.next = true, time.Time{}
+		m.say(slog.LevelWarn, "every check of the pool fails at once while its connections still move bytes: "+
+			"sessions are kept: is it the check?", backendAttrs(b.backend), slog.Int("sessions", stats.Active))
+		return false
+	}
+	m.sayClosing(b, stats.Active)
+	return true
+}
+
+// endKeeping begins to close sessions that were kept because the check could be wrong, when another backend is up: the
+// check can succeed, and where only one server at a time is the right one, it is not this one any more. There is no second grace.
+// While no other is up they stay kept, idle or not: sessions that are silent do not show that the server is dead. The
+// mutex is held.
+func (m *Monitor) endKeeping(w *poolWatch, now time.Time) {
+	for _, b := range w.members {
+		c := b.closing
+		if c == nil || !c.kept || !b.otherAnswers() {
+			continue
 		}
-	case !c.begun:
-		c.begun = true
-		if c.cause == causeFailed && b.failsWithAll() && stats.Received > b.failing.received {
-			c.next = time.Time{}
-			m.say(slog.LevelWarn, "every check of the pool fails at once while its connections still move bytes: "+
-				"sessions are kept: is it the check?", backendAttrs(b.backend), slog.Int("sessions", stats.Active))
-			return false
+		c.kept, c.next = false, now
+		if active := b.backend.Stats().Active; active > 0 {
+			m.sayClosing(b, active)
 		}
-		if stats.Active > 0 {
-			m.say(slog.LevelInfo, "closing sessions", backendAttrs(b.backend), slog.String("cause", c.cause.String()),
-				slog.Int("sessions", stats.Active), slog.Int("rate", c.rule.Rate))
+		wakeUp(w.wakeClosing)
+	}
+}
+
+// otherAnswers reports whether another backend of the pool is up and has succeeded in its last check. One that is only
+// about to go down does not count. The mutex is held.
+func (b *member) otherAnswers() bool {
+	for _, o := range b.pool.members {
+		if o != b && !o.maint && o.target != nil && o.verdict.up && o.target.checks.successes > 0 {
+			return true
 		}
 	}
-	return true
+	return false
+}
+
+// sayClosing reports that sessions are about to be ended. The mutex is held.
+func (m *Monitor) sayClosing(b *member, sessions int) {
+	m.say(slog.LevelInfo, "closing sessions", backendAttrs(b.backend), slog.String("cause", b.closing.cause.String()),
+		slog.Int("sessions", sessions), slog.Int("rate", b.closing.rule.Rate))
 }
 
 // closeStep does what a step says. The mutex is not held: it may take milliseconds.
@@ -215,7 +247,6 @@ func (m *Monitor) closeStep(s step) {
 		m.sayClosed(s.member, c)
 	case s.limit == 0 || n < s.limit:
 		m.sayClosed(s.member, c)
-		c.swept = true
 		c.next = time.Now().Add(sweepInterval)
 	}
 }

@@ -108,7 +108,7 @@ func TestFailedSessionsAreClosedAfterGraceAtARate(t *testing.T) {
 		}
 		after(10 * time.Second)
 		calls := r.sessions.done(a)
-		if len(calls) != 121 || !strings.HasSuffix(calls[119], "end 1: 1") || !strings.HasSuffix(calls[120], "end 1: 0") {
+		if len(calls) != 120 || !strings.HasSuffix(calls[119], "end 1: 1") {
 			t.Errorf("%d calls, the last: %q", len(calls), calls[len(calls)-2:])
 		}
 		const want = `level=INFO msg="sessions closed" pool=web backend=a cause=failed sessions=120`
@@ -187,6 +187,22 @@ func TestSlowEnd(t *testing.T) {
 	})
 }
 
+func TestNothingIsEndedWithoutSessions(t *testing.T) {
+	inBubble(t, downWith(CloseRule{Close: true, Grace: time.Second}), nil, func(r *rig) {
+		r.sessions.open(r.backend("a"), 1)
+		r.failA()
+		r.sessions.End(r.backend("a"), 0) // it ends by itself
+		r.sessions.done(r.backend("a"))
+		after(time.Minute)
+		r.wantDone("later", "a")
+		r.servers["a"].set(nil)
+		after(time.Minute)
+		r.failA()
+		after(time.Minute)
+		r.wantDone("without sessions", "a", "redispatch")
+	})
+}
+
 // A connect that was under way when the backend went down may become a session after the others were closed.
 func TestStragglersAreSwept(t *testing.T) {
 	inBubble(t, downWith(CloseRule{Close: true}), nil, func(r *rig) {
@@ -199,10 +215,9 @@ func TestStragglersAreSwept(t *testing.T) {
 		r.wantDone("at once", "a", "redispatch", "end 0: 0")
 		after(2500 * time.Millisecond)
 		r.wantDone("while a slot is taken", "a", "end 0: 0", "end 0: 0")
-		r.sessions.open(slot, 1)
+		r.sessions.connected(slot, 1)
 		after(time.Second)
 		r.wantDone("the connect has succeeded", "a", "end 0: 1")
-		slot.Release()
 		after(time.Minute)
 		r.wantDone("no slot is taken", "a")
 	})
@@ -212,7 +227,7 @@ func TestSilentPrimaryIsDemoted(t *testing.T) {
 	specs, prepare := cluster(RolePrimary)
 	inBubble(t, specs, prepare, func(r *rig) {
 		after(time.Second)
-		r.wantDone("at first: it is a replica", "pg2", "redispatch", "end 0: 0")
+		r.wantDone("at first: it is a replica without sessions", "pg2", "redispatch")
 		pg1 := r.backend("pg1")
 		r.sessions.open(pg1, 500)
 		r.servers["pg1"].fallSilent()
@@ -290,173 +305,4 @@ func TestEjectionClosesNothing(t *testing.T) {
 		after(10 * time.Second)
 		r.wantDone("ejected", "a")
 	})
-}
-
-// moves lets bytes come from a backend, as its live sessions do.
-func moves(b *pool.Backend) { b.AddTraffic(0, 100, 0) }
-
-// allDownCase plays a pool whose servers fail together at 1 s, and returns what is left of 10 sessions of each.
-func allDownCase(t *testing.T, then func(r *rig)) (left string, warned int) {
-	cfg := steady()
-	cfg.OnDown.Failed = CloseRule{Close: true, Grace: 5 * time.Second}
-	inBubble(t, []spec{{"web", "a b c", cfg}}, nil, func(r *rig) {
-		after(time.Second)
-		for _, b := range r.pool.Backends() {
-			r.sessions.open(b, 10)
-			moves(b)
-		}
-		then(r)
-		after(30 * time.Second)
-		for _, b := range r.pool.Backends() {
-			left += fmt.Sprint(r.sessions.left(b), " ")
-		}
-		warned = strings.Count(r.logged(), "is it the check?")
-	})
-	return strings.TrimSpace(left), warned
-}
-
-func TestAllDownKeepsSessionsThatMove(t *testing.T) {
-	f := func(name, want string, wantWarned int, then func(r *rig)) {
-		t.Helper()
-		if got, warned := allDownCase(t, then); got != want || warned != wantWarned {
-			t.Errorf("%s: left %q, warned %d times, want %q and %d", name, got, warned, want, wantWarned)
-		}
-	}
-	fail := func(r *rig, names string) {
-		for _, name := range strings.Fields(names) {
-			r.servers[name].set(errDead)
-		}
-	}
-	move := func(r *rig, names string) {
-		for _, name := range strings.Fields(names) {
-			moves(r.backend(name))
-		}
-	}
-	f("all fail, all move", "10 10 10", 3, func(r *rig) {
-		fail(r, "a b c")
-		after(4 * time.Second)
-		move(r, "a b c")
-	})
-	f("all fail, none moves", "0 0 0", 0, func(r *rig) { fail(r, "a b c") })
-	f("all fail, two move", "10 0 10", 2, func(r *rig) {
-		fail(r, "a b c")
-		after(4 * time.Second)
-		move(r, "a c")
-	})
-	f("bytes before the first failure do not count", "0 0 0", 0, func(r *rig) {
-		fail(r, "a b c")
-		move(r, "a b c")
-	})
-	f("two fail, all move", "0 0 10", 0, func(r *rig) {
-		fail(r, "a b")
-		after(4 * time.Second)
-		move(r, "a b c")
-	})
-	f("the third fails later, and alone", "0 0 10", 1, func(r *rig) {
-		fail(r, "a b")
-		after(5 * time.Second)
-		fail(r, "c")
-		after(3 * time.Second)
-		move(r, "a b c")
-	})
-	f("the third was in maintenance", "10 10 0", 2, func(r *rig) {
-		r.backend("c").SetAdmin(pool.Maint)
-		fail(r, "a b")
-		after(4 * time.Second)
-		move(r, "a b")
-	})
-	f("the third died long ago", "10 10 0", 2, func(r *rig) {
-		fail(r, "c")
-		after(20 * time.Second)
-		fail(r, "a b")
-		after(4 * time.Second)
-		move(r, "a b c")
-	})
-	f("alone up is all", "10 0 0", 1, func(r *rig) {
-		fail(r, "b c")
-		after(20 * time.Second)
-		fail(r, "a")
-		after(4 * time.Second)
-		move(r, "a")
-	})
-	f("one is back in time", "0 10 10", 0, func(r *rig) {
-		fail(r, "a b c")
-		after(4 * time.Second)
-		move(r, "a b c")
-		r.servers["b"].set(nil)
-		r.servers["c"].set(nil)
-	})
-	f("one answers once, which does not bring it back", "10 10 10", 3, func(r *rig) {
-		fail(r, "a b c")
-		after(4 * time.Second)
-		move(r, "a b c")
-		r.servers["a"].set(nil)
-		for r.Status(r.backend("a")).Successes == 0 {
-			after(time.Millisecond)
-		}
-		fail(r, "a")
-	})
-}
-
-// Without a grace it is decided while some are still counting failures.
-func TestAllDownWithoutGrace(t *testing.T) {
-	cfg := steady()
-	cfg.OnDown.Failed = CloseRule{Close: true}
-	inBubble(t, []spec{{"web", "a b c", cfg}}, nil, func(r *rig) {
-		after(time.Second)
-		for _, b := range r.pool.Backends() {
-			r.sessions.open(b, 10)
-			r.servers[b.Name()].set(errDead)
-		}
-		after(1300 * time.Millisecond)
-		for _, b := range r.pool.Backends() {
-			moves(b)
-		}
-		after(10 * time.Second)
-		r.wantUp("in the end", "web", "")
-		for _, b := range r.pool.Backends() {
-			if got := r.sessions.left(b); got != 10 {
-				t.Errorf("%d sessions of %s are left", got, b.Name())
-			}
-		}
-	})
-}
-
-// Only a failed check is doubted, not what a server says of itself.
-func TestDemotedSessionsThatMove(t *testing.T) {
-	specs := []spec{{"rw", "pg1", postgres(RolePrimary)}}
-	inBubble(t, specs, func(r *rig) { r.servers["pg1"].primary(1) }, func(r *rig) {
-		after(time.Second)
-		r.sessions.open(r.backend("pg1"), 10)
-		moves(r.backend("pg1"))
-		r.servers["pg1"].replica(0)
-		after(2 * time.Second)
-		r.wantDone("it is a replica now", "pg1", "redispatch", "end 0: 10")
-	})
-}
-
-// The primary is alone up in its pool. When its check fails while its sessions move bytes, they are kept, unless another
-// one has taken over.
-func TestAllDownOfAPrimary(t *testing.T) {
-	f := func(promote bool, want int) {
-		t.Helper()
-		specs, prepare := cluster(RolePrimary)
-		inBubble(t, specs, prepare, func(r *rig) {
-			after(time.Second)
-			pg1 := r.backend("pg1")
-			r.sessions.open(pg1, 10)
-			r.servers["pg1"].set(errDead)
-			after(5 * time.Second)
-			moves(pg1)
-			if promote {
-				r.servers["pg2"].primary(2)
-			}
-			after(time.Minute)
-			if got := r.sessions.left(pg1); got != want {
-				t.Errorf("promoted %v: %d sessions are left, want %d", promote, got, want)
-			}
-		})
-	}
-	f(false, 10)
-	f(true, 0)
 }

@@ -10,15 +10,15 @@ import (
 )
 
 // Observe takes the result of a session's connect to a backend as evidence. A failed one also makes the backend's probe
-// run at once, unless the last one is recent. Observe may be called on an event loop: it holds a mutex for a moment and
-// leaves the log line to another goroutine. Failures that are not the backend's, such as a lack of descriptors or local
-// ports, must not be passed on.
+// run at once, unless the last one is recent. Observe may be called on an event loop: it takes no mutex for a success
+// unless there are failures to forget, holds one for a moment otherwise, and leaves the log line to another goroutine.
+// Failures that are not the backend's, such as a lack of descriptors or local ports, must not be passed on.
 //
 // Without Run running, and for a backend of a pool that is not watched, it does nothing. A backend that is not usable is
 // not ejected.
 func (m *Monitor) Observe(b *pool.Backend, r pool.DialResult) {
 	one := m.members[b]
-	if one == nil || r == pool.DialOK && one.pool.cfg.Eject.Failures == 0 {
+	if one == nil || r == pool.DialOK && !one.blamed.Load() {
 		return
 	}
 	m.mu.Lock()
@@ -27,6 +27,7 @@ func (m *Monitor) Observe(b *pool.Backend, r pool.DialResult) {
 	case !m.running:
 	case r == pool.DialOK:
 		one.evidence.succeeded()
+		one.blamed.Store(false)
 	default:
 		now := time.Now()
 		one.nudge(now)
@@ -48,10 +49,12 @@ func (m *Monitor) countFailed(b *member, r pool.DialResult, now time.Time) {
 	if c.Failures == 0 || !b.backend.Usable() {
 		return
 	}
+	b.blamed.Store(true)
 	if !b.evidence.failed(now, c) || !mayEject(c, len(w.members), w.ejected, w.pool.Usable()) {
 		return
 	}
 	b.evidence.eject(now, c)
+	b.blamed.Store(false)
 	w.ejected++
 	b.backend.SetEjected(true)
 	m.say(slog.LevelWarn, "backend ejected", backendAttrs(b.backend),

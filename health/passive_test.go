@@ -71,6 +71,36 @@ func TestSuccessForgetsFailures(t *testing.T) {
 	})
 }
 
+// Thousands of connects a second succeed on event loops: they must not wait for whoever holds the mutex.
+func TestSuccessTakesNoMutex(t *testing.T) {
+	inBubble(t, web("a b"), nil, func(r *rig) {
+		a := r.backend("a")
+		withoutMutex := func(when string) {
+			t.Helper()
+			done := make(chan struct{})
+			r.mu.Lock()
+			go func() {
+				defer close(done)
+				r.Observe(a, pool.DialOK)
+			}()
+			select {
+			case <-done:
+			case <-time.After(time.Second):
+				t.Errorf("%s: a success waits for the mutex", when)
+			}
+			r.mu.Unlock()
+			<-done
+		}
+		withoutMutex("at first")
+		r.fail(a, 4)
+		r.Observe(a, pool.DialOK)
+		withoutMutex("failures are forgotten")
+		r.fail(a, 5)
+		r.wantEjected(t, "5 in a row", true, false)
+		withoutMutex("ejected")
+	})
+}
+
 func TestFailuresOutsideTheWindow(t *testing.T) {
 	inBubble(t, web("a b"), nil, func(r *rig) {
 		a := r.pool.Backends()[0]

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -320,6 +321,9 @@ func (s *sessions) End(b *pool.Backend, limit int) int {
 	}
 	s.live[b] -= n
 	s.mu.Unlock()
+	for range n {
+		b.Release()
+	}
 	s.note(b, fmt.Sprintf("end %d: %d", limit, n))
 	return n
 }
@@ -330,11 +334,27 @@ func (s *sessions) note(b *pool.Backend, what string) {
 	s.calls[b] = append(s.calls[b], fmt.Sprintf("%v %s", time.Since(s.start), what))
 }
 
-// open gives a backend live sessions.
+// open gives a backend live sessions, each with a slot. The backend is usable.
 func (s *sessions) open(b *pool.Backend, n int) {
+	var others []*pool.Backend
+	for _, o := range b.Pool().Backends() {
+		if o != b {
+			others = append(others, o)
+		}
+	}
+	for range n {
+		if _, err := b.Pool().Reserve(netip.Addr{}, others); err != nil {
+			panic(fmt.Sprintf("open a session on %s: %v", b.Name(), err))
+		}
+	}
+	s.connected(b, n)
+}
+
+// connected gives a backend live sessions in slots that are taken already.
+func (s *sessions) connected(b *pool.Backend, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.live[b] = n
+	s.live[b] += n
 }
 
 func (s *sessions) left(b *pool.Backend) int {

@@ -6,16 +6,23 @@ import "time"
 // of servers are not to start in the same instant.
 const firstWithin = 200 * time.Millisecond
 
+// maxInFlight bounds the probes of one server at a time, whatever Fall is: each may hold a session of a database.
+const maxInFlight = 5
+
+// shortest is the part of an interval that jitter leaves at least: a server is never asked without a pause.
+const shortest = 10
+
 // schedule knows when a server was probed, and says when it is to be probed next.
 //
 // Probes overlap. When one is not answered FastInterval after it started, the next one starts all the same, Fall of them
-// at most, so that a silent server costs one Timeout and not Fall of them:
+// at most and never more than maxInFlight, so that a silent server costs one Timeout and not Fall of them:
 //
 //	        probe 1 ├──────── Timeout ────────┤ failure 1
 //	FastInterval └► probe 2 ├──────── Timeout ────────┤ failure 2
 //	                     └► probe 3 ├──────── Timeout ────────┤ failure 3: down
 //
-// It is found at most Interval*(1+Jitter) + (Fall-1)*FastInterval + Timeout after it fell silent.
+// It is found at most Interval*(1+Jitter) + (Fall-1)*FastInterval + Timeout after it fell silent, when Fall is
+// maxInFlight or less. Beyond that a further probe has to wait until one has ended.
 type schedule struct {
 	first    time.Time // when to start when none has started yet
 	started  time.Time // start of the latest probe; zero: none yet
@@ -35,7 +42,7 @@ type pace struct {
 
 // next returns when the next probe starts; false: not before one in flight has ended.
 func (s *schedule) next(c Config, p pace) (at time.Time, ok bool) {
-	if s.inFlight >= c.Fall {
+	if s.inFlight >= min(c.Fall, maxInFlight) {
 		return time.Time{}, false
 	}
 	if s.started.IsZero() {
@@ -84,7 +91,8 @@ func (s *schedule) end(started time.Time) {
 	}
 }
 
-// jittered returns the interval made shorter or longer by up to the given part of it, evenly for random in [0, 1).
+// jittered returns the interval made shorter or longer by up to the given part of it, evenly for random in [0, 1), but
+// not shorter than a tenth.
 func jittered(interval time.Duration, part, random float64) time.Duration {
-	return interval + time.Duration(float64(interval)*part*(2*random-1))
+	return max(interval/shortest, interval+time.Duration(float64(interval)*part*(2*random-1)))
 }

@@ -47,6 +47,24 @@ func TestNextProbe(t *testing.T) {
 	f(schedule{random: 0.5, wanted: true, inFlight: 3}, up, -1)
 }
 
+func TestProbesInFlight(t *testing.T) {
+	f := func(fall, inFlight int, want bool) {
+		t.Helper()
+		c := DefaultConfig()
+		c.Fall = fall
+		s := schedule{started: time.Unix(1000, 0), open: true, inFlight: inFlight}
+		if _, ok := s.next(c, pace{}); ok != want {
+			t.Errorf("fall %d, %d in flight: another one %v, want %v", fall, inFlight, ok, want)
+		}
+	}
+	f(1, 0, true)
+	f(1, 1, false)
+	f(5, 4, true)
+	f(5, 5, false)
+	f(100, 4, true)
+	f(100, 5, false)
+}
+
 func TestFirstProbe(t *testing.T) {
 	first := time.Unix(1000, 0)
 	s := schedule{first: first}
@@ -96,5 +114,7 @@ func TestJitterStaysInBounds(t *testing.T) {
 	f(0.2, 0, 800*time.Millisecond)
 	f(0.2, 0.5, time.Second)
 	f(0.2, 0.75, 1100*time.Millisecond)
-	f(1, 0, 0)
+	f(1, 0, 100*time.Millisecond)
+	f(1, 0.04, 100*time.Millisecond)
+	f(1, 0.25, 500*time.Millisecond)
 }

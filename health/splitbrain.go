@@ -2,9 +2,10 @@ package health
 
 import "fmt"
 
-// timelines is the highest timeline that a primary of each cluster was seen on, by system identifier. A server that is
+// timelines is the highest timeline that a server of each cluster was seen on, by system identifier. A server that is
 // promoted starts a timeline that is higher than any before, so a primary on a lower one was left behind: it must never
-// take a write again, not even while the better one is gone.
+// take a write again, not even while the better one is gone. A replica knows of a promotion too, and may be the only one
+// left that does.
 type timelines map[uint64]sighting
 
 // sighting is where a timeline was seen.
@@ -13,10 +14,10 @@ type sighting struct {
 	name     string
 }
 
-// learn takes in what the servers of a pool claim.
+// learn takes in what the servers of a pool say.
 func (t timelines) learn(facts []fact) {
 	for _, f := range facts {
-		if !f.claims() {
+		if f.maint || !f.current || f.answer == nil || !f.answer.Primary && f.answer.Timeline == 0 {
 			continue
 		}
 		if best, seen := t[f.answer.System]; !seen || f.answer.Timeline > best.timeline {
@@ -128,12 +129,12 @@ func splitReason(facts []fact, i int, claims []int) (reason string) {
 
 // splitBrain returns two servers that claim to be the primary at the same time; false: there are none. An old primary
 // that was shut down, and a new one that was found before the old one was missed, are no split brain: each must have
-// claimed it after the other did.
-func splitBrain(facts []fact) (a, b fact, split bool) {
+// claimed it after the other did. It begins when both answer, and goes on when one of them misses a check.
+func splitBrain(facts []fact, was bool) (a, b fact, split bool) {
 	for i := range facts {
 		for j := range i {
 			a, b = facts[j], facts[i]
-			if a.claims() && b.claims() && a.answering && b.answering && overlap(a, b) {
+			if a.claims() && b.claims() && (was || a.answering && b.answering) && overlap(a, b) {
 				return a, b, true
 			}
 		}

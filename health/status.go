@@ -20,7 +20,7 @@ type Status struct {
 	Error     string // why it failed; "" = it succeeded
 
 	Role     string        // of a Postgres server that answers: "primary" or "replica"; "" = unknown
-	Timeline uint32        // of a primary; 0 = unknown
+	Timeline uint32        // that it writes, or replays; 0 = unknown
 	Lag      time.Duration // of a replica
 	LagKnown bool          // false: no replica, or it cannot tell
 
@@ -58,7 +58,7 @@ func (t *target) fill(s *Status) {
 
 // PoolStatus is what a monitor knows of one pool.
 type PoolStatus struct {
-	SplitBrain  bool   // two servers that answer claim to be the primary
+	SplitBrain  bool   // two servers claim to be the primary
 	SplitBrains uint64 // how often that began
 }
 

@@ -199,16 +199,36 @@ func TestStalePrimaryStaysDown(t *testing.T) {
 		"pg1 up primary other-system 1", "pg2 up primary 1")
 }
 
+// A replica follows the highest timeline that it knows of.
+func TestReplicaKnowsATimeline(t *testing.T) {
+	f := func(want string, facts ...string) {
+		t.Helper()
+		if got := judged(postgres(RolePrimary), timelines{}, facts...); got != want {
+			t.Errorf("%q:\n%s\nwant\n%s", facts, got, want)
+		}
+	}
+	f("demoted: stale: claims to be primary on timeline 1, timeline 2 was seen on pg3\nfailed: nobody home\n"+
+		"demoted: is a replica, the pool wants the primary", "pg1 up primary 1", "pg2 down", "pg3 up replica 2")
+	f("up\ndemoted: is a replica, the pool wants the primary", "pg1 up primary 2", "pg2 up replica 1")
+	f("up\nmaint: in maintenance", "pg1 up primary 1", "pg2 up replica 2 maint")
+	f("up\nfailed: nobody home", "pg1 up primary 1", "pg2 down replica 2") // what it said before does not count now
+	f("up\ndemoted: is a replica, the pool wants the primary", "pg1 up primary 1", "pg2 up replica other-system 2")
+}
+
 func TestSplitBrain(t *testing.T) {
 	at := func(f fact, since, asked int) fact {
 		f.primarySince, f.asked = time.Unix(int64(since), 0), time.Unix(int64(asked), 0)
 		return f
 	}
+	g := func(was, want bool, facts ...fact) {
+		t.Helper()
+		if _, _, got := splitBrain(facts, was); got != want {
+			t.Errorf("was %v, %+v: %v, want %v", was, facts, got, want)
+		}
+	}
 	f := func(want bool, facts ...fact) {
 		t.Helper()
-		if _, _, got := splitBrain(facts); got != want {
-			t.Errorf("%+v: %v, want %v", facts, got, want)
-		}
+		g(false, want, facts...)
 	}
 	one, two := factOf("pg1 up primary 1"), factOf("pg2 up primary 2")
 	f(false)
@@ -223,6 +243,14 @@ func TestSplitBrain(t *testing.T) {
 	f(false, at(one, 1, 9), at(factOf("pg2 up primary 2 maint"), 5, 8))
 	f(false, at(one, 1, 9), at(factOf("pg2 up replica"), 5, 8))
 	f(true, at(one, 1, 9), at(factOf("pg2 up replica"), 5, 8), at(factOf("pg3 rising primary 1"), 2, 9))
+
+	g(true, true, at(one, 1, 9), at(two, 5, 8))
+	g(true, true, at(one, 1, 9), at(factOf("pg2 missed primary 2"), 5, 8))
+	g(true, true, at(factOf("pg1 missed primary 1"), 1, 9), at(factOf("pg2 missed primary 2"), 5, 8))
+	g(true, false, at(one, 1, 9), at(factOf("pg2 down primary 2"), 5, 8))
+	g(true, false, at(one, 1, 9), at(factOf("pg2 up replica"), 5, 8))
+	g(true, false, at(one, 1, 9), at(factOf("pg2 up primary 2 maint"), 5, 8))
+	g(true, false, at(factOf("pg1 missed primary 1"), 1, 4), at(two, 5, 8)) // promoted anew since
 }
 
 func TestAllDown(t *testing.T) {

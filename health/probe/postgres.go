@@ -21,7 +21,7 @@ type postgresProber struct {
 	idle   *pgconn.PgConn // the slot; nil = empty
 	watch  *watch         // of the connection in the slot; nil = it is not watched
 	filled chan struct{}  // has room for one: the slot was filled
-	lost   bool           // a kept connection was lost, and nothing but refusals came since
+	lost   bool           // a kept connection was lost, and no probe has succeeded since
 }
 
 // watch is Wait's hold on the connection in the slot.
@@ -76,7 +76,9 @@ func (p *postgresProber) judge(err error) error {
 	if saysUnavailable(err) || p.lost && refused(err) {
 		return unavailable{err}
 	}
-	p.lost = false
+	if err == nil {
+		p.lost = false // a dying server may reset the first login after the loss; the refusals after that still count
+	}
 	return err
 }
 

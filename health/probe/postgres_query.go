@@ -13,7 +13,10 @@ import (
 // question is one statement, so that the answers belong together. Any role that may log in may ask it.
 //
 // The timeline is that of the WAL that is being written, the first 8 digits of its file's name: the one in the last
-// checkpoint (pg_control_checkpoint) is the old one for a while after a promotion.
+// checkpoint (pg_control_checkpoint) is the old one for a while after a promotion. So it is on a replica, until its next
+// restartpoint, or the first flush of pages that the new timeline changed. It is known at once where a receiver runs and
+// the role may see of what it does: a member of pg_read_all_stats or pg_monitor. For others received_tli is null, which
+// greatest passes over.
 //
 // A replica lags by nothing when it has replayed all it has received and a receiver runs: a primary without writes is
 // no lag. (The position received can be behind: it starts anew, at the start of a file, when a receiver first does.)
@@ -21,7 +24,11 @@ import (
 const question = `WITH server AS (SELECT pg_catalog.pg_is_in_recovery() AS replica)
 SELECT replica,
 	(SELECT system_identifier FROM pg_catalog.pg_control_system()),
-	CASE WHEN NOT replica THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) END,
+	CASE WHEN NOT replica THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())
+	ELSE greatest((SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),
+		(SELECT min_recovery_end_timeline FROM pg_catalog.pg_control_recovery()),
+		(SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver))::text
+	END,
 	CASE WHEN NOT replica THEN NULL
 	WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_stat_wal_receiver)
 		AND pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn() THEN 0
@@ -58,7 +65,14 @@ func parseAnswer(results []*pgconn.Result) (PostgresAnswer, error) {
 	said := PostgresAnswer{Primary: string(row[0]) == "f", System: uint64(system)}
 	if said.Primary {
 		said.Timeline, err = timeline(row[2])
-	} else if row[3] != nil {
+		return said, err
+	}
+	if row[2] != nil {
+		if said.Timeline, err = number(row[2], 10); err != nil {
+			return said, err
+		}
+	}
+	if row[3] != nil {
 		said.Lag, err = lag(row[3])
 		said.LagKnown = true
 	}
@@ -70,11 +84,15 @@ func timeline(file []byte) (uint32, error) {
 	if len(file) != 24 {
 		return 0, errOddAnswer
 	}
-	id, err := strconv.ParseUint(string(file[:8]), 16, 32)
+	return number(file[:8], 16)
+}
+
+func number(text []byte, base int) (uint32, error) {
+	n, err := strconv.ParseUint(string(text), base, 32)
 	if err != nil {
 		return 0, errOddAnswer
 	}
-	return uint32(id), nil
+	return uint32(n), nil
 }
 
 // lag returns a lag written in microseconds. The two servers' clocks may differ: there is no negative lag.

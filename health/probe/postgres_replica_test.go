@@ -29,7 +29,7 @@ func TestPostgresReplica(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := said(); a.Primary || a.Timeline != 0 || a.System != first.System {
+	if a := said(); a.Primary || a.Timeline != 1 || a.System != first.System {
 		t.Errorf("the replica says %+v, the primary %+v", a, first)
 	}
 
@@ -55,6 +55,44 @@ func TestPostgresReplica(t *testing.T) {
 	}
 	if n := replica.sessions(); n != 1 {
 		t.Errorf("%d sessions", n)
+	}
+}
+
+// TestPostgresReplicaTimeline: a replica that follows a promotion knows of it, and still does when the server that was
+// promoted is gone.
+func TestPostgresReplicaTimeline(t *testing.T) {
+	first := newCluster(t)
+	first.exec("GRANT pg_read_all_stats TO tlsonly")
+	promoted := first.newReplica()
+	follower := promoted.newReplica()
+	plain := newProber(t, as("sluice", "prefer"), follower.address())
+	reader := newProber(t, as("tlsonly", "require"), follower.address())
+	said := func(p Prober) uint32 {
+		t.Helper()
+		answer, err := ask(t, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Postgres.Primary {
+			t.Error("it says that it is the primary")
+		}
+		return answer.Postgres.Timeline
+	}
+	if a, b := said(plain), said(reader); a != 1 || b != 1 {
+		t.Errorf("timelines %d and %d before the promotion", a, b)
+	}
+	promoted.exec("SELECT pg_promote()")
+	until(t, "what it receives tells it", func() bool { return said(reader) == 2 })
+	until(t, "a restartpoint tells everybody", func() bool {
+		follower.exec("CHECKPOINT")
+		return said(plain) == 2
+	})
+	promoted.stop(syscall.SIGQUIT)
+	until(t, "nothing is received", func() bool {
+		return follower.exec("SELECT count(*) FROM pg_stat_wal_receiver") == "0"
+	})
+	if a, b := said(plain), said(reader); a != 2 || b != 2 {
+		t.Errorf("timelines %d and %d without anybody to follow", a, b)
 	}
 }
 

@@ -149,6 +149,7 @@ func TestPostgresParseAnswer(t *testing.T) {
 	f(row("f", "-1", "FFFFFFFF0000000100000002", "null"),
 		PostgresAnswer{Primary: true, System: 1<<64 - 1, Timeline: 1<<32 - 1})
 	f(row("t", "7", "null", "null"), PostgresAnswer{System: 7})
+	f(row("t", "7", "12", "null"), PostgresAnswer{System: 7, Timeline: 12})
 	f(row("t", "7", "null", "0"), PostgresAnswer{System: 7, LagKnown: true})
 	f(row("t", "7", "null", "1500000"), PostgresAnswer{System: 7, LagKnown: true, Lag: 1500 * time.Millisecond})
 	f(row("t", "7", "null", "-20"), PostgresAnswer{System: 7, LagKnown: true})
@@ -165,4 +166,5 @@ func TestPostgresParseAnswer(t *testing.T) {
 	odd(row("f", "7", "null", "null"))
 	odd(row("f", "7", "xxxxxxxx0000000100000002", "null"))
 	odd(row("t", "7", "null", "soon"))
+	odd(row("t", "7", "0000000A0000000100000002", "0"))
 }

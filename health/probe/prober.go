@@ -23,9 +23,11 @@ type Answer struct {
 
 // PostgresAnswer is what a Postgres server says of itself.
 type PostgresAnswer struct {
-	Primary  bool   // it is not in recovery
-	System   uint64 // system identifier: the same on all servers of a cluster
-	Timeline uint32 // of a primary; 0 for a replica
+	Primary bool   // it is not in recovery
+	System  uint64 // system identifier: the same on all servers of a cluster
+	// Timeline is the one that a primary writes. Of a replica: the one it replays, which it tells at its next
+	// restartpoint or page flush after a promotion, and at once to members of pg_read_all_stats; 0 = unknown.
+	Timeline uint32
 	// Lag is the age of the last transaction that a replica replayed; 0 when a receiver runs and all it has received is
 	// replayed, and for a primary.
 	Lag time.Duration
