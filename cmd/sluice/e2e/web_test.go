@@ -193,6 +193,11 @@ func TestNodeDies(t *testing.T) {
 	last := crowd(t, 60, address, "127.0.0.1")
 	if shares := byNode(last); shares["n1"] != 20 || shares["n2"] != 20 || shares["n3"] != 20 {
 		t.Errorf("when the node is back, the shares of 60 requests are %v", shares)
+		for _, line := range r.logLines() {
+			if line.Msg != "session" {
+				t.Logf("%+v", line)
+			}
+		}
 	}
 	visits = append(visits, last...)
 	expectLogged(t, nodes, clientsOf(visits))
