@@ -93,7 +93,7 @@ func TestFailedSessionsAreClosedAfterGraceAtARate(t *testing.T) {
 		r.sessions.open(a, 120)
 		down := r.failA()
 		r.wantDone("at once", "a", "redispatch")
-		after(r.start.Add(down + 10*time.Second - 1)time.Until())
+		after(time.Until(r.start.Add(down + 10*time.Second - 1)))
 		r.wantDone("just before the grace is over", "a")
 		after(1)
 		for i, want := range []int{119, 118, 117, 116} {
