@@ -66,8 +66,9 @@ func (n *network) run(f func() error) {
 	}
 }
 
-// enter is the goroutine of run. Its thread, which is of no more use, ends with it. It must not be the first thread: the
-// network of that one is what /proc/net shows.
+// enter is the goroutine of run. It must not be on the first thread: the network of that one is what /proc/net shows. Nor
+// may it end its thread: programs that were started from it would be killed, see PR_SET_PDEATHSIG in prctl(2). So it
+// goes back to where it was.
 func (n *network) enter(f func() error, failed chan<- error) {
 	runtime.LockOSThread()
 	if syscall.Gettid() == os.Getpid() {
@@ -77,17 +78,37 @@ func (n *network) enter(f func() error, failed chan<- error) {
 		failed <- <-inner
 		return
 	}
-	file, err := os.Open("/run/netns/" + n.name)
+	defer runtime.UnlockOSThread()
+	failed <- n.visit(f)
+}
+
+// visit takes this thread into the network for as long as f takes.
+func (n *network) visit(f func() error) error {
+	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
-		failed <- err
-		return
+		return err
 	}
-	defer file.Close()
-	if _, _, errno := syscall.RawSyscall(sysSetns, file.Fd(), syscall.CLONE_NEWNET, 0); errno != 0 {
-		failed <- fmt.Errorf("enter network: %w", errno)
-		return
+	defer home.Close()
+	there, err := os.Open("/run/netns/" + n.name)
+	if err != nil {
+		return err
 	}
-	failed <- f()
+	defer there.Close()
+	if err := setns(there); err != nil {
+		return err
+	}
+	err = f()
+	if back := setns(home); back != nil {
+		panic(back) // whoever gets this thread next would be in the wrong network
+	}
+	return err
+}
+
+func setns(network *os.File) error {
+	if _, _, errno := syscall.RawSyscall(sysSetns, network.Fd(), syscall.CLONE_NEWNET, 0); errno != 0 {
+		return os.NewSyscallError("setns", errno)
+	}
+	return nil
 }
 
 // listen returns a listener in the network.
