@@ -31,7 +31,8 @@ demo: build ## the whole thing on loopback in one process: three backends, a bal
 .PHONY: test
 test: deps check-format ## vet, then every test with the race detector; installs what they need when root
 	$(GO) vet $(PACKAGES)
-	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 20m $(PACKAGES)
+	@tables=$$(mktemp); SLUICE_TEST_TABLES=$$tables CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 20m $(PACKAGES); \
+	status=$$?; cat $$tables; rm -f $$tables; exit $$status
 
 .PHONY: deps
 deps: ## install the programs that the tests run, or say what to install

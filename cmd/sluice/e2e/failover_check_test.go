@@ -114,7 +114,7 @@ func logTimes(t *testing.T, failovers []*failover) {
 			f.lost)
 	}
 	table.Flush() // to memory
-	t.Logf("after the fault:\n%s", text.String())
+	showTable(t, "Times after the fault, sluice in front of a Postgres primary with two replicas", text.String())
 }
 
 // after is how long after the fault something was.

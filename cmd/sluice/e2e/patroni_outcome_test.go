@@ -165,5 +165,5 @@ func logPatroniTimes(t *testing.T, faults []*patroniFault) {
 		}
 	}
 	table.Flush() // to memory
-	t.Logf("after the fault:\n%s", text.String())
+	showTable(t, "Times after the fault, a real Patroni behind sluice and behind HAProxy", text.String())
 }
