@@ -93,11 +93,7 @@ func (l *loop) carry(s *session, from side) (more bool, culprit *end, errno sysc
 	h, src, dst := &s.halves[from], &s.ends[from], &s.ends[from.other()]
 	before := h.bytes
 	l.heed(s, from, dst)
-	if from == server && s.login != nil && !s.login.done {
-		more, culprit, errno = l.moveLogin(s)
-	} else {
-		more, culprit, errno = l.move(h, src, dst, l.turn())
-	}
+	more, culprit, errno = l.move(h, src, dst, l.turn(), l.watcher(s, from))
 	l.ignore(s, from, dst)
 	if moved := h.bytes - before; moved != 0 {
 		l.noteMoved(s)
@@ -198,7 +194,9 @@ func (l *loop) broken(s *session, side side, errno syscall.Errno) {
 // Invariant: bytes are read only when nothing is unsent and dst is believed
 // writable, so at most one read's worth is ever held back, and a sink that
 // does not take it stops the source through TCP's own window.
-func (l *loop) move(h *half, src, dst *end, turn uint64) (more bool, culprit *end, errno syscall.Errno) {
+//
+// watch sees the bytes before they go on, so they are copied; nil = nobody does.
+func (l *loop) move(h *half, src, dst *end, turn uint64, watch func([]byte)) (more bool, culprit *end, errno syscall.Errno) {
 	for start := h.bytes; h.bytes-start < turn; {
 		switch {
 		case dst.ready&writable == 0:
@@ -209,7 +207,7 @@ func (l *loop) move(h *half, src, dst *end, turn uint64) (more bool, culprit *en
 			}
 		case h.eof || src.ready&readable == 0:
 			return false, nil, 0
-		case h.streak >= spliceAfter && !h.noSplice && l.fill(h, src, int(turn), &errno):
+		case h.streak >= spliceAfter && !h.noSplice && watch == nil && l.fill(h, src, int(turn), &errno):
 			if errno != 0 {
 				return false, src, errno
 			}
@@ -219,6 +217,9 @@ func (l *loop) move(h *half, src, dst *end, turn uint64) (more bool, culprit *en
 				return false, src, errno
 			}
 			h.note(n)
+			if watch != nil {
+				watch(l.scratch[:n])
+			}
 			if errno := l.deliver(h, dst, l.scratch[:n]); errno != 0 {
 				return false, dst, errno
 			}
