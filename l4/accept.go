@@ -2,6 +2,7 @@ package l4
 
 import (
 	"math"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -51,17 +52,17 @@ func (l *loop) accept(k *socket) {
 		return
 	}
 	for range k.batch {
+		if !l.reservePlace(k) {
+			return
+		}
 		fd, peer, errno := sysutil.Accept(k.fd)
+		if errno != 0 {
+			l.server.returnPlace(k.listener)
+		}
 		switch errno {
 		case 0:
 			k.listener.accepts.Add(1)
-			to := l.server.place(l)
-			to.load.Add(1)
-			if to == l {
-				l.begin(k.listener, fd, peer)
-			} else {
-				l.give(to, k.listener, fd, peer)
-			}
+			l.receive(k.listener, fd, peer)
 		case syscall.EAGAIN:
 			k.batch = max(1, k.batch/2)
 			return
@@ -79,18 +80,43 @@ func (l *loop) accept(k *socket) {
 	k.batch = min(k.batch*2, maxAcceptBatch)
 }
 
-// rest stops watching a socket for a while.
+// receive takes an accepted connection, which has a place.
+func (l *loop) receive(ls *listener, fd int, peer netip.AddrPort) {
+	counted := false
+	if ls.config.AcceptProxy == nil {
+		var reason Reason
+		if counted, reason = l.admit(ls, peer.Addr()); reason != noReason {
+			l.server.returnPlace(ls)
+			l.refuse(ls, fd, peer, reason)
+			return
+		}
+	}
+	to := l.server.place(l)
+	to.load.Add(1)
+	if to == l {
+		l.begin(ls, fd, peer, counted)
+	} else {
+		to.inbox.post(message{kind: adoptConnection, listener: ls, fd: fd, peer: peer, counted: counted})
+	}
+}
+
+// rest stops watching a socket for a while, for want of descriptors or memory.
 func (l *loop) rest(k *socket, errno syscall.Errno) {
 	k.listener.acceptErrors.Add(1)
+	l.pause(k)
+	if k.listener.scarce.due(l.now) {
+		l.log.Warn("listener rests: the kernel's backlog holds new connections", "listener", k.listener.config.Name,
+			"error", errno, "sessions", l.server.sessionCount())
+	}
+}
+
+// pause stops watching a socket until restTime is over or a session has ended here.
+func (l *loop) pause(k *socket) {
 	k.listener.resting.Add(1)
 	l.poller.Remove(k.fd)
 	k.resting = l.now + restTime
 	l.resting++
 	l.freed = false
-	if k.listener.warnDue(l.now) {
-		l.log.Warn("listener rests: the kernel's backlog holds new connections", "listener", k.listener.config.Name,
-			"error", errno, "sessions", l.server.sessionCount())
-	}
 }
 
 // restAll lets every socket rest: a connect failed for want of something that

@@ -3,8 +3,6 @@ package l4
 import (
 	"fmt"
 	"syscall"
-
-	"sluice/sysutil"
 )
 
 // sendPacket sends the client's first packet to the backend and waits for the
@@ -73,9 +71,23 @@ func (l *loop) unanswered(s *session, reason Reason, errno syscall.Errno) {
 // session is this backend's.
 func (l *loop) answered(s *session, data []byte) {
 	opening := s.opening
-	if errorState(data) == stateNotNow && l.mayFail(s) && l.canMove(s) {
+	if opening.secured && opening.kind == packetTLS {
+		l.securedAnswer(s, data)
+		return
+	}
+	if opening.kind != packetHello && errorState(data) == stateNotNow && l.mayFail(s) && l.canMove(s) {
 		l.unanswered(s, ServerReset, 0)
 		return
+	}
+	if opening.encrypts(data) {
+		if len(data) > 1 {
+			l.unanswered(s, ServerReset, errnoProtocol) // in clear after its "yes": see spokeEarly
+			return
+		}
+		if l.spokeEarly(s) {
+			l.end(s, HelloInvalid, 0)
+			return
+		}
 	}
 	if opening.kind == packetStartup {
 		s.login = new(keyScanner)
@@ -90,8 +102,7 @@ func (l *loop) answered(s *session, data []byte) {
 		return
 	}
 	s.active = l.now
-	refused := opening.kind == packetTLS || opening.kind == packetGSS
-	if refused && len(data) == 1 && data[0] == answerNo {
+	if opening.asksToEncrypt() && len(data) == 1 && data[0] == answerNo {
 		if h.unsent() { // a socket that has no room for one byte
 			l.end(s, ClientReset, syscall.ENOBUFS)
 			return
@@ -102,6 +113,14 @@ func (l *loop) answered(s *session, data []byte) {
 		return
 	}
 	l.begun(s)
+}
+
+func (o *opening) asksToEncrypt() bool { return o.kind == packetTLS || o.kind == packetGSS }
+
+// encrypts reports whether a backend says yes to the client's question for
+// encryption. Very old servers answer with an error.
+func (o *opening) encrypts(answer []byte) bool {
+	return o.asksToEncrypt() && answer[0] != answerNo && answer[0] != messageError
 }
 
 // begun lets a session relay whose backend has answered.
@@ -121,21 +140,19 @@ func (l *loop) begun(s *session) {
 	l.relay(s)
 }
 
-// refuse tells a Postgres client in its own words why its session came to
-// nothing. It reports whether it did.
-func (s *session) refuse(reason Reason) bool {
-	if s.opening == nil || s.opening.packet == nil || s.opening.kind == packetCancel {
-		return false // it has been answered, or has asked nothing
-	}
+// postgresWord is the ErrorResponse for a session that came to nothing.
+func (s *session) postgresWord(reason Reason) []byte {
 	state := stateNotNow
 	switch reason {
 	case QueueFull:
 		state = stateTooMany
+	case NoRoute:
+		return errorResponse(stateNoDatabase, fmt.Sprintf("no route for database %q and user %q", s.opening.key.database,
+			s.opening.key.user))
 	case NoBackend, QueueTimeout, ConnectRefused, ConnectTimeout, ConnectFailed, ServerReset, ServerClosed, BackendDown:
 	default:
-		return false
+		return nil
 	}
-	text := fmt.Sprintf("no server of pool %q can take this session (%v)", s.target.config.Pool.Name(), reason)
-	_, errno := sysutil.Send(int(s.ends[client].fd), errorResponse(state, text))
-	return errno == 0
+	return errorResponse(state, fmt.Sprintf("no server of pool %q can take this session (%v)",
+		s.target.config.Pool.Name(), reason))
 }

@@ -1,6 +1,7 @@
 package l4
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"slices"
@@ -38,6 +39,7 @@ var failures = []struct {
 func TestBackendFailsBeforeAnswer(t *testing.T) {
 	f := func(name string, request, answer []byte, versions ...ProxyVersion) {
 		t.Helper()
+		inClear := bytes.Equal(request, startup)
 		for _, failure := range failures {
 			for _, send := range versions {
 				t.Run(fmt.Sprint(name, ", ", failure.name, ", ", send), func(t *testing.T) {
@@ -45,7 +47,11 @@ func TestBackendFailsBeforeAnswer(t *testing.T) {
 					r := newPostgresRig(t, rigConfig{backends: addresses, retries: 1, send: send})
 					c := r.dial()
 					header := r.headerFor(c, send)
-					r.write(c, append(slices.Clone(request), "and more"...))
+					early := append(slices.Clone(request), "and more"...)
+					if !inClear {
+						early = request
+					}
+					r.write(c, early)
 					bad := r.acceptFrom(listeners[0])
 					r.expect(bad, slices.Concat(header, request))
 					r.expectState(stateAnswering)
@@ -58,6 +64,9 @@ func TestBackendFailsBeforeAnswer(t *testing.T) {
 					r.expectActive(0, 1)
 					r.write(good, answer)
 					r.expect(c, answer)
+					if !inClear {
+						r.write(c, []byte("and more"))
+					}
 					r.expect(good, []byte("and more"))
 					ends := [2]conn{c, good}
 					r.streamBothWays(ends, 100_000)

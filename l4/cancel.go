@@ -27,32 +27,30 @@ const (
 // it is for. It is no work for a loop: it may go to several servers, and each
 // gets its own connection.
 type cancellation struct {
-	targets []*pool.Backend
-	header  []byte // PROXY header; empty = none
-	packet  []byte
+	asked  []addressee
+	packet []byte
 }
 
-// cancel passes a CancelRequest on. The owner of the session is known when its
-// login was in clear. Otherwise every live backend is asked: one that does not
-// know the key ignores the request.
+// An addressee is a server that is asked to cancel, and the PROXY header that it
+// gets; empty = none.
+type addressee struct {
+	backend *pool.Backend
+	header  []byte
+}
+
+// cancel passes a CancelRequest on. It names no pool. The owner of the session is
+// known when its login was in clear. Otherwise every live backend of the listener is
+// asked: one that does not know the key ignores the request.
 func (l *loop) cancel(s *session) {
-	s.target = s.listener.target
 	if s.backend != nil {
 		l.letGo(s) // it has said that it does not encrypt; who is to be asked is another question
 	}
-	n, ok := l.putHeader(s)
-	if !ok {
+	c := &cancellation{packet: s.opening.packet}
+	if !l.address(s, c) {
 		return
 	}
-	c := &cancellation{header: slices.Clone(l.scratch[:n]), packet: s.opening.packet}
-	key := c.packet[packetHead:]
-	if owner := l.server.cancelKeys.owner(key); owner != nil {
-		c.targets = append(c.targets, owner)
-	} else {
-		c.targets = live(s.target.config.Pool)
-	}
 	switch {
-	case len(c.targets) == 0:
+	case len(c.asked) == 0:
 		l.end(s, NoBackend, 0)
 	case !l.server.startCancel(l, c, s.token(client)):
 		l.end(s, QueueFull, 0)
@@ -61,16 +59,41 @@ func (l *loop) cancel(s *session) {
 	}
 }
 
-// live returns the backends that may own a session: those that take new ones and
-// those that still have some.
-func live(p *pool.Pool) []*pool.Backend {
-	var all []*pool.Backend
-	for _, b := range p.Backends() {
-		if stats := b.Stats(); stats.Usable || stats.Active > 0 {
-			all = append(all, b)
+// address finds who is to be asked. The session counts for the pool of the first
+// one. It returns false when the session has ended.
+func (l *loop) address(s *session, c *cancellation) (ok bool) {
+	owner := l.server.cancelKeys.owner(c.packet[packetHead:])
+	known := make(map[pool.Address]bool) // a server may be in several pools
+	for _, t := range s.listener.targets.all {
+		var header []byte
+		for _, b := range t.config.Pool.Backends() {
+			if owner != nil && b != owner || owner == nil && !mayOwn(b) || known[b.Address()] {
+				continue
+			}
+			known[b.Address()] = true
+			if header == nil {
+				s.target = t
+				n, ok := l.putHeader(s)
+				if !ok {
+					return false
+				}
+				header = slices.Clone(l.scratch[:n])
+			}
+			c.asked = append(c.asked, addressee{b, header})
 		}
 	}
-	return all
+	if len(c.asked) > 0 {
+		s.target = s.listener.targets.of(c.asked[0].backend.Pool())
+	} else {
+		s.target = s.listener.targets.all[0]
+	}
+	return true
+}
+
+// mayOwn reports whether a session may be b's: it takes new ones, or still has some.
+func mayOwn(b *pool.Backend) bool {
+	stats := b.Stats()
+	return stats.Usable || stats.Active > 0
 }
 
 // startCancel lets a goroutine pass a request on, and tell the loop when it is
@@ -91,13 +114,13 @@ func (srv *Server) startCancel(l *loop, c *cancellation, t token) bool {
 	return true
 }
 
-// run asks every target at once. A server that has acted on the request closes
+// run asks every addressee at once. A server that has acted on the request closes
 // the connection, which is how the client knows that it was heard.
 func (c *cancellation) run(ctx context.Context) Reason {
-	results := make([]error, len(c.targets))
+	results := make([]error, len(c.asked))
 	var all sync.WaitGroup
-	for i, b := range c.targets {
-		all.Go(func() { results[i] = c.send(ctx, b) })
+	for i, to := range c.asked {
+		all.Go(func() { results[i] = c.send(ctx, to) })
 	}
 	all.Wait()
 	if slices.Contains(results, nil) {
@@ -112,18 +135,19 @@ func (c *cancellation) run(ctx context.Context) Reason {
 // send takes one request to one backend. It takes no slot: a server that is full
 // is the one whose sessions are to be cancelled, and requests that anybody may send
 // must not keep sessions out.
-func (c *cancellation) send(ctx context.Context, b *pool.Backend) error {
+func (c *cancellation) send(ctx context.Context, to addressee) error {
+	b := to.backend
 	if !b.Usable() { // it may own the session, but the client is not to wait for a dead server
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeout(ctx, downTimeout)
 		defer stop()
 	}
 	a := b.Address()
-	to := a.Unix
+	at := a.Unix
 	if !a.IsUnix() {
-		to = a.TCP.String()
+		at = a.TCP.String()
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, a.Network(), to)
+	conn, err := (&net.Dialer{}).DialContext(ctx, a.Network(), at)
 	if err != nil {
 		b.Dialed(failedDial(err))
 		return err
@@ -131,7 +155,7 @@ func (c *cancellation) send(ctx context.Context, b *pool.Backend) error {
 	b.Dialed(pool.DialOK)
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
-	if _, err := conn.Write(slices.Concat(c.header, c.packet)); err != nil {
+	if _, err := conn.Write(slices.Concat(to.header, c.packet)); err != nil {
 		return errNotHeard
 	}
 	if _, err = io.Copy(io.Discard, conn); err != nil {

@@ -240,7 +240,10 @@ func TestCancelSilentServers(t *testing.T) {
 	f := func(name string, want Reason, addresses ...pool.Address) {
 		t.Helper()
 		p := newPool(t, 1, 0, addresses...)
-		c := &cancellation{targets: p.Backends(), packet: cancelRequest(cancelKey(1, 4))}
+		c := &cancellation{packet: cancelRequest(cancelKey(1, 4))}
+		for _, b := range p.Backends() {
+			c.asked = append(c.asked, addressee{backend: b})
+		}
 		begun := time.Now()
 		ctx, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer stop()

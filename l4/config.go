@@ -17,6 +17,10 @@ type Config struct {
 	// Loops is the number of event loops; 0 = one per CPU this process may use.
 	Loops     int
 	Listeners []ListenerConfig
+	// MaxSessions bounds the sessions of all listeners together: what the
+	// descriptors of the process are enough for. Beyond it connections wait in
+	// the kernel's backlog. 0 = no limit.
+	MaxSessions int
 	// Logger receives what an operator must know of the data path itself;
 	// nil = slog.Default(). Sessions are reported through OnEnd.
 	Logger *slog.Logger
@@ -30,14 +34,27 @@ type Config struct {
 
 // ListenerConfig is one listener: addresses, and where their sessions go.
 type ListenerConfig struct {
-	Name   string
-	Bind   []pool.Address // a TCP address without an IP means every address of both families
+	Name string
+	Bind []pool.Address // a TCP address without an IP means every address of both families
+	// Routes say where sessions go by what their first bytes say; the first
+	// that takes a session wins. Protocol must be one that reads them.
+	Routes []RoutedTarget
+	// Target is where sessions go that no route takes; without a pool they are
+	// refused.
 	Target Target
 	// Protocol says what may be read before bytes are relayed.
 	Protocol Protocol
 	// AcceptProxy makes a PROXY header required; nil = the socket's addresses
 	// are the client's.
 	AcceptProxy *AcceptProxy
+	// Allow and Deny say which clients may come in, by their real addresses. An
+	// empty Allow means everybody; Deny wins.
+	Allow, Deny []netip.Prefix
+	// MaxSessions bounds the sessions of this listener: beyond it connections
+	// wait in the kernel's backlog. 0 = no limit of its own.
+	MaxSessions int
+	// PerClient bounds what each client may have and begin.
+	PerClient ClientLimits
 	// PeekTimeout bounds the wait for what Protocol reads; 0 = no bound.
 	PeekTimeout time.Duration
 	// DeadPeer ends sessions whose client acknowledges nothing for so long,
@@ -51,10 +68,18 @@ type ListenerConfig struct {
 	FinTimeout time.Duration
 }
 
+// A RoutedTarget is a target with the condition for it.
+type RoutedTarget struct {
+	Route
+	Target Target
+}
+
 // A Target is a pool and how its backends are dialled.
 type Target struct {
 	Pool      *pool.Pool
 	SendProxy ProxyVersion
+	// TLVs are added to a header of version 2.
+	TLVs []TLV
 	// ConnectTimeout bounds all connects of a session together, from the
 	// moment it has a backend: while there is another backend to try, one
 	// connect gets its even share of what is left. 0 = the kernel's own limit
@@ -81,9 +106,11 @@ const (
 	// to the server that owns the session, and a session that the backend has
 	// not answered yet can go to another one.
 	ProtocolPostgres
+	// ProtocolTLS reads the ClientHello, for routes by server name and ALPN.
+	ProtocolTLS
 )
 
-var protocols = []string{ProtocolTCP: "tcp", ProtocolPostgres: "postgres"}
+var protocols = []string{ProtocolTCP: "tcp", ProtocolPostgres: "postgres", ProtocolTLS: "tls"}
 
 // Protocols returns the words that Protocol.UnmarshalText takes.
 func Protocols() []string { return slices.Clone(protocols) }
@@ -167,11 +194,11 @@ func (c *Config) validate() error {
 		return errors.New("no listener")
 	}
 	for _, l := range c.Listeners {
-		if l.Target.Pool == nil {
-			return fmt.Errorf("listener %q: no pool", l.Name)
+		if err := l.checkTargets(c.Loops); err != nil {
+			return fmt.Errorf("listener %q: %w", l.Name, err)
 		}
-		if shards := l.Target.Pool.Shards(); shards < c.Loops {
-			return fmt.Errorf("listener %q: pool %q has %d counter shards for %d loops", l.Name, l.Target.Pool.Name(), shards, c.Loops)
+		if err := l.PerClient.Check(); err != nil {
+			return fmt.Errorf("listener %q: %w", l.Name, err)
 		}
 		if len(l.Bind) == 0 {
 			return fmt.Errorf("listener %q: no address to bind", l.Name)

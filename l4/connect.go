@@ -31,6 +31,9 @@ func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
 	s.backend, s.active = backend, l.now
 	s.attempt++
 	if o := s.opening; o != nil {
+		if o.secured {
+			o.packet, o.kind = tlsRequest, packetTLS // its ClientHello comes after the answer
+		}
 		if o.last != nil && s.retries < math.MaxUint8 {
 			s.retries++
 		}
@@ -250,6 +253,9 @@ func isScarcity(errno syscall.Errno) bool {
 	}
 	return false
 }
+
+// errnoProtocol stands for a backend that answers what it must not.
+const errnoProtocol = syscall.EPROTO
 
 func dialResult(errno syscall.Errno) pool.DialResult {
 	switch errno {

@@ -74,6 +74,12 @@ func (l *loop) headerDone(s *session, header *proxyproto.Header, rest []byte) {
 	if source, ok := realClient(header); ok {
 		s.client = source
 	}
+	if !l.admitClient(s) {
+		return
+	}
+	if unique := uniqueIDIn(header); unique != "" {
+		s.name().unique = unique
+	}
 	opening := s.open()
 	opening.header, opening.input = header, nil
 	switch {

@@ -25,13 +25,13 @@ func (l *loop) sendFirst(s *session) (sent bool) {
 			return false
 		}
 	}
-	n, errno := l.addFirst(s, n)
+	first, errno := l.addFirst(s, n)
 	if errno != 0 {
 		l.end(s, ClientReset, errno)
 		return false
 	}
 	before := h.bytes
-	errno = l.deliver(h, &s.ends[server], l.scratch[:n])
+	errno = l.deliver(h, &s.ends[server], first)
 	l.count(s, client, h.bytes-before)
 	switch {
 	case errno == 0:
@@ -58,21 +58,22 @@ func (l *loop) putHeader(s *session) (n int, ok bool) {
 
 // addFirst adds the client's first bytes to the n bytes of scratch: its first
 // packet and nothing else (see readHello), or whatever it has sent.
-func (l *loop) addFirst(s *session, n int) (int, syscall.Errno) {
+func (l *loop) addFirst(s *session, n int) ([]byte, syscall.Errno) {
 	h, src := &s.halves[client], &s.ends[client]
+	first := l.scratch[:n]
 	if packet := s.packet(); packet != nil {
-		return n + copy(l.scratch[n:], packet), 0
+		return append(first, packet...), 0 // a very long ClientHello needs more room than scratch has
 	}
 	if h.held != nil {
-		n += copy(l.scratch[n:], h.held)
+		first = append(first, h.held...)
 		l.buffers.put(h.held)
 		h.held = nil
 	}
-	if src.ready&readable == 0 || h.eof {
-		return n, 0
+	if src.ready&readable == 0 || h.eof || len(first) >= len(l.scratch) {
+		return first, 0
 	}
-	got, errno := receive(h, src, l.scratch[n:])
-	return n + got, errno
+	got, errno := receive(h, src, l.scratch[len(first):])
+	return l.scratch[:len(first)+got], errno
 }
 
 // packet is the client's first packet; nil when its protocol has none.
@@ -95,12 +96,18 @@ func (l *loop) writeHeader(s *session) (int, error) {
 		received = s.opening.header
 	}
 	header, err := outgoingHeader(version, received, s.client, l.localAddress(s))
+	if err == nil && len(s.target.config.TLVs) > 0 {
+		err = l.addTLVs(s, header)
+	}
 	if err != nil {
 		return 0, err
 	}
 	raw, err := header.Format()
 	if err != nil {
 		return 0, err
+	}
+	if s.target.tlvs[TLVCRC32C] {
+		sign(raw)
 	}
 	return copy(l.scratch, raw), nil
 }

@@ -13,12 +13,13 @@ import (
 type messageKind uint8
 
 const (
-	adoptConnection messageKind = iota // serve listener, fd, peer
+	adoptConnection messageKind = iota // serve listener, fd, peer, counted
 	stopAccepting                      // rest all listening sockets for good, then call done
 	reportDrained                      // close loop.drained when no session is left
 	slotGranted                        // the session of token has a backend
 	redispatch                         // let sessions that backend has not answered try another one
 	endBackend                         // end sessions of backend, at most limit, and call ended
+	visitSessions                      // call visit for every session, then done
 	cancelDone                         // the cancel request of token is over, for reason
 	endSessions                        // end every session with reason shutdown
 	exitLoop                           // leave run
@@ -28,12 +29,14 @@ type message struct {
 	kind     messageKind
 	fd       int
 	peer     netip.AddrPort
+	counted  bool
 	listener *listener
 	token    token
 	backend  *pool.Backend
 	limit    int
 	reason   Reason
 	ended    func(n int)
+	visit    func(*session)
 	done     func()
 }
 

@@ -16,24 +16,23 @@ import (
 // A listener is what all loops know of one configured listener. Its
 // descriptors are shared; its counters are touched once per session.
 type listener struct {
-	config ListenerConfig
-	target *target
-	fds    []int
-	bound  []pool.Address // as the kernel has it: port 0 is resolved
+	config  ListenerConfig
+	targets *targets
+	fds     []int
+	bound   []pool.Address // as the kernel has it: port 0 is resolved
 
 	accepts      atomic.Uint64
 	acceptErrors atomic.Uint64
 	sessions     atomic.Int64
 	resting      atomic.Int32 // how many loops let it rest
 	unrouted     endCounters  // ends before a pool was chosen
-	warned       atomic.Int64 // when a warning was last logged, on the server's clock
-	unlink       []string     // socket files to remove at the end
-}
 
-// A target is a Target with the counters of one listener's sessions on it.
-type target struct {
-	config Target
-	ended  endCounters
+	access  atomic.Pointer[access] // nil = everybody may come in
+	clients *clients               // nil = no limits per client
+	places  quota                  // for max_sessions
+
+	scarce, full, near warning
+	unlink             []string // socket files to remove at the end
 }
 
 type endCounters [numReasons]atomic.Uint64
@@ -47,7 +46,15 @@ func (ls *listener) endCounters(t *target) *endCounters {
 
 // openListener binds every address of a listener, or none.
 func openListener(config ListenerConfig) (*listener, error) {
-	ls := &listener{config: config, target: &target{config: config.Target}}
+	targets, err := newTargets(&config)
+	if err != nil {
+		return nil, fmt.Errorf("listener %q: %w", config.Name, err)
+	}
+	ls := &listener{config: config, targets: targets, places: quota{limit: int64(config.MaxSessions)}}
+	ls.setAccess(config.Allow, config.Deny)
+	if limits := config.PerClient; limits.Sessions != 0 || limits.Rate != 0 {
+		ls.clients = newClients(limits)
+	}
 	for _, address := range config.Bind {
 		fd, bound, err := listen(address)
 		if err == nil && config.DeadPeer != 0 && !address.IsUnix() {
@@ -99,13 +106,18 @@ func bindHint(err error, address pool.Address) error {
 	return err
 }
 
-// warnDue is true once in ten seconds, so that a flood does not flood the log.
-func (ls *listener) warnDue(now time.Duration) bool {
-	last := ls.warned.Load()
+// A warning is one that a flood must not repeat for every connection.
+type warning struct {
+	last atomic.Int64 // when it was last logged, on the server's clock
+}
+
+// due is true once in ten seconds.
+func (w *warning) due(now time.Duration) bool {
+	last := w.last.Load()
 	if last != 0 && int64(now)-last < int64(10*time.Second) {
 		return false
 	}
-	return ls.warned.CompareAndSwap(last, max(1, int64(now)))
+	return w.last.CompareAndSwap(last, max(1, int64(now)))
 }
 
 func (ls *listener) close() {

@@ -3,7 +3,6 @@ package l4
 import (
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -179,7 +178,7 @@ func (l *loop) readInbox() {
 	for _, m := range l.inbox.take() {
 		switch m.kind {
 		case adoptConnection:
-			l.begin(m.listener, m.fd, m.peer)
+			l.begin(m.listener, m.fd, m.peer, m.counted)
 		case stopAccepting:
 			l.stopAccepting()
 			m.done()
@@ -189,6 +188,9 @@ func (l *loop) readInbox() {
 			l.redispatch(m.backend)
 		case endBackend:
 			m.ended(l.endBackend(m.backend, m.limit))
+		case visitSessions:
+			l.sessions.each(m.visit)
+			m.done()
 		case cancelDone:
 			l.cancelDone(m.token, m.reason)
 		case reportDrained:
@@ -206,9 +208,4 @@ func (l *loop) close() {
 	l.pipes.Close()
 	l.inbox.close()
 	l.poller.Close()
-}
-
-// give passes an accepted connection to another loop.
-func (l *loop) give(to *loop, ls *listener, fd int, peer netip.AddrPort) {
-	to.inbox.post(message{kind: adoptConnection, listener: ls, fd: fd, peer: peer})
 }

@@ -30,6 +30,7 @@ const (
 	packetGSS                  // GSSENCRequest: likewise
 	packetCancel               // CancelRequest: answered by FIN
 	packetDirectTLS            // no packet: TLS without asking, as from Postgres 17 on
+	packetHello                // no packet either: a ClientHello that was read
 )
 
 var errPacket = errors.New("not a Postgres start-up packet")
@@ -68,6 +69,7 @@ const (
 	messageKey      = 'K' // BackendKeyData
 	messageReady    = 'Z' // ReadyForQuery
 	messageError    = 'E' // ErrorResponse
+	answerYes       = 'S' // to SSLRequest
 	answerNo        = 'N' // to SSLRequest and GSSENCRequest
 	maxKey          = maxCancel - packetHead
 	fieldSeverity   = 'S'
@@ -76,6 +78,7 @@ const (
 	fieldMessage    = 'M'
 	stateNotNow     = "57P03" // cannot_connect_now: starting up, shutting down or in recovery
 	stateTooMany    = "53300" // too_many_connections
+	stateNoDatabase = "3D000" // invalid_catalog_name
 	severityFatal   = "FATAL"
 	maxErrorMessage = 8 << 10 // of a server: what is longer is no message of a start-up
 	maxLoginMessage = 1 << 20

@@ -24,6 +24,10 @@ const (
 	HeaderUntrusted        // the peer is not one from which a PROXY header is accepted
 	HelloInvalid           // the first bytes are not what the listener's protocol starts with
 	HelloTimeout           // the first bytes were not complete in time
+	NoRoute                // no route takes the session, and the listener has no pool of its own
+	Denied                 // the client's address is denied, or not among those allowed
+	RateLimited            // the client begins sessions faster than it may
+	ClientLimit            // the client has as many sessions open as it may
 	BackendDown            // cut because the backend went down, lost its role or is in maintenance
 	Shutdown               // cut because the process ends
 	numReasons
@@ -48,6 +52,10 @@ var reasonNames = [numReasons]string{
 	HeaderUntrusted: "header_untrusted",
 	HelloInvalid:    "hello_invalid",
 	HelloTimeout:    "hello_timeout",
+	NoRoute:         "no_route",
+	Denied:          "denied",
+	RateLimited:     "rate_limited",
+	ClientLimit:     "client_limit",
 	BackendDown:     "backend_down",
 	Shutdown:        "shutdown",
 }

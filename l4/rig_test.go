@@ -51,6 +51,8 @@ type rigConfig struct {
 	queueMax           int
 	queueTimeout       time.Duration
 	pipes              *sysutil.PipeBudget
+	maxSessions        int                   // of all listeners
+	listener           func(*ListenerConfig) // sets what is rarely set; nil = nothing is
 }
 
 func newRig(t testing.TB, c rigConfig) *rig {
@@ -65,19 +67,24 @@ func newRig(t testing.TB, c rigConfig) *rig {
 		c.bind = []pool.Address{{TCP: netip.MustParseAddrPort("127.0.0.1:0")}}
 	}
 	r.pool = newQueuePool(t, 1, c.maxConns, c.queueMax, c.backends...)
+	listener := ListenerConfig{
+		Name: "test", Bind: c.bind, AcceptProxy: c.accept, IdleTimeout: c.idle, FinTimeout: c.fin,
+		Protocol: c.protocol, PeekTimeout: c.peek, DeadPeer: c.dead[client],
+		Target: Target{
+			Pool: r.pool, SendProxy: c.send, ConnectTimeout: c.connect, Retries: c.retries,
+			QueueTimeout: c.queueTimeout, DeadPeer: c.dead[server],
+		},
+	}
+	if c.listener != nil {
+		c.listener(&listener)
+	}
 	srv, err := New(Config{
-		Loops:  1,
-		Logger: slog.New(slog.NewTextHandler(&r.logs, nil)),
-		OnEnd:  func(e End) { r.ended = append(r.ended, e) },
-		OnDial: func(_ *pool.Backend, _ time.Duration, result pool.DialResult) { r.dials = append(r.dials, result) },
-		Listeners: []ListenerConfig{{
-			Name: "test", Bind: c.bind, AcceptProxy: c.accept, IdleTimeout: c.idle, FinTimeout: c.fin,
-			Protocol: c.protocol, PeekTimeout: c.peek, DeadPeer: c.dead[client],
-			Target: Target{
-				Pool: r.pool, SendProxy: c.send, ConnectTimeout: c.connect, Retries: c.retries,
-				QueueTimeout: c.queueTimeout, DeadPeer: c.dead[server],
-			},
-		}},
+		Loops:       1,
+		Logger:      slog.New(slog.NewTextHandler(&r.logs, nil)),
+		OnEnd:       func(e End) { r.ended = append(r.ended, e) },
+		OnDial:      func(_ *pool.Backend, _ time.Duration, result pool.DialResult) { r.dials = append(r.dials, result) },
+		Listeners:   []ListenerConfig{listener},
+		MaxSessions: c.maxSessions,
 	})
 	if err != nil {
 		t.Fatal(err)

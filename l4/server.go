@@ -1,6 +1,7 @@
 package l4
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,8 @@ type Server struct {
 	life      context.Context // done when the server is shut down, or a loop has failed
 	end       context.CancelFunc
 
+	places     quota // of all listeners
+	uniqueIDs  uniqueIDPrefix
 	cancelKeys cancelKeys
 	cancelling chan struct{} // holds one value per cancel request under way
 }
@@ -48,6 +51,8 @@ func New(config Config) (_ *Server, err error) {
 		pipes:  sysutil.NewPipeBudget(sysutil.DefaultPipeLimit(pipeSize), pipeSize),
 		failed: make(chan error, config.Loops),
 
+		places:     quota{limit: int64(config.MaxSessions)},
+		uniqueIDs:  newUniqueIDPrefix(),
 		cancelling: make(chan struct{}, maxCancels),
 	}
 	srv.life, srv.end = context.WithCancel(context.Background())
@@ -57,6 +62,9 @@ func New(config Config) (_ *Server, err error) {
 		}
 	}()
 	for _, lc := range config.Listeners {
+		if limit := cmp.Or(lc.MaxSessions, config.MaxSessions); lc.PerClient.Table == 0 {
+			lc.PerClient.Table = clientTable(limit)
+		}
 		ls, err := openListener(lc)
 		if err != nil {
 			return nil, err

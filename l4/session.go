@@ -80,6 +80,7 @@ type session struct {
 	queued     bool // in loop.queue
 	retries    uint8
 	attempt    uint8 // counts connects, for tokens; it may wrap
+	counted    bool  // among its client's sessions
 	ends       [2]end
 	halves     [2]half // halves[client] flows from the client to the backend
 	timer      timer
@@ -88,12 +89,26 @@ type session struct {
 	backend    *pool.Backend // holds one of its slots; nil until reserved
 	opening    *opening      // what matters only before relaying; nil mostly
 	login      *keyScanner   // of a Postgres login in clear; nil for everything else
+	names      *names        // nil = none
 	client     netip.AddrPort
 	started    time.Duration // on the loop's clock, like the next two
 	active     time.Duration // when a byte last moved; while connecting, when the connect began
 	connect    time.Duration // how long the connect took
 	lookAt     time.Duration // when to look whether the peers still answer; 0 = nothing has moved since the last look
 	waited     time.Duration // in the pool's queue, the present wait left out
+}
+
+// names are what a session is called, for the log and the API.
+type names struct {
+	server string // the name that the client asked for; "" = none
+	unique string // what an earlier hop has called it; "" = nothing
+}
+
+func (s *session) name() *names {
+	if s.names == nil {
+		s.names = new(names)
+	}
+	return s.names
 }
 
 // An opening is the part of a session that only some need, and none after the
@@ -103,6 +118,12 @@ type opening struct {
 	header *proxyproto.Header // as received; nil = the socket's own addresses count
 	packet []byte             // the client's first packet, kept until the backend has answered; nil = none is read
 	kind   packetKind
+
+	reader  helloReader
+	hello   []byte   // a complete ClientHello, and what has come with it; nil = none
+	key     routeKey // what the first bytes say
+	secured bool     // sluice has answered a Postgres client's SSLRequest
+	alert   byte     // what a client that speaks TLS is told if its first bytes lead nowhere; 0 = nothing
 
 	waiter    pool.Waiter   // has the backends that failed; the pool's while the session waits
 	waiting   time.Duration // when the present wait began
@@ -123,10 +144,10 @@ func (s *session) open() *opening {
 }
 
 // begin makes a session of an accepted connection.
-func (l *loop) begin(ls *listener, fd int, peer netip.AddrPort) {
+func (l *loop) begin(ls *listener, fd int, peer netip.AddrPort, counted bool) {
 	s := l.sessions.take()
 	s.id = l.nextID()
-	s.listener, s.client = ls, peer
+	s.listener, s.client, s.counted = ls, peer, counted
 	s.started, s.active, l.small = l.now, l.now, l.now
 	s.ends[client] = newEnd(fd, !peer.IsValid())
 	s.ends[server] = end{fd: -1}
@@ -170,10 +191,16 @@ func (l *loop) greet(s *session) {
 	l.readHello(s)
 }
 
-// choose picks the pool. All listeners have one today; rules that look at the
-// first bytes go between reading them and this.
+// choose picks the pool, by what the first bytes have said.
 func (l *loop) choose(s *session) {
-	s.target = s.listener.target
+	var key routeKey
+	if s.opening != nil {
+		key = s.opening.key
+	}
+	if s.target = s.listener.targets.choose(key); s.target == nil {
+		l.end(s, NoRoute, 0)
+		return
+	}
 	l.dial(s)
 }
 
@@ -231,7 +258,11 @@ func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
 	if s.backend != nil {
 		s.backend.Release()
 	}
+	if s.counted {
+		s.listener.clients.leave(s.client.Addr())
+	}
 	s.listener.sessions.Add(-1)
+	l.server.returnPlace(s.listener)
 	s.listener.endCounters(s.target)[reason].Add(1)
 	if l.server.config.OnEnd != nil {
 		l.server.config.OnEnd(l.record(s, reason, errno))
@@ -253,7 +284,7 @@ func (l *loop) closeSockets(s *session, reason Reason) {
 	if fd := int(s.ends[server].fd); fd >= 0 {
 		shut(fd)
 	}
-	if s.refuse(reason) {
+	if word := s.lastWord(reason); word != nil && l.say(s, word) {
 		shut = sysutil.Close
 	}
 	shut(int(s.ends[client].fd))

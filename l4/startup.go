@@ -2,42 +2,70 @@ package l4
 
 import "slices"
 
-// readHello is the step of a session that must start with a packet of its
-// listener's protocol. It never reads beyond that packet: what follows is not
-// sluice's to know, and stays in the kernel.
+// readHello is the step of a session whose client's first bytes say where it goes.
 func (l *loop) readHello(s *session) {
 	if s.backend != nil && s.ends[server].ready&(peerClosed|failed) != 0 {
 		l.letGo(s) // it had nothing more to say than that it does not encrypt
 	}
-	h, src := &s.halves[client], &s.ends[client]
 	for {
-		kind, size, err := parsePacket(s.input())
-		if err == nil {
-			l.helloDone(s, kind, size)
+		inTLS := s.comesInTLS()
+		try := l.tryPacket
+		if inTLS {
+			try = l.tryHello
+		}
+		switch size, err := try(s); {
+		case err == nil:
+			return
+		case err != errShort:
+			l.noHello(s, err)
+			return
+		case !l.readMore(s, size, inTLS):
 			return
 		}
-		if err != errShort {
-			l.end(s, HelloInvalid, 0)
-			return
-		}
-		if src.ready&readable == 0 || h.eof {
-			break
-		}
-		n, errno := receive(h, src, l.scratch[:size-len(s.input())])
+	}
+}
+
+// comesInTLS reports whether a ClientHello is what is expected.
+func (s *session) comesInTLS() bool {
+	if s.listener.config.Protocol == ProtocolTLS || s.opening != nil && s.opening.secured {
+		return true
+	}
+	input := s.input()
+	return s.listener.targets.byTLS && len(input) > 0 && input[0] == recordType // without asking, as from Postgres 17 on
+}
+
+// helloRead is one read while a ClientHello is awaited: most fit.
+const helloRead = 16 << 10
+
+// readMore reads what the client has sent, when size bytes of input are wanted at
+// least. Of Postgres in clear it never reads beyond them: what follows a packet is not
+// sluice's to know, and stays in the kernel. It returns false when nothing has come,
+// and the session waits or has ended.
+func (l *loop) readMore(s *session, size int, inTLS bool) bool {
+	h, src := &s.halves[client], &s.ends[client]
+	have := len(s.input())
+	if inTLS {
+		size = max(size, have+helloRead)
+	}
+	for src.ready&readable != 0 && !h.eof {
+		n, errno := receive(h, src, l.scratch[:min(size-have, len(l.scratch))])
 		if errno != 0 {
 			l.end(s, ClientReset, errno)
-			return
+			return false
 		}
 		if n > 0 {
 			opening := s.open()
 			opening.input = append(opening.input, l.scratch[:n]...)
+			return true
 		}
 	}
-	if h.eof && len(s.input()) == 0 {
+	switch {
+	case h.eof && have == 0:
 		l.end(s, ClientClosed, 0) // a port check, or a client that wants no clear text
-	} else if h.eof {
-		l.end(s, HelloInvalid, 0)
+	case h.eof:
+		l.noHello(s, errShort)
 	}
+	return false
 }
 
 // input is what was read of the client and not yet made sense of.
@@ -48,24 +76,42 @@ func (s *session) input() []byte {
 	return s.opening.input
 }
 
-// helloDone goes on with a first packet that is complete.
-func (l *loop) helloDone(s *session, kind packetKind, size int) {
-	opening := s.open()
-	packet, rest := opening.input[:size], opening.input[size:]
-	opening.packet, opening.kind, opening.input = packet, kind, rest
-	switch {
-	case kind == packetCancel:
-		l.cancel(s)
-	case kind == packetDirectTLS && s.backend != nil:
-		l.end(s, HelloInvalid, 0) // it has been told that there is no TLS
-	case kind == packetDirectTLS:
-		// How long it is has not been looked at, so it cannot be sent twice.
-		s.halves[client].held = slices.Clip(packet)
-		opening.packet = nil
-		l.choose(s)
-	case s.backend != nil:
-		l.sendPacket(s)
-	default:
-		l.choose(s)
+// noHello ends a session whose first bytes are not what they should be, unless the
+// listener has a pool for those.
+func (l *loop) noHello(s *session, err error) {
+	if alert, ok := helloAlert(err); ok {
+		s.open().alert = alert
 	}
+	if !l.fallBack(s) {
+		l.end(s, HelloInvalid, 0)
+	}
+}
+
+// helloLate is called when the first bytes did not come in time.
+func (l *loop) helloLate(s *session) {
+	if s.opening != nil {
+		s.opening.alert = alertInternalError
+	}
+	if !l.fallBack(s) {
+		l.end(s, HelloTimeout, 0)
+	}
+}
+
+// fallBack lets a session of a TLS listener that cannot be routed go to the
+// listener's own pool, if there is one, with what has come of it. What it speaks is
+// not known, so neither is whether a backend will answer to this much of it.
+func (l *loop) fallBack(s *session) bool {
+	t := s.listener.targets.fallback
+	if t == nil || s.listener.config.Protocol != ProtocolTLS {
+		return false
+	}
+	if input := s.input(); len(input) > 0 {
+		s.halves[client].held = slices.Clip(input)
+	}
+	if s.opening != nil {
+		s.opening.input = nil
+	}
+	s.target = t
+	l.dial(s)
+	return true
 }

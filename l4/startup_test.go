@@ -63,7 +63,6 @@ func TestStartup(t *testing.T) {
 	f("refused", true, c(startup), s(fatal("28P01")))
 	f("version 2 error", true, c(startup), s([]byte("EFATAL:  the database system is starting up\n\x00")))
 	f("TLS", false, c(sslRequest), s(yes), c(clientHello), s(random(1, 3000)))
-	f("TLS, answer with more", false, c(sslRequest), s(yes, []byte("and more")), c(clientHello))
 	f("no TLS", true, c(sslRequest), s(no), c(startup), s(loginAnswer(key)))
 	f("no TLS, and more that nobody knows", false, c(sslRequest), s(no, []byte("N")), c(startup), s(random(1, 100)))
 	f("TLS refused with an error", false, c(sslRequest), s(fatal("0A000")))
@@ -175,12 +174,58 @@ func TestSentBehindPacket(t *testing.T) {
 	for name, size := range map[string]int{"a byte": 1, "some": 100, "a read": headerRead, "much": 3 << 20} {
 		tail := random(9, size)
 		for _, accept := range []bool{false, true} {
-			name := fmt.Sprint(name, ", PROXY header: ", accept, ", ")
-			f(name+"Startup", accept, startup, loginAnswer(cancelKey(1, 4)), tail)
-			f(name+"SSLRequest", accept, sslRequest, []byte("S"), tail)
-			f(name+"GSSENCRequest", accept, gssRequest, []byte("G"), tail)
+			name := fmt.Sprint(name, ", PROXY header: ", accept)
+			f(name, accept, startup, loginAnswer(cancelKey(1, 4)), tail)
 		}
 	}
+}
+
+// What a client that asks for encryption sends before the answer is in clear, and
+// must not become the beginning of what is encrypted: neither for the backend nor, when
+// that has answered no, for sluice, which reads it as what it is.
+func TestSpokeEarly(t *testing.T) {
+	f := func(name string, request, answer, early []byte) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			for _, accept := range []*AcceptProxy{nil, accepting()} {
+				r := newPostgresRig(t, rigConfig{accept: accept})
+				ends := [2]conn{client: r.dial()}
+				first := slices.Concat(request, early)
+				if accept != nil {
+					first = slices.Concat([]byte(lineTCP4), first)
+				}
+				r.write(ends[client], first)
+				ends[server] = r.accept()
+				r.expect(ends[server], request)
+				r.write(ends[server], answer)
+				r.expectEnd(HelloInvalid)
+				r.expectReset(ends[client], nil)
+				r.expectReset(ends[server], nil)
+			}
+		})
+	}
+	f("a byte behind SSLRequest", sslRequest, []byte("S"), []byte{recordType})
+	f("a packet behind SSLRequest", sslRequest, []byte("S"), startup)
+	f("a byte behind GSSENCRequest", gssRequest, []byte("G"), []byte("x"))
+	f("a packet behind GSSENCRequest", gssRequest, []byte("G"), startup)
+}
+
+// Nor must what a backend, or whoever has got between, puts behind its "yes".
+func TestBackendSpokeEarly(t *testing.T) {
+	f := func(name string, request, answer []byte) {
+		t.Helper()
+		r := newPostgresRig(t, rigConfig{})
+		ends := [2]conn{client: r.dial()}
+		r.write(ends[client], request)
+		ends[server] = r.accept()
+		r.expect(ends[server], request)
+		r.write(ends[server], answer)
+		if end := r.expectEnd(ServerReset); end.Errno != errnoProtocol || end.Received != 0 {
+			t.Errorf("%s: ended with %+v", name, end)
+		}
+	}
+	f("SSLRequest", sslRequest, append([]byte("S"), authenticationOK...))
+	f("GSSENCRequest", gssRequest, append([]byte("G"), 0))
 }
 
 // All that a client has to say comes at once. Each request waits for the answer to

@@ -17,6 +17,13 @@ const (
 	stateRelaying                // bytes pass in both directions
 )
 
+var stateNames = [...]string{
+	stateClosed: "closed", stateReadHeader: "read_header", stateReadHello: "read_hello", stateWaiting: "waiting",
+	stateConnecting: "connecting", stateAnswering: "answering", stateCancelling: "cancelling", stateRelaying: "relaying",
+}
+
+func (s state) String() string { return stateNames[s] }
+
 // step runs s until it waits for an event, a timer or its next turn.
 func (l *loop) step(s *session) {
 	switch s.state {
@@ -57,7 +64,11 @@ func (s *session) deadline() (time.Duration, Reason) {
 	case stateConnecting:
 		return s.connectDeadline(), ConnectTimeout
 	case stateAnswering:
-		return after(s.active, s.target.config.ConnectTimeout), ConnectTimeout
+		// A TLS server works before it answers. To ask another one as well would
+		// add load where there is too much already.
+		if s.opening.kind != packetHello {
+			return after(s.active, s.target.config.ConnectTimeout), ConnectTimeout
+		}
 	}
 	at, reason := after(s.active, config.IdleTimeout), IdleTimeout
 	if config.FinTimeout != 0 && s.state == stateRelaying && s.finSeen() {
@@ -104,6 +115,8 @@ func (l *loop) expire(slot int32) {
 		l.answerLate(s)
 	case reason == ConnectTimeout:
 		l.connectLate(s)
+	case reason == HelloTimeout && s.backend == nil:
+		l.helloLate(s)
 	case reason == QueueTimeout:
 		l.waitedLong(s)
 	case reason == noReason:

@@ -16,6 +16,8 @@ type Stats struct {
 	Listeners []ListenerStats
 	Ended     []EndedStats // only those that are not zero
 	Pipes     PipeStats
+
+	MaxSessions int // of all listeners together; 0 = no limit
 }
 
 // LoopStats describes one event loop.
@@ -29,11 +31,14 @@ type ListenerStats struct {
 	Name         string
 	Addresses    []pool.Address // as bound: port 0 is resolved
 	Protocol     Protocol
-	Pool         string
+	Pools        []string // where its sessions go, each once, in configured order
 	Sessions     int
+	MaxSessions  int // 0 = no limit of its own
 	Accepts      uint64
 	AcceptErrors uint64
-	Resting      bool // out of descriptors or memory: the kernel's backlog waits
+	Resting      bool        // new connections wait in the kernel's backlog: for want of descriptors or memory, or at a limit
+	AtLimit      bool        // of its sessions, or of those of the process
+	Clients      ClientStats // zero when there are no limits per client
 }
 
 // EndedStats counts sessions that ended with one reason.
@@ -58,6 +63,8 @@ type End struct {
 	Pool        string         // "" when no pool was chosen
 	Backend     string         // "" when no backend was connected or tried
 	Client      netip.AddrPort // the real one, after a PROXY header; invalid for a Unix client
+	ServerName  string         // that the client asked for with TLS; "" = none
+	UniqueID    string         // as sent to the backend or received; "" = neither
 	Reason      Reason
 	Errno       syscall.Errno // the cause as the kernel gave it; 0 = none
 	Duration    time.Duration // from accept to end
@@ -71,29 +78,46 @@ type End struct {
 // Stats returns a copy of the counters. It may be called at any time from any
 // goroutine.
 func (srv *Server) Stats() Stats {
-	stats := Stats{Pipes: PipeStats{Limit: srv.pipes.Limit(), Open: srv.pipes.Open(), Lent: srv.pipes.Lent()}}
+	stats := Stats{
+		Pipes:       PipeStats{Limit: srv.pipes.Limit(), Open: srv.pipes.Open(), Lent: srv.pipes.Lent()},
+		MaxSessions: srv.config.MaxSessions,
+	}
 	for _, l := range srv.loops {
 		stats.Loops = append(stats.Loops, LoopStats{Sessions: int(l.load.Load()), StaleEvents: l.stale.Load()})
 	}
 	for _, ls := range srv.listeners {
-		stats.Listeners = append(stats.Listeners, ls.stats())
+		listener := ls.stats()
+		listener.AtLimit = listener.AtLimit || srv.places.full()
+		stats.Listeners = append(stats.Listeners, listener)
 		stats.Ended = ls.unrouted.appendTo(stats.Ended, ls.config.Name, "")
-		stats.Ended = ls.target.ended.appendTo(stats.Ended, ls.config.Name, ls.target.config.Pool.Name())
+		for _, t := range ls.targets.all {
+			stats.Ended = t.ended.appendTo(stats.Ended, ls.config.Name, t.config.Pool.Name())
+		}
 	}
 	return stats
 }
 
 func (ls *listener) stats() ListenerStats {
-	return ListenerStats{
+	var pools []string
+	for _, t := range ls.targets.all {
+		pools = append(pools, t.config.Pool.Name())
+	}
+	stats := ListenerStats{
 		Name:         ls.config.Name,
 		Addresses:    slices.Clone(ls.bound),
 		Protocol:     ls.config.Protocol,
-		Pool:         ls.target.config.Pool.Name(),
+		Pools:        pools,
 		Sessions:     int(ls.sessions.Load()),
 		Accepts:      ls.accepts.Load(),
 		AcceptErrors: ls.acceptErrors.Load(),
+		MaxSessions:  ls.config.MaxSessions,
 		Resting:      ls.resting.Load() > 0,
+		AtLimit:      ls.places.full(),
 	}
+	if ls.clients != nil {
+		stats.Clients = ls.clients.stats()
+	}
+	return stats
 }
 
 func (c *endCounters) appendTo(list []EndedStats, listener, pool string) []EndedStats {
@@ -111,6 +135,8 @@ func (l *loop) record(s *session, reason Reason, errno syscall.Errno) End {
 		ID:          s.id,
 		Listener:    s.listener.config.Name,
 		Client:      s.client,
+		ServerName:  s.serverName(),
+		UniqueID:    l.server.uniqueIDOf(s),
 		Reason:      reason,
 		Errno:       errno,
 		Duration:    l.now - s.started,

@@ -1,0 +1,117 @@
+package l4
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestClientLimitsCheck(t *testing.T) {
+	f := func(c ClientLimits, want ...string) {
+		t.Helper()
+		err := c.Check()
+		if (err == nil) != (len(want) == 0) || err != nil && err.Error() != strings.Join(want, "\n") {
+			t.Errorf("%+v: error %v, want %q", c, err, want)
+		}
+	}
+	f(ClientLimits{})
+	f(ClientLimits{Sessions: math.MaxInt32, Rate: 1e6, Burst: 1 << 40, Table: 1 << 24})
+	f(ClientLimits{Rate: 1.0 / 86400, Burst: 365})
+	f(ClientLimits{Sessions: -1, Rate: -1, Burst: -1, Table: -1},
+		"sessions -1: want at most 2147483647, or 0 for no limit",
+		"rate -1/s: want at most 1000000/s, or 0 for no limit",
+		"burst -1: must not be negative",
+		"table of -1 clients: want at most 16777216, or 0 for 65536")
+	f(ClientLimits{Rate: math.NaN()}, "rate NaN/s: want at most 1000000/s, or 0 for no limit")
+	f(ClientLimits{Rate: math.Inf(1)}, "rate +Inf/s: want at most 1000000/s, or 0 for no limit")
+	f(ClientLimits{Burst: 5}, "burst 5: there is no rate")
+	f(ClientLimits{Rate: 0.5, Burst: 1 << 24},
+		"rate 0.5/s: a burst of 16777216 would take more than a year to be granted again")
+	f(ClientLimits{Rate: 1e-300}, "rate 1e-300/s: a burst of 1 would take more than a year to be granted again")
+}
+
+func TestBucketOfLimits(t *testing.T) {
+	f := func(rate float64, burst int, cost, depth time.Duration) {
+		t.Helper()
+		if b := (ClientLimits{Rate: rate, Burst: burst}).bucket(); b != (bucket{cost, depth}) {
+			t.Errorf("rate %v, burst %d: %+v, want %v and %v", rate, burst, b, cost, depth)
+		}
+	}
+	f(0, 0, 0, 0)
+	f(50, 100, 20*time.Millisecond, 2*time.Second)
+	f(50, 0, 20*time.Millisecond, time.Second)
+	f(2.5, 0, 400*time.Millisecond, 1200*time.Millisecond) // 3 at once
+	f(0.1, 0, 10*time.Second, 10*time.Second)
+	f(100.0/60, 10, 600*time.Millisecond, 6*time.Second)
+	f(1e6, 1, time.Microsecond, time.Microsecond)
+}
+
+// A credit is a token bucket as textbooks have it, in time instead of tokens.
+type credit struct {
+	left, at time.Duration
+}
+
+func (c credit) refilled(b bucket, now time.Duration) time.Duration {
+	return min(b.depth, c.left+now-c.at)
+}
+
+func TestBucketAgainstTokens(t *testing.T) {
+	for seed := range uint64(50) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		cost := time.Duration(1 + rnd.Int64N(int64(time.Second)))
+		b := bucket{cost, cost * time.Duration(1+rnd.IntN(20))}
+		now, full := time.Hour, time.Duration(0)
+		tokens := credit{b.depth, now}
+		for range 2000 {
+			now += time.Duration(rnd.Int64N(int64(2*cost) + 1))
+			if rnd.IntN(100) == 0 {
+				now += 2 * b.depth
+			}
+			left := tokens.refilled(b, now)
+			next, ok := b.take(full, now)
+			if ok != (left >= cost) {
+				t.Fatalf("seed %d: take %v with %v left of %v", seed, ok, left, b)
+			}
+			if ok {
+				full, tokens = next, credit{left - cost, now}
+			}
+		}
+	}
+}
+
+// A client keeps what it lacks when the limits change, up to all that the new
+// bucket holds, and the order in which clients are forgotten stays.
+func TestBucketConvert(t *testing.T) {
+	const now = time.Hour
+	f := func(from, to bucket, full, want time.Duration) {
+		t.Helper()
+		if got := from.convert(now+full, now, to); got != now+want {
+			t.Errorf("%v to %v: %v becomes %v, want %v", from, to, full, got-now, want)
+		}
+	}
+	slow, fast, none := bucket{time.Hour, 100 * time.Hour}, bucket{time.Millisecond, 10 * time.Millisecond}, bucket{}
+	f(slow, fast, 3*time.Hour, 3*time.Millisecond)
+	f(slow, fast, 50*time.Hour, 10*time.Millisecond)
+	f(fast, slow, 5*time.Millisecond, 5*time.Hour)
+	f(fast, none, 5*time.Millisecond, 0)
+	f(none, slow, 5*time.Millisecond, 0) // from a loop whose clock is ahead
+	f(slow, fast, -time.Minute, -time.Minute)
+	rnd := rand.New(rand.NewPCG(1, 1))
+	times := make([]time.Duration, 1000)
+	for i := range times {
+		times[i] = now + time.Duration(rnd.Int64N(int64(200*time.Hour))) - 100*time.Hour
+	}
+	slices.Sort(times)
+	for _, to := range []bucket{slow, fast, none} {
+		converted := make([]time.Duration, len(times))
+		for i, full := range times {
+			converted[i] = slow.convert(full, now, to)
+		}
+		if !slices.IsSorted(converted) {
+			t.Errorf("conversion to %v changes the order", to)
+		}
+	}
+}

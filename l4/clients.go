@@ -1,0 +1,145 @@
+package l4
+
+import (
+	"cmp"
+	"encoding/binary"
+	"hash/maphash"
+	"math/bits"
+	"net/netip"
+	"time"
+)
+
+// A verdict is what the limits say of a new session.
+type verdict uint8
+
+const (
+	admitted    verdict = iota // it counts as the client's until leave
+	uncounted                  // it comes in, but is not counted: leave must not be called
+	rateLimited                // the client has begun too many lately
+	clientLimit                // the client has too many open
+)
+
+// clients enforces the limits per client of one listener, for all loops: how many
+// sessions each client has open, and how fast it begins them.
+//
+// Its memory is fixed, however many addresses there are. A client of which there
+// is nothing to remember, without a session and with its bucket full, gives its
+// place to a new one. When there is none, the client without a session whose
+// bucket is full the soonest is forgotten: it loses the least, and one that has
+// used up its burst stays until as many addresses as there are places have used up
+// theirs. A client with open sessions is never forgotten, so counts are exact.
+//
+// When all places are taken by clients with open sessions, a new client comes in
+// uncounted. To refuse it would hand whoever holds that many sessions the power to
+// lock everybody else out, and it would be the honest ones that are hurt: who has
+// 65,536 addresses has no need to break a limit per address. The total is for
+// max_sessions to bound, and with a table that is large enough for it, see
+// ClientLimits.Table, this does not come to pass.
+type clients struct {
+	seed   maphash.Seed // clients cannot choose addresses that collide
+	shift  uint8        // of a hash, to the number of its shard
+	shards []clientShard
+}
+
+const (
+	maxClientShards = 64   // loops seldom meet in one
+	minShardSize    = 1024 // fewer places would fill up too unevenly
+)
+
+// newClients makes a table for limits that Check has found good.
+func newClients(limits ClientLimits) *clients {
+	size, shards := cmp.Or(limits.Table, defaultClientTable), 1
+	for shards < maxClientShards && size/(2*shards) >= minShardSize {
+		shards *= 2
+	}
+	c := &clients{
+		seed:   maphash.MakeSeed(),
+		shift:  uint8(64 - bits.TrailingZeros(uint(shards))),
+		shards: make([]clientShard, shards),
+	}
+	size /= shards
+	// One piece of memory for all shards: one each would be rounded up.
+	entries, idle := make([]clientEntry, shards*(size+1)), make([]uint32, shards*(size+1))
+	for i := range c.shards {
+		from, to := i*(size+1), (i+1)*(size+1)
+		c.shards[i].init(entries[from:to:to], idle[from:to:to])
+		c.shards[i].setLimits(limits, 0)
+	}
+	return c
+}
+
+// admit decides on a session that a client begins now. The address is the real
+// client's; one without an address, on a Unix socket, has no limits. When the
+// answer is admitted, the session must leave, once.
+func (c *clients) admit(addr netip.Addr, now time.Duration) verdict {
+	if !addr.IsValid() {
+		return uncounted
+	}
+	key := clientKey(addr)
+	shard, hash := c.place(key)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	return shard.admit(key, hash, now)
+}
+
+// leave ends a session that was admitted. It panics when the client has none: one
+// has then left twice, and every count since is wrong.
+func (c *clients) leave(addr netip.Addr) {
+	key := clientKey(addr)
+	shard, hash := c.place(key)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	shard.leave(key, hash)
+}
+
+// setLimits changes the limits of all clients. What they have open and what they
+// lack in their buckets stays; the size of the table does too. Sessions that began
+// while there was no limit of sessions are not counted.
+func (c *clients) setLimits(limits ClientLimits, now time.Duration) {
+	for i := range c.shards {
+		c.shards[i].mu.Lock()
+		c.shards[i].setLimits(limits, now)
+		c.shards[i].mu.Unlock()
+	}
+}
+
+// ClientStats describes the table behind a listener's limits per client.
+type ClientStats struct {
+	Table     int    // clients that can be known at a time
+	Busy      int    // those with open sessions
+	Sessions  int    // that are counted now
+	Forgotten uint64 // clients that gave up their place before their bucket was full again
+	Untracked uint64 // sessions let in without limits, because all places were taken by busy clients
+}
+
+func (c *clients) stats() (sum ClientStats) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		sum.Table += s.size()
+		sum.Busy += s.busy()
+		sum.Sessions += s.sessions
+		sum.Forgotten += s.forgotten
+		sum.Untracked += s.untracked
+		s.mu.Unlock()
+	}
+	return sum
+}
+
+// place returns the shard that a client belongs to, and the part of its hash that
+// is used there.
+func (c *clients) place(key uint64) (*clientShard, uint32) {
+	hash := maphash.Comparable(c.seed, key)
+	return &c.shards[hash>>c.shift], uint32(hash)
+}
+
+// clientKey returns what stands for a client: the first half of its IPv6 address,
+// or its IPv4 address among the multicast ones of IPv6, where no client can be.
+func clientKey(addr netip.Addr) uint64 {
+	if addr = addr.Unmap(); addr.Is4() {
+		b := addr.As4()
+		return 0xff<<56 | uint64(binary.BigEndian.Uint32(b[:]))
+	}
+	b := addr.As16()
+	return binary.BigEndian.Uint64(b[:8])
+}

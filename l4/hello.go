@@ -1,0 +1,85 @@
+package l4
+
+import "sluice/sysutil"
+
+// tlsRequest asks a Postgres server for TLS.
+var tlsRequest = []byte{0, 0, 0, packetHead, codeTLS >> 24, codeTLS >> 16 & 0xff, codeTLS >> 8 & 0xff, codeTLS & 0xff}
+
+// tryHello looks for a ClientHello in the input. It is kept, as any first packet is,
+// until the backend has answered it, and so is what came with it: the client's word
+// to whatever server it reaches.
+func (l *loop) tryHello(s *session) (size int, err error) {
+	if s.opening == nil {
+		return recordHead, errShort // a client that is silent costs nothing
+	}
+	opening := s.opening
+	hello, size, err := opening.reader.read(opening.input)
+	if err != nil {
+		return size, err
+	}
+	opening.key = routeKey{serverName: hello.serverName, protocols: hello.protocols}
+	if hello.serverName != "" {
+		s.name().server = hello.serverName
+	}
+	opening.hello, opening.input = opening.input, nil
+	opening.packet, opening.kind = opening.hello, packetHello
+	opening.alert = alertUnrecognizedName
+	l.choose(s)
+	return 0, nil
+}
+
+// securedAnswer takes a backend's answer to the SSLRequest that sluice sent for a
+// client whose ClientHello it has: nothing but "yes" will do. What came with it
+// would be in clear, and is refused as it is from a client.
+func (l *loop) securedAnswer(s *session, data []byte) {
+	if len(data) != 1 || data[0] != answerYes {
+		l.unanswered(s, ServerReset, errnoProtocol)
+		return
+	}
+	s.opening.packet, s.opening.kind = s.opening.hello, packetHello
+	l.sendPacket(s)
+}
+
+// lastWord is what a client is told in its own protocol when its session comes to
+// nothing; nil = nothing.
+func (s *session) lastWord(reason Reason) []byte {
+	opening := s.opening
+	switch {
+	case opening == nil || opening.kind == packetCancel || reason == ClientReset:
+		return nil // it has been answered, or has asked nothing
+	case s.listener.config.Protocol == ProtocolTLS || opening.secured || opening.hello != nil:
+		return opening.tlsWord(reason)
+	case opening.packet != nil:
+		return s.postgresWord(reason)
+	}
+	return nil
+}
+
+// tlsWord is the alert for a reason. A client that has not begun to speak TLS would
+// not understand it.
+func (o *opening) tlsWord(reason Reason) []byte {
+	begun := o.hello != nil || len(o.input) > 0 && o.input[0] == recordType
+	switch reason {
+	case HelloInvalid, HelloTimeout, NoRoute:
+		if begun && o.alert != 0 {
+			return tlsAlert(o.alert)
+		}
+	case NoBackend, QueueFull, QueueTimeout, ConnectRefused, ConnectTimeout, ConnectFailed, ServerReset, ServerClosed,
+		BackendDown, Shutdown:
+		if o.hello != nil {
+			return tlsAlert(alertInternalError)
+		}
+	}
+	return nil
+}
+
+// say sends a client its last word. Input that nobody has read would turn the end
+// that follows into a reset, which can overtake it (RFC 2525, 2.17).
+func (l *loop) say(s *session, word []byte) bool {
+	fd := int(s.ends[client].fd)
+	if _, errno := sysutil.Send(fd, word); errno != 0 {
+		return false
+	}
+	_, _ = sysutil.Recv(fd, l.scratch)
+	return true
+}

@@ -1,0 +1,75 @@
+package l4
+
+import (
+	"net/netip"
+	"time"
+)
+
+// SessionStats describes one open session.
+type SessionStats struct {
+	ID         uint64
+	Listener   string
+	Pool       string         // "" while none is chosen
+	Backend    string         // "" while it has none
+	State      string         // read_header | read_hello | waiting | connecting | answering | cancelling | relaying
+	Client     netip.AddrPort // as in End
+	ServerName string         // as in End
+	UniqueID   string         // as in End
+	Age        time.Duration  // since accept
+	Idle       time.Duration  // since a byte last moved
+	Received   uint64         // bytes passed from the backend to the client
+	Sent       uint64         // bytes passed to the backend, the PROXY header included
+}
+
+// Sessions returns the open sessions, at most limit of them; 0 = all. It asks every
+// loop, so it must not be called on one. Of a server that has ended there are none.
+func (srv *Server) Sessions(limit int) []SessionStats {
+	answers := make(chan []SessionStats, len(srv.loops))
+	for _, l := range srv.loops {
+		var list []SessionStats
+		l.inbox.post(message{
+			kind: visitSessions,
+			visit: func(s *session) {
+				if limit == 0 || len(list) < limit {
+					list = append(list, l.describe(s))
+				}
+			},
+			done: func() { answers <- list },
+		})
+	}
+	var all []SessionStats
+	for range srv.loops {
+		select {
+		case list := <-answers:
+			all = append(all, list...)
+		case <-srv.life.Done():
+			return nil
+		}
+	}
+	if limit > 0 && len(all) > limit {
+		all = all[:limit]
+	}
+	return all
+}
+
+func (l *loop) describe(s *session) SessionStats {
+	stats := SessionStats{
+		ID:         s.id,
+		Listener:   s.listener.config.Name,
+		State:      s.state.String(),
+		Client:     s.client,
+		ServerName: s.serverName(),
+		UniqueID:   l.server.uniqueIDOf(s),
+		Age:        l.now - s.started,
+		Idle:       l.now - s.active,
+		Received:   s.halves[server].bytes,
+		Sent:       s.halves[client].bytes,
+	}
+	if s.target != nil {
+		stats.Pool = s.target.config.Pool.Name()
+	}
+	if s.backend != nil {
+		stats.Backend = s.backend.Name()
+	}
+	return stats
+}

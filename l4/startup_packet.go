@@ -1,0 +1,85 @@
+package l4
+
+import (
+	"slices"
+
+	"sluice/sysutil"
+)
+
+// tryPacket looks for a first packet of Postgres in the input, and goes on with it
+// when it is complete.
+func (l *loop) tryPacket(s *session) (size int, err error) {
+	kind, size, err := parsePacket(s.input())
+	if err != nil {
+		return size, err
+	}
+	opening := s.opening
+	packet, rest := opening.input[:size], opening.input[size:]
+	opening.packet, opening.kind, opening.input = packet, kind, rest
+	l.packetDone(s)
+	return 0, nil
+}
+
+// packetDone goes on with a first packet that is complete.
+func (l *loop) packetDone(s *session) {
+	opening, targets := s.opening, s.listener.targets
+	switch kind := opening.kind; {
+	case kind == packetCancel:
+		l.cancel(s)
+	case kind == packetDirectTLS && s.backend != nil:
+		l.end(s, HelloInvalid, 0) // it has been told that there is no TLS
+	case kind == packetDirectTLS:
+		// How long it is has not been looked at, so it cannot be sent twice.
+		s.halves[client].held = slices.Clip(opening.packet)
+		opening.packet = nil
+		l.choose(s)
+	case s.backend != nil && (kind != packetStartup || !targets.byStartup):
+		l.sendPacket(s)
+	case kind == packetTLS && targets.byTLS:
+		l.answerPacket(s, answerYes)
+	case kind == packetGSS && targets.routes != nil, kind == packetTLS && targets.byStartup && targets.fallback == nil:
+		l.answerPacket(s, answerNo)
+	default:
+		if kind == packetStartup {
+			opening.key.user, opening.key.database, _ = startupParams(opening.packet)
+		}
+		if s.backend != nil {
+			l.letGo(s) // it has been asked for encryption only, when nobody knew who is wanted
+		}
+		l.choose(s)
+	}
+}
+
+// answerPacket answers a client's question for encryption in the place of a backend:
+// which one depends on what the client says then.
+func (l *loop) answerPacket(s *session, answer byte) {
+	opening := s.opening
+	if answer == answerYes && l.spokeEarly(s) {
+		l.end(s, HelloInvalid, 0)
+		return
+	}
+	opening.packet, opening.secured = nil, answer == answerYes
+	if _, errno := sysutil.Send(int(s.ends[client].fd), []byte{answer}); errno != 0 {
+		l.end(s, ClientReset, errno)
+		return
+	}
+	s.active = l.now
+	l.enter(s, stateReadHello)
+	l.readHello(s)
+}
+
+// spokeEarly reports whether a client that has asked for encryption has sent more
+// before the answer. That is in clear, and whoever put it there, it must not pass for
+// the beginning of what is encrypted (CVE-2021-23214). Postgres refuses it, too; but
+// it cannot see it when the bytes reach it after its answer.
+func (l *loop) spokeEarly(s *session) bool {
+	src := &s.ends[client]
+	if len(s.input()) > 0 {
+		return true
+	}
+	if src.ready&readable == 0 || s.halves[client].eof {
+		return false
+	}
+	n, _ := sysutil.Peek(int(src.fd), l.scratch[:1])
+	return n > 0
+}

@@ -1,0 +1,119 @@
+package l4
+
+import (
+	"errors"
+	"fmt"
+
+	"sluice/pool"
+)
+
+// targets are the pools of one listener, and the routes to them. They do not change,
+// so loops share them.
+type targets struct {
+	all      []*target // each pool once, in configured order
+	routed   []*target // by the number of the route
+	fallback *target   // of sessions that no route takes; nil = they are refused
+	routes   *routes   // nil: there are none
+	// byTLS: routes ask for what is known of TLS. byStartup: for what is known of a
+	// Postgres start-up in clear.
+	byTLS, byStartup bool
+}
+
+// A target is a Target with the counters of one listener's sessions on it.
+type target struct {
+	config Target
+	tlvs   [numTLVs]bool
+	ended  endCounters
+}
+
+func newTargets(config *ListenerConfig) (*targets, error) {
+	t := new(targets)
+	for _, r := range config.Routes {
+		t.routed = append(t.routed, t.add(r.Target))
+		t.byTLS = t.byTLS || len(r.SNI)+len(r.ALPN) > 0
+		t.byStartup = t.byStartup || len(r.Database)+len(r.User) > 0
+	}
+	if config.Target.Pool != nil {
+		t.fallback = t.add(config.Target)
+	}
+	if len(config.Routes) == 0 {
+		return t, nil
+	}
+	var err error
+	t.routes, err = newRoutes(config.routeList())
+	return t, err
+}
+
+// add returns the target of a pool, which is made when the pool is first named.
+func (t *targets) add(config Target) *target {
+	if known := t.of(config.Pool); known != nil {
+		return known
+	}
+	made := &target{config: config}
+	for _, tlv := range config.TLVs {
+		made.tlvs[tlv] = true
+	}
+	t.all = append(t.all, made)
+	return made
+}
+
+// of returns the target of a pool; nil = there is none.
+func (t *targets) of(p *pool.Pool) *target {
+	for _, known := range t.all {
+		if known.config.Pool == p {
+			return known
+		}
+	}
+	return nil
+}
+
+// choose returns where a session goes; nil = nowhere.
+func (t *targets) choose(k routeKey) *target {
+	if t.routes != nil {
+		if i, ok := t.routes.match(k); ok {
+			return t.routed[i]
+		}
+	}
+	return t.fallback
+}
+
+func (l *ListenerConfig) routeList() []Route {
+	list := make([]Route, len(l.Routes))
+	for i, r := range l.Routes {
+		list[i] = r.Route
+	}
+	return list
+}
+
+// checkTargets returns what is wrong with where a listener's sessions go, for so
+// many loops.
+func (l *ListenerConfig) checkTargets(loops int) error {
+	if l.Target.Pool == nil && len(l.Routes) == 0 {
+		return errors.New("no pool")
+	}
+	if err := CheckRoutes(l.Protocol, l.routeList()); err != nil {
+		return err
+	}
+	for i, r := range l.Routes {
+		if r.Target.Pool == nil {
+			return fmt.Errorf("route %d: no pool", i+1)
+		}
+		if err := r.Target.check(loops); err != nil {
+			return err
+		}
+	}
+	if l.Target.Pool == nil {
+		return nil
+	}
+	return l.Target.check(loops)
+}
+
+func (t *Target) check(loops int) error {
+	if shards := t.Pool.Shards(); shards < loops {
+		return fmt.Errorf("pool %q has %d counter shards for %d loops", t.Pool.Name(), shards, loops)
+	}
+	if len(t.TLVs) > 0 && t.SendProxy != ProxyV2 {
+		return fmt.Errorf("pool %q: TLVs need a PROXY header of version 2", t.Pool.Name())
+	}
+	return nil
+}

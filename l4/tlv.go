@@ -1,0 +1,128 @@
+package l4
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strings"
+
+	"github.com/pires/go-proxyproto"
+)
+
+// A TLV is one of the fields that a PROXY header of version 2 can have beside the
+// addresses (section 2.2). What an earlier hop has sent is passed on in any case.
+type TLV uint8
+
+// The TLVs that can be asked for.
+const (
+	TLVAuthority TLV = iota // the server name that the client asked for (2.2.2)
+	TLVALPN                 // the protocol that the client would like best (2.2.1)
+	TLVUniqueID             // what the session is called here and in the log (2.2.5)
+	TLVCRC32C               // a checksum of the header (2.2.3)
+	numTLVs
+)
+
+var tlvWords = []string{TLVAuthority: "authority", TLVALPN: "alpn", TLVUniqueID: "unique_id", TLVCRC32C: "crc32c"}
+
+// TLVWords returns the words that TLV.UnmarshalText takes.
+func TLVWords() []string { return slices.Clone(tlvWords) }
+
+// String returns the word for t.
+func (t TLV) String() string {
+	if int(t) < len(tlvWords) {
+		return tlvWords[t]
+	}
+	return "unknown"
+}
+
+// MarshalText returns the word for t.
+func (t TLV) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText sets t from its word.
+func (t *TLV) UnmarshalText(text []byte) error {
+	i := slices.Index(tlvWords, string(text))
+	if i < 0 {
+		return fmt.Errorf("unknown TLV %q: use %s", text, strings.Join(tlvWords, ", "))
+	}
+	*t = TLV(i)
+	return nil
+}
+
+// addTLVs adds to a header what the pool wants to know of s. What was read here goes
+// before what an earlier hop has said of it, but a unique ID stays what it is.
+func (l *loop) addTLVs(s *session, header *proxyproto.Header) error {
+	tlvs, err := header.TLVs()
+	if err != nil {
+		return fmt.Errorf("read TLVs: %w", err)
+	}
+	wanted := &s.target.tlvs
+	if name := s.serverName(); wanted[TLVAuthority] && name != "" {
+		tlvs = setTLV(tlvs, proxyproto.PP2_TYPE_AUTHORITY, []byte(name))
+	}
+	if protocol := s.protocol(); wanted[TLVALPN] && protocol != "" {
+		tlvs = setTLV(tlvs, proxyproto.PP2_TYPE_ALPN, []byte(protocol))
+	}
+	if wanted[TLVUniqueID] && !hasTLV(tlvs, proxyproto.PP2_TYPE_UNIQUE_ID) {
+		id := l.server.uniqueIDs.of(s.id)
+		tlvs = setTLV(tlvs, proxyproto.PP2_TYPE_UNIQUE_ID, []byte(id.String()))
+	}
+	if wanted[TLVCRC32C] {
+		tlvs = setTLV(tlvs, proxyproto.PP2_TYPE_CRC32C, make([]byte, crc32.Size))
+	}
+	return header.SetTLVs(tlvs)
+}
+
+func hasTLV(tlvs []proxyproto.TLV, kind proxyproto.PP2Type) bool {
+	return slices.ContainsFunc(tlvs, func(t proxyproto.TLV) bool { return t.Type == kind })
+}
+
+// setTLV puts a TLV at the end, in the place of those of its type.
+func setTLV(tlvs []proxyproto.TLV, kind proxyproto.PP2Type, value []byte) []proxyproto.TLV {
+	others := slices.DeleteFunc(tlvs, func(t proxyproto.TLV) bool { return t.Type == kind })
+	return append(others, proxyproto.TLV{Type: kind, Value: value})
+}
+
+// sign fills in the checksum of a header that has a TLV for it: of the whole header
+// while those four bytes are zero (section 2.2.3).
+func sign(raw []byte) {
+	if at := checksumOffset(raw); at >= 0 {
+		binary.BigEndian.PutUint32(raw[at:], crc32.Checksum(raw, castagnoli))
+	}
+}
+
+// protocol returns the ALPN protocol that the client would like best; "" = it has
+// offered none. Which one the two agree on is between them.
+func (s *session) protocol() string {
+	if s.opening != nil {
+		for protocol := range s.opening.key.protocols.all() {
+			return protocol
+		}
+	}
+	return ""
+}
+
+// uniqueIDIn returns what an earlier hop has called the session; "" = it has not.
+func uniqueIDIn(header *proxyproto.Header) string {
+	tlvs, err := header.TLVs()
+	if err != nil {
+		return "" // of a header whose TLVs do not count
+	}
+	for _, t := range tlvs {
+		if t.Type == proxyproto.PP2_TYPE_UNIQUE_ID {
+			return printable(t.Value)
+		}
+	}
+	return ""
+}
+
+// printable returns a value that may be any bytes as it is, or else in hexadecimal.
+func printable(value []byte) string {
+	for _, c := range value {
+		if c <= ' ' || c > '~' {
+			return hex.EncodeToString(value)
+		}
+	}
+	return string(value)
+}
