@@ -126,10 +126,15 @@ func (r *rig) close(before []string) {
 // expectEmpty checks that no counter remembers a session.
 func (r *rig) expectEmpty() {
 	r.t.Helper()
-	for _, b := range r.pool.Backends() {
-		if n := b.Stats().Active; n != 0 {
-			r.t.Errorf("backend %s has %d active connections, want 0", b.Name(), n)
+	for _, target := range r.srv.listeners[0].targets.all {
+		for _, b := range target.config.Pool.Backends() {
+			if n := b.Stats().Active; n != 0 {
+				r.t.Errorf("backend %s has %d active connections, want 0", b.Name(), n)
+			}
 		}
+	}
+	if all, own := r.srv.places.taken.Load(), r.srv.listeners[0].places.taken.Load(); all != 0 || own != 0 {
+		r.t.Errorf("%d places of all listeners and %d of this one are taken, want 0", all, own)
 	}
 	if n := r.loop.load.Load(); n != 0 {
 		r.t.Errorf("the loop has %d sessions, want 0", n)
@@ -138,6 +143,9 @@ func (r *rig) expectEmpty() {
 		r.t.Errorf("%d cancel keys are remembered, want none", n)
 	}
 	stats := r.srv.Stats()
+	if n := stats.Listeners[0].Clients.Sessions; n != 0 {
+		r.t.Errorf("%d sessions of clients are counted, want 0", n)
+	}
 	if n := stats.Listeners[0].Sessions; n != 0 {
 		r.t.Errorf("the listener has %d sessions, want 0", n)
 	}
