@@ -13,19 +13,31 @@
 // # The life of a session
 //
 //	accept ──► ReadHeader ──► ReadHello ──► Connecting ──► Answering ──► Relaying ──► Closed
-//	           (PROXY header  (the first     │  ▲    ▲      │ (the backend has        ▲
-//	            required)      packet of     ▼  │    └──────┘  yet to answer the      │
-//	                           the protocol) Waiting  another  first packet)          │
-//	                           │            (in the   backend                         │
-//	                           ▼             pool's                                   │
-//	                           Cancelling    queue)                                   │
+//	  │        (PROXY header  (ClientHello   │  ▲    ▲      │ (the backend has        ▲
+//	  ▼         required)      or packet of  ▼  │    └──────┘  yet to answer the      │
+//	refuse                     Postgres:   Waiting  another   first packet)           │
+//	(denied, too               which pool) (in the  backend                           │
+//	 many, too fast:           │            pool's                                    │
+//	 no session)               ▼            queue)                                    │
+//	                           Cancelling                                             │
 //	   every state ───────────────────────────────────────────────────────────────────┘
 //	                               end, the one door out
 //
 // A listener of plain TCP knows only ReadHeader, Connecting, Waiting and
-// Relaying. Only enter and begin set a session's state, only end closes it. end
+// Relaying. A connection has a place among the sessions that there may be before it
+// is accepted (quota.go), and its client is looked at as soon as its real address is
+// known (admission.go). Only enter and begin set a session's state, only end closes it. end
 // gives back the pipes, the buffer, the timer, the backend's slot or place in the
 // queue and the counters, and reports the session with its [Reason].
+//
+// # The first bytes
+//
+// Where the protocol says more than the address, readHello (startup.go) looks at the
+// first bytes and nothing else: a ClientHello (tls_record.go, tls_hello.go) or a packet
+// of Postgres (postgres_wire.go, startup_params.go). They choose the target
+// (targets.go, routes.go), and go on to the backend as they came. A question for
+// encryption that has to be answered before the name is known is answered by sluice,
+// asked again of the backend, and its answer checked (startup_packet.go, hello.go).
 //
 // A session belongs to a backend from its first answer on. A backend that fails
 // before is exchanged for another one (answer.go), one that goes down after takes
