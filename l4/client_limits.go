@@ -91,13 +91,3 @@ func (b bucket) take(full, now time.Duration) (next time.Duration, ok bool) {
 
 // lacks reports whether a bucket that is full at some time is not full now.
 func (b bucket) lacks(full, now time.Duration) bool { return b.cost > 0 && full > now }
-
-// convert returns when a bucket of another size is full if it lacks as many
-// sessions now as this one. Of two times, the later one stays the later one.
-func (b bucket) convert(full, now time.Duration, to bucket) time.Duration {
-	if !b.lacks(full, now) {
-		return min(full, now)
-	}
-	sessions := float64(full-now) / float64(b.cost)
-	return now + time.Duration(min(float64(to.depth), sessions*float64(to.cost)))
-}

@@ -3,7 +3,6 @@ package l4
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,40 +77,6 @@ func TestBucketAgainstTokens(t *testing.T) {
 			if ok {
 				full, tokens = next, credit{left - cost, now}
 			}
-		}
-	}
-}
-
-// A client keeps what it lacks when the limits change, up to all that the new
-// bucket holds, and the order in which clients are forgotten stays.
-func TestBucketConvert(t *testing.T) {
-	const now = time.Hour
-	f := func(from, to bucket, full, want time.Duration) {
-		t.Helper()
-		if got := from.convert(now+full, now, to); got != now+want {
-			t.Errorf("%v to %v: %v becomes %v, want %v", from, to, full, got-now, want)
-		}
-	}
-	slow, fast, none := bucket{time.Hour, 100 * time.Hour}, bucket{time.Millisecond, 10 * time.Millisecond}, bucket{}
-	f(slow, fast, 3*time.Hour, 3*time.Millisecond)
-	f(slow, fast, 50*time.Hour, 10*time.Millisecond)
-	f(fast, slow, 5*time.Millisecond, 5*time.Hour)
-	f(fast, none, 5*time.Millisecond, 0)
-	f(none, slow, 5*time.Millisecond, 0) // from a loop whose clock is ahead
-	f(slow, fast, -time.Minute, -time.Minute)
-	rnd := rand.New(rand.NewPCG(1, 1))
-	times := make([]time.Duration, 1000)
-	for i := range times {
-		times[i] = now + time.Duration(rnd.Int64N(int64(200*time.Hour))) - 100*time.Hour
-	}
-	slices.Sort(times)
-	for _, to := range []bucket{slow, fast, none} {
-		converted := make([]time.Duration, len(times))
-		for i, full := range times {
-			converted[i] = slow.convert(full, now, to)
-		}
-		if !slices.IsSorted(converted) {
-			t.Errorf("conversion to %v changes the order", to)
 		}
 	}
 }

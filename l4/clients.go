@@ -62,8 +62,7 @@ func newClients(limits ClientLimits) *clients {
 	entries, idle := make([]clientEntry, shards*(size+1)), make([]uint32, shards*(size+1))
 	for i := range c.shards {
 		from, to := i*(size+1), (i+1)*(size+1)
-		c.shards[i].init(entries[from:to:to], idle[from:to:to])
-		c.shards[i].setLimits(limits, 0)
+		c.shards[i].init(limits, entries[from:to:to], idle[from:to:to])
 	}
 	return c
 }
@@ -90,17 +89,6 @@ func (c *clients) leave(addr netip.Addr) {
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	shard.leave(key, hash)
-}
-
-// setLimits changes the limits of all clients. What they have open and what they
-// lack in their buckets stays; the size of the table does too. Sessions that began
-// while there was no limit of sessions are not counted.
-func (c *clients) setLimits(limits ClientLimits, now time.Duration) {
-	for i := range c.shards {
-		c.shards[i].mu.Lock()
-		c.shards[i].setLimits(limits, now)
-		c.shards[i].mu.Unlock()
-	}
 }
 
 // ClientStats describes the table behind a listener's limits per client.

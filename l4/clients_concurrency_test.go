@@ -15,17 +15,16 @@ func TestClientsConcurrently(t *testing.T) {
 	const loops, limit, table = 16, 5, 8192
 	f := func(name string, othersStay bool, want ClientStats) {
 		t.Helper()
-		limits := ClientLimits{Sessions: limit, Table: table}
-		p := &clientsCrowd{T: t, c: newClients(limits), limit: limit, othersStay: othersStay}
-		var all, changers sync.WaitGroup
+		p := &clientsCrowd{T: t, c: newClients(ClientLimits{Sessions: limit, Table: table}), limit: limit, othersStay: othersStay}
+		var all, readers sync.WaitGroup
 		stop := make(chan struct{})
-		changers.Go(func() { changeLimits(p.c, limits, stop) })
+		readers.Go(func() { readStats(p.c, stop) })
 		for loop := range uint32(loops) {
 			all.Go(func() { p.act(loop) })
 		}
 		all.Wait()
 		close(stop)
-		changers.Wait()
+		readers.Wait()
 		p.c.check(t)
 		for n := range p.held {
 			if sessions, _ := p.c.known(ipv4(uint32(n))); sessions != 0 {
@@ -83,16 +82,14 @@ func (p *clientsCrowd) act(loop uint32) {
 	}
 }
 
-// changeLimits changes the rate and reads statistics until stop is closed.
-func changeLimits(c *clients, limits ClientLimits, stop <-chan struct{}) {
+// readStats reads statistics until stop is closed.
+func readStats(c *clients, stop <-chan struct{}) {
 	for {
 		select {
 		case <-stop:
 			return
 		default:
 		}
-		limits.Rate = 1e6 - limits.Rate
-		c.setLimits(limits, time.Hour)
 		c.stats()
 	}
 }

@@ -38,7 +38,8 @@ type clientEntry struct {
 }
 
 // init gives the shard its memory, of which there is one more than it has places.
-func (s *clientShard) init(entries []clientEntry, idle []uint32) {
+func (s *clientShard) init(limits ClientLimits, entries []clientEntry, idle []uint32) {
+	s.limit, s.bucket = int32(limits.Sessions), limits.bucket()
 	s.entries, s.idle = entries, idle[:1]
 	s.heads = make([]uint32, 1<<bits.Len(uint(s.size()-1)))
 }
@@ -47,15 +48,6 @@ func (s *clientShard) size() int { return len(s.entries) - 1 }
 func (s *clientShard) busy() int { return int(s.used) - (len(s.idle) - 1) }
 
 func (s *clientShard) head(hash uint32) *uint32 { return &s.heads[hash&uint32(len(s.heads)-1)] }
-
-func (s *clientShard) setLimits(limits ClientLimits, now time.Duration) {
-	b := limits.bucket()
-	for i := range s.entries[:s.used+1] {
-		e := &s.entries[i]
-		e.full = s.bucket.convert(e.full, now, b) // idle stays in order
-	}
-	s.limit, s.bucket = int32(limits.Sessions), b
-}
 
 func (s *clientShard) admit(key uint64, hash uint32, now time.Duration) verdict {
 	slot := s.find(key, hash)

@@ -201,33 +201,6 @@ func TestFullTable(t *testing.T) {
 	}
 }
 
-// New limits hold for what clients have and lack already.
-func TestSetLimits(t *testing.T) {
-	c := newClients(ClientLimits{Sessions: 3, Rate: 1, Burst: 4})
-	one, other := ipv4(1), ipv4(2)
-	now := time.Hour
-	c.expect(t, now, admitted, one, one)
-	c.setLimits(ClientLimits{Sessions: 2, Rate: 1, Burst: 4}, now)
-	c.expect(t, now, clientLimit, one)
-	c.setLimits(ClientLimits{Sessions: 4, Rate: 10, Burst: 3}, now) // lacks 2 of 3
-	c.expect(t, now, admitted, one)
-	c.expect(t, now, rateLimited, one)
-	c.expect(t, now+100*time.Millisecond, admitted, one)
-	c.expect(t, now+300*time.Millisecond, clientLimit, one)
-	c.setLimits(ClientLimits{}, now)
-	c.expect(t, now, uncounted, one, one, one, one, other)
-	if got := c.stats(); got.Sessions != 4 || got.Busy != 1 {
-		t.Errorf("stats %+v", got)
-	}
-	c.setLimits(ClientLimits{Sessions: 4}, now)
-	c.expect(t, now, clientLimit, one)
-	for range 4 {
-		c.leave(one)
-	}
-	c.expect(t, now, admitted, one, other)
-	c.check(t)
-}
-
 // Tables of any size have about that many places, and never more.
 func TestTableSizes(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 255, 512, 1000, 5000, 65536, 100_000} {

@@ -6,6 +6,12 @@ import (
 	"testing"
 )
 
+// parseHello reads a ClientHello that is all there.
+func parseHello(data []byte) (hello tlsHello, size int, err error) {
+	var r helloReader
+	return r.read(data)
+}
+
 // The hellos of the tests, built byte by byte from RFC 8446, 4 and 5.
 
 // prefixed is a vector: body with its length in so many bytes before it.

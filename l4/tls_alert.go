@@ -25,7 +25,7 @@ func tlsAlert(description byte) []byte {
 	return []byte{recordAlert, 3, 3, 0, 2, levelFatal, description}
 }
 
-// helloAlert returns the alert for an error of parseHello. ok is false for a peer
+// helloAlert returns the alert for an error of a helloReader. ok is false for a peer
 // that does not speak TLS: it would not understand.
 func helloAlert(err error) (description byte, ok bool) {
 	switch err {

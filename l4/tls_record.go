@@ -26,14 +26,6 @@ var (
 	errHello       = errors.New("ClientHello is malformed")
 )
 
-// parseHello reads a ClientHello from the start of data and returns the size of the
-// records that it comes in. errShort: call again with at least size bytes. Where
-// data comes in small pieces, a helloReader does the same for less.
-func parseHello(data []byte) (hello tlsHello, size int, err error) {
-	var r helloReader
-	return r.read(data)
-}
-
 // A helloReader reads a ClientHello while it comes. What it has once looked at
 // it does not look at again until all is there: a peer that sends single bytes,
 // each in a record of its own, costs no more than its bytes.
@@ -43,8 +35,10 @@ type helloReader struct {
 	head [handshakeHead]byte // the message's first bytes, as far as they have come
 }
 
-// read is given all that has come so far, in each call more than in the last one,
-// and answers as parseHello does. It never asks for bytes beyond the ClientHello.
+// read is given all that has come so far, in each call no less than in the last one,
+// and returns the size of the records that the ClientHello comes in. errShort: call
+// again when there are at least size bytes, which are never more than the ClientHello
+// has.
 func (r *helloReader) read(data []byte) (hello tlsHello, size int, err error) {
 	for done := false; !done; {
 		if size, done, err = r.record(data); err != nil {
