@@ -26,6 +26,7 @@ type answer struct {
 	pos      uint64
 	head     head
 	partial  []byte // of a PROXY header that came in pieces
+	hello    []byte // a ClientHello is sent back as it came
 }
 
 // step does what the session can do now; ready is what epoll said, 0 for one
@@ -117,7 +118,7 @@ func (l *backendLoop) takeMessage(s *answer, data []byte) bool {
 			l.refuse(s, err)
 			return false
 		}
-		if s.op != opExchange {
+		if s.op == opDownload || s.op == opUpload {
 			return l.startStream(s, data)
 		}
 	}
@@ -125,7 +126,9 @@ func (l *backendLoop) takeMessage(s *answer, data []byte) bool {
 		l.refuse(s, fmt.Errorf("%w: %d bytes after a request", errWrongBytes, s.got+len(data)-s.size))
 		return false
 	}
-	if err := checkBody(l.pat, data, s.got); err != nil {
+	if s.op == opHello {
+		s.hello = append(s.hello, data...)
+	} else if err := checkBody(l.pat, data, s.got); err != nil {
 		l.refuse(s, err)
 		return false
 	}
@@ -148,14 +151,22 @@ func (s *answer) parseHead() error {
 		return fmt.Errorf("%w: session of %d byte messages got % x", errHead, s.size, s.head[:])
 	}
 	s.op, s.size = op, size
+	if op == opHello {
+		s.hello = append(s.hello[:0], s.head[:]...)
+	}
 	return nil
 }
 
 // reply sends what is left of the reply; false: it waits for room, or the
 // session has ended.
 func (l *backendLoop) reply(s *answer) bool {
-	copy(l.out, s.head[:])
-	n, errno := sysutil.Send(s.fd, l.out[s.sent:s.size])
+	out := l.out
+	if s.op == opHello {
+		out = s.hello
+	} else {
+		copy(out, s.head[:])
+	}
+	n, errno := sysutil.Send(s.fd, out[s.sent:s.size])
 	if errno != 0 && errno != syscall.EAGAIN {
 		l.end(s)
 		return false

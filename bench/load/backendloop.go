@@ -136,7 +136,7 @@ func (l *backendLoop) newAnswer() *answer {
 	if last := len(l.free) - 1; last >= 0 {
 		s := l.free[last]
 		l.free = l.free[:last]
-		*s = answer{}
+		*s = answer{hello: s.hello}
 		return s
 	}
 	return new(answer)

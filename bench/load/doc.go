@@ -20,6 +20,13 @@
 // backend until one side closes. An upload is pattern bytes after the head
 // until the client sends FIN; the backend then answers with their number.
 //
+// A TLS ClientHello takes the place of an exchange's message where a balancer
+// is to route by the name in it. The backend sends it back as it came; the
+// tag is in its random.
+//
+// A connection that is to be refused says nothing and gets nothing: its end,
+// by a reset or a FIN without a byte before, is the answer.
+//
 // # Nothing is lost silently
 //
 // Every byte of an exchange is compared. In a stream the first 4 MiB are

@@ -30,6 +30,18 @@ func TestFaultsFailTheRun(t *testing.T) {
 	f("flips a bit of the body", exchange, answering(-1, func(b []byte) []byte { b[40] ^= 1; return b }), errWrongBytes)
 	f("swaps sessions", exchange, answering(-1, func(b []byte) []byte { b[12] ^= 1; return b }), errHead)
 	f("repeats a reply", exchange, answering(-1, func(b []byte) []byte { return append(b, b...) }), errWrongBytes)
+	hello := Flow{Work: Connect, Sessions: 2, ServerName: "shop.example"}
+	flipping := func(at int) func(net.Conn) {
+		return func(c net.Conn) {
+			b := make([]byte, 200)
+			io.ReadFull(c, b)
+			b[at] ^= 1
+			c.Write(b)
+		}
+	}
+	f("flips a bit of a hello", hello, flipping(100), errWrongBytes)
+	f("swaps hellos", hello, flipping(helloTag+1), errHead)
+	f("no answer to a hello", hello, func(c net.Conn) { io.ReadFull(c, make([]byte, 200)); c.Close() }, syscall.ECONNRESET)
 	f("wakes an idle session", Flow{Work: Hold, Sessions: 1, Size: 64},
 		answering(-1, func(b []byte) []byte { return append(b, 0) }), errWrongBytes)
 	f("stream out of step", Flow{Work: Download, Sessions: 1}, func(c net.Conn) {
@@ -128,7 +140,14 @@ func TestBackendRefuses(t *testing.T) {
 
 // TestBackendInPieces: a request and its PROXY header may come byte by byte.
 func TestBackendInPieces(t *testing.T) {
-	f := func(name, header string) {
+	exchange := message(40)
+	h := makeHead(opExchange, 40, 99)
+	copy(exchange, h[:])
+	hello, err := clientHello("shop.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(name, header string, request []byte) {
 		t.Helper()
 		b := startBackend(t, BackendConfig{Proxy: header != ""})
 		conn, err := net.Dial("tcp", b.Addrs()[0].String())
@@ -137,21 +156,20 @@ func TestBackendInPieces(t *testing.T) {
 		}
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(10 * time.Second))
-		request := message(40)
-		h := makeHead(opExchange, 40, 99)
-		copy(request, h[:])
 		for _, c := range append([]byte(header), request...) {
 			conn.Write([]byte{c})
 		}
-		reply := make([]byte, 40)
+		reply := make([]byte, len(request))
 		if _, err := io.ReadFull(conn, reply); err != nil || string(reply) != string(request) {
 			t.Errorf("%s: reply % x, %v; want % x", name, reply, err, request)
 		}
 	}
 	v2 := v2Signature + "\x21\x11\x00\x0c" + "\x7f\x00\x00\x01\x7f\x00\x00\x01\x12\x34\x00\x50"
-	f("no header", "")
-	f("v2", v2)
-	f("v1", "PROXY TCP4 127.0.0.1 127.0.0.1 4660 80\r\n")
+	f("no header", "", exchange)
+	f("v2", v2, exchange)
+	f("v1", "PROXY TCP4 127.0.0.1 127.0.0.1 4660 80\r\n", exchange)
+	f("hello", "", hello)
+	f("hello behind v2", v2, hello)
 }
 
 func TestProxyHeaderLength(t *testing.T) {

@@ -96,6 +96,8 @@ func TestGeneratorAgainstBackend(t *testing.T) {
 		{Work: Exchange, Sessions: 4, Size: 64}, {Work: Download, Sessions: 2}, {Work: Upload, Sessions: 2}}}, BackendConfig{})
 	f("connect from many addresses", Plan{Flows: []Flow{{Work: Connect, Sessions: 8, Size: 64, Limit: 3000}},
 		Sources: 16, Duration: time.Hour}, BackendConfig{})
+	f("hellos", Plan{Flows: []Flow{{Work: Connect, Sessions: 8, ServerName: "shop.example", Limit: 3000}},
+		Duration: time.Hour}, BackendConfig{})
 }
 
 // checkFlow checks what can be known without a clock.
@@ -179,6 +181,7 @@ func TestInvalidPlans(t *testing.T) {
 	f(Plan{Flows: []Flow{{Size: 64}}}, "flow 0: 0 sessions: must be positive")
 	f(Plan{Flows: []Flow{{Sessions: 1, Size: 15}}}, "flow 0: size 15: must be 16 to 131072")
 	f(Plan{Flows: []Flow{{Sessions: 1, Size: 1 << 20}}}, "flow 0: size 1048576: must be 16 to 131072")
+	f(Plan{Flows: []Flow{{Sessions: 1, Size: 64, ServerName: "x"}}}, `flow 0: server name "x": goes with Connect only`)
 	f(Plan{Sources: 201, Flows: []Flow{{Sessions: 1, Size: 64}}}, "201 sources: must be 0 to 200")
 	f(Plan{Target: v6, Sources: 1, Flows: []Flow{{Sessions: 1, Size: 64}}}, "sources with target [::1]:1: must be IPv4")
 }

@@ -31,7 +31,7 @@ type loop struct {
 	spare     []*session // the other buffer of again
 	rests     []rest     // in the order in which they end, for all pauses are alike
 	pat       []byte
-	in, out   []byte    // scratch; out holds the message body
+	in, out   []byte    // scratch; out holds the flow's message
 	latency   Histogram // of the measurement
 	bytes     uint64    // of the measurement
 	draining  bool
@@ -42,12 +42,16 @@ type loop struct {
 
 func newLoop(r *run, flowIndex, sessions int) (*loop, error) {
 	flow := r.plan.Flows[flowIndex]
+	out, err := flow.message()
+	if err != nil {
+		return nil, err
+	}
 	poller, waker, err := newWakeable()
 	if err != nil {
 		return nil, err
 	}
 	l := &loop{run: r, flow: flow, flowIndex: flowIndex, poller: poller, waker: waker,
-		sessions: make([]session, sessions), pat: pattern(), in: make([]byte, chunk), out: message(flow.messageSize())}
+		sessions: make([]session, sessions), pat: pattern(), in: make([]byte, chunk), out: out}
 	l.live.Store(int64(sessions))
 	return l, nil
 }

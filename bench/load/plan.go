@@ -16,6 +16,8 @@ const (
 	Exchange Work = iota
 	// Connect: connect, one exchange, close (the client first), again.
 	Connect
+	// Refused: connect, send nothing, be reset or closed without a byte, again.
+	Refused
 	// Hold: connect, one exchange, then keep the session idle.
 	Hold
 	// Download: receive a stream. Upload: send one.
@@ -28,8 +30,11 @@ const (
 type Flow struct {
 	Work     Work
 	Sessions int
-	Size     int // of a message, 16 to MaxMessage; streams ignore it
+	Size     int // of a message, 16 to MaxMessage; streams and hellos ignore it
 	Loops    int // event loops; 0 means 1
+	// ServerName makes the message of a Connect flow a TLS ClientHello for that
+	// name, which the backend sends back as it came; "" means no TLS.
+	ServerName string
 	// Limit ends the measurement when a Connect flow has made this many
 	// connections, the ones before it began included; 0 means no limit.
 	Limit int
@@ -65,9 +70,9 @@ type Report struct {
 
 // A FlowReport is the result of one flow.
 type FlowReport struct {
-	Replies uint64    // complete exchanges
+	Replies uint64    // complete exchanges; of Refused: connections
 	Bytes   uint64    // of a stream: moved
-	Latency Histogram // of an exchange; of Connect from connect(2) to the complete reply
+	Latency Histogram // of an exchange; of Connect and Refused from connect(2) to the end
 }
 
 const defaultPatience = 10 * time.Second
@@ -89,7 +94,10 @@ func (p *Plan) validate() error {
 		if f.Pause < 0 || f.Pause > 0 && f.Work != Exchange {
 			return fmt.Errorf("flow %d: pause %v: must be positive, and goes with Exchange only", i, f.Pause)
 		}
-		if !f.stream() && (f.Size < headSize || f.Size > MaxMessage) {
+		if f.ServerName != "" && f.Work != Connect {
+			return fmt.Errorf("flow %d: server name %q: goes with Connect only", i, f.ServerName)
+		}
+		if f.sized() && (f.Size < headSize || f.Size > MaxMessage) {
 			return fmt.Errorf("flow %d: size %d: must be %d to %d", i, f.Size, headSize, MaxMessage)
 		}
 	}
@@ -98,7 +106,13 @@ func (p *Plan) validate() error {
 
 func (f *Flow) stream() bool { return f.Work == Download || f.Work == Upload }
 
-// op and messageSize are what the head of the flow's sessions says.
+// sized reports whether Size says how long the flow's messages are.
+func (f *Flow) sized() bool { return !f.stream() && f.Work != Refused && f.ServerName == "" }
+
+// brief reports whether each session is a connection after the other.
+func (f *Flow) brief() bool { return f.Work == Connect || f.Work == Refused }
+
+// op is the work as the head of the flow's sessions names it.
 func (f *Flow) op() byte {
 	switch f.Work {
 	case Download:
@@ -109,9 +123,14 @@ func (f *Flow) op() byte {
 	return opExchange
 }
 
-func (f *Flow) messageSize() int {
-	if f.stream() {
-		return headSize
+// message returns what a session of the flow sends; the head is filled in for
+// each use.
+func (f *Flow) message() ([]byte, error) {
+	switch {
+	case f.ServerName != "":
+		return clientHello(f.ServerName)
+	case f.sized():
+		return message(f.Size), nil
 	}
-	return f.Size
+	return message(headSize), nil
 }

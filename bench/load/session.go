@@ -16,13 +16,15 @@ type state uint8
 const (
 	sending state = iota
 	receiving
+	refusing  // awaits its end, has nothing to send
 	held      // nothing may arrive
 	resting   // likewise, until its pause is over
 	finishing // an upload awaits the backend's count
 	ended
 )
 
-// session is one client connection, or with Connect one after the other.
+// session is one client connection, or with Connect and Refused one after the
+// other.
 type session struct {
 	fd          int
 	index       uint32
@@ -41,7 +43,7 @@ type session struct {
 var errEarlyEnd = errors.New("connection ended early")
 
 func (l *loop) open(s *session) {
-	if l.flow.Work == Connect {
+	if l.flow.brief() {
 		s.began = l.now()
 	}
 	fd, err := l.run.dialer.dial()
@@ -56,6 +58,11 @@ func (l *loop) open(s *session) {
 		l.fail(s, fmt.Errorf("watch socket: %w", errno))
 		return
 	}
+	if l.flow.Work == Refused {
+		s.state = refusing
+		s.exchanges++
+		return
+	}
 	l.ask(s)
 }
 
@@ -64,8 +71,12 @@ func (l *loop) ask(s *session) {
 	s.state, s.sent, s.got = sending, 0, 0
 	s.exchanges++
 	tag := uint64(l.flowIndex)<<56 | uint64(s.index)<<32 | uint64(s.exchanges)
-	s.head = makeHead(l.flow.op(), l.flow.messageSize(), tag)
-	if l.flow.Work != Connect {
+	if l.flow.ServerName != "" {
+		s.head = helloHead(l.out, tag)
+	} else {
+		s.head = makeHead(l.flow.op(), len(l.out), tag)
+	}
+	if !l.flow.brief() {
 		s.began = l.now()
 	}
 	l.send(s)
@@ -101,6 +112,8 @@ func (l *loop) step(s *session, ready sysutil.Ready) {
 		}
 	}
 	switch {
+	case s.state == refusing && ready != sysutil.Writable:
+		l.awaitRefusal(s)
 	case l.flow.Work == Download:
 		l.download(s)
 	case l.flow.Work == Upload && s.state != finishing:
@@ -166,7 +179,7 @@ func (l *loop) take(s *session, data []byte) {
 		s.got += n
 		data = data[n:]
 	}
-	if err := checkBody(l.pat, data, s.got); err != nil {
+	if err := checkBody(l.out, data, s.got); err != nil {
 		l.fail(s, err)
 		return
 	}
@@ -176,7 +189,7 @@ func (l *loop) take(s *session, data []byte) {
 	}
 }
 
-// replied counts a complete exchange and goes on with the next.
+// replied counts a complete exchange, or a refusal, and goes on with the next.
 func (l *loop) replied(s *session) {
 	if l.measuring() {
 		l.latency.Record(l.now() - s.began)
@@ -188,8 +201,8 @@ func (l *loop) replied(s *session) {
 		l.end(s)
 	case l.flow.Work == Hold:
 		s.state = held
-	case l.flow.Work == Connect:
-		sysutil.Close(s.fd)
+	case l.flow.brief():
+		l.disconnect(s)
 		l.open(s)
 	case l.flow.Pause > 0:
 		s.state = resting
@@ -208,7 +221,7 @@ func (l *loop) answered(s *session) {
 }
 
 func (l *loop) end(s *session) {
-	sysutil.Close(s.fd)
+	l.disconnect(s)
 	s.state = ended
 	l.live.Add(-1)
 }

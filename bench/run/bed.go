@@ -30,7 +30,7 @@ type bed struct {
 }
 
 // newBed starts a backend and the system, and waits until the system answers.
-func newBed(ctx context.Context, s system, bin string, threads int, proxy bool) (_ *bed, err error) {
+func newBed(ctx context.Context, s system, bin string, d duty) (_ *bed, err error) {
 	b := &bed{system: s}
 	defer func() {
 		if err != nil {
@@ -41,33 +41,32 @@ func newBed(ctx context.Context, s system, bin string, threads int, proxy bool) 
 		return nil, err
 	}
 	var backends []netip.AddrPort
-	if b.backend, backends, err = startBackend(proxy); err != nil {
+	if b.backend, backends, err = startBackend(d.proxy); err != nil {
 		return nil, err
 	}
 	if b.target, err = freePort(); err != nil {
 		return nil, err
 	}
-	c, err := s.command(setup{dir: b.dir, bin: bin, listen: b.target, backends: backends, threads: threads, proxy: proxy})
+	c, err := s.command(setup{dir: b.dir, bin: bin, listen: b.target, backends: backends, duty: d})
 	if err != nil {
 		return nil, err
 	}
 	if b.process, err = startProcess(s.name, c, nil); err != nil {
 		return nil, err
 	}
-	if err := b.awaitAnswer(ctx); err != nil {
+	if err := b.awaitAnswer(ctx, d.first()); err != nil {
 		return nil, fmt.Errorf("wait for %s: %w", s.name, err)
 	}
 	b.pids, err = proc.Tree(b.process.pid())
 	return b, err
 }
 
-// awaitAnswer makes an exchange through the system until one succeeds.
-func (b *bed) awaitAnswer(ctx context.Context) error {
+// awaitAnswer tries the system until all sessions of a flow succeed.
+func (b *bed) awaitAnswer(ctx context.Context, first load.Flow) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, errors.New("no answer"))
 	defer cancel()
 	for {
-		_, err := load.Run(ctx, load.Plan{Target: b.target, Patience: time.Second,
-			Flows: []load.Flow{{Work: load.Hold, Sessions: 4, Size: 64}}})
+		_, err := load.Run(ctx, load.Plan{Target: b.target, Patience: time.Second, Flows: []load.Flow{first}})
 		if err == nil || b.process.alive() != nil {
 			return err
 		}

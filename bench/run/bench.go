@@ -50,7 +50,7 @@ func measureAll(ctx context.Context, o options, bin string, r *results) error {
 		for _, row := range o.rows {
 			for i := range o.systems {
 				s := o.systems[(i+round)%len(o.systems)]
-				if !s.takesPart(row.name) {
+				if !s.takesPart(row) {
 					continue
 				}
 				f, err := measure(ctx, row, s, bin, o.duration)
@@ -67,7 +67,7 @@ func measureAll(ctx context.Context, o options, bin string, r *results) error {
 
 // measure is one row for one system, from start to stop.
 func measure(ctx context.Context, row row, s system, bin string, duration time.Duration) (f figures, err error) {
-	b, err := newBed(ctx, s, bin, row.threads, row.proxy)
+	b, err := newBed(ctx, s, bin, row.duty)
 	if err != nil {
 		return nil, err
 	}

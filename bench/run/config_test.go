@@ -46,16 +46,28 @@ func TestConfigurations(t *testing.T) {
 	all := fmt.Sprint(runtime.NumCPU())
 	f("sluice", setup{bin: "/b"}, []string{"/b/sluice [run -c ", "loops: 0\n", `bind: "127.0.0.1:4000"`,
 		"- \"127.0.0.1:5001\"\n", "- \"127.0.0.2:5002\"\n"}, "send_proxy")
-	f("sluice", setup{threads: 1, proxy: true}, []string{"loops: 1\n", "send_proxy: v2\n"}, "")
+	f("sluice", setup{duty: duty{threads: 1, proxy: true}}, []string{"loops: 1\n", "send_proxy: v2\n"}, "")
+	deny, names := setup{duty: duty{deny: true}}, setup{duty: duty{names: true}}
+	const asked, another = "host50.bench.example", "host99.bench.example"
+	f("sluice", deny, []string{"    deny: [127.0.0.0/8]\n", "    pool: bench\n"}, "tls")
+	f("sluice", names, []string{"protocol: tls\n", "- {sni: [" + asked + "], pool: bench}\n",
+		"- {sni: [" + another + "], pool: other}\n", "\n    pool: other\n"}, "deny")
+	f("HAProxy", deny, []string{"listen bench\n\tbind 127.0.0.1:4000\n\ttcp-request connection reject if { src 127.0.0.0/8 }\n"}, "ssl")
+	f("HAProxy", names, []string{"tcp-request content accept if { req.ssl_hello_type 1 }\n", "use_backend %[req.ssl_sni,lower,map(",
+		"names.map)]\n", asked + " bench\n", another + " other\n", "default_backend other\n",
+		"backend bench\n\tbalance roundrobin\n\tserver b0 127.0.0.1:5001\n"}, "reject")
+	f("nginx", deny, []string{"deny 127.0.0.0/8;", "error_log stderr crit;", "proxy_pass bench;"}, "ssl")
+	f("nginx", names, []string{"map $ssl_preread_server_name $pool {\n\t\tdefault other;\n", asked + " bench;\n", another + " other;\n",
+		"proxy_pass $pool;", "ssl_preread on;", "error_log stderr warn;"}, "deny")
 	f("HAProxy", setup{}, []string{"haproxy [-db -f ", "nbthread " + all + "\n", "server b1 127.0.0.2:5002\n"}, "splice")
 	f("HAProxy splice-auto", setup{}, []string{"option splice-auto\n"}, "send-proxy")
-	f("HAProxy splice", setup{threads: 1, proxy: true}, []string{"nbthread 1\n", "option splice-request\n",
+	f("HAProxy splice", setup{duty: duty{threads: 1, proxy: true}}, []string{"nbthread 1\n", "option splice-request\n",
 		"option splice-response\n", "server b0 127.0.0.1:5001 send-proxy-v2\n"}, "splice-auto")
 	f("nginx", setup{}, []string{"nginx [-c ", "worker_processes " + all + ";", "listen 127.0.0.1:4000 reuseport",
 		"server 127.0.0.2:5002 max_fails=0;"}, "proxy_protocol")
-	f("nginx", setup{threads: 1, proxy: true}, []string{"worker_processes 1;", "proxy_protocol on;"}, "")
+	f("nginx", setup{duty: duty{threads: 1, proxy: true}}, []string{"worker_processes 1;", "proxy_protocol on;"}, "")
 	f("io.Copy", setup{bin: "/b"}, []string{"/b/iocopy [-listen 127.0.0.1:4000 -backends 127.0.0.1:5001,127.0.0.2:5002]"}, "GOMAXPROCS")
-	f("io.Copy", setup{threads: 1, proxy: true}, []string{"-proxy]", "[GOMAXPROCS=1]"}, "")
+	f("io.Copy", setup{duty: duty{threads: 1, proxy: true}}, []string{"-proxy]", "[GOMAXPROCS=1]"}, "")
 }
 
 func TestOptions(t *testing.T) {
@@ -73,10 +85,10 @@ func TestOptions(t *testing.T) {
 				line, len(o.rows), len(o.systems), o.partial, err, wantRows, wantSystems, wantPartial)
 		}
 	}
-	f("", 15, 7, false, "")
-	f("-quick", 5, 6, false, "")
+	f("", 17, 7, false, "")
+	f("-quick", 7, 6, false, "")
 	f("-only idle,8K-64", 2, 7, true, "")
-	f("-systems haproxy,io.copy", 15, 4, true, "")
+	f("-systems haproxy,io.copy", 17, 4, true, "")
 	f("-quick -only 8k-1 -systems HAProxy", 1, 2, true, "")
 	f("-only idle,nothing", 0, 0, false, `-only: there is no "nothing"`)
 	f("-systems envoy", 0, 0, false, `-systems: there is no "envoy"`)

@@ -13,6 +13,7 @@ type metric string
 // The metrics and their units. Lower is better but for the rates.
 const (
 	perSecond   metric = "per second"
+	perCPU      metric = "per CPU second"
 	p50         metric = "p50 us"
 	p99         metric = "p99 us"
 	cpuEach     metric = "CPU us each"
@@ -26,12 +27,12 @@ const (
 type figures map[metric]float64
 
 // higherIsBetter tells rates from costs.
-func (m metric) higherIsBetter() bool { return m == perSecond || m == gigabits }
+func (m metric) higherIsBetter() bool { return m == perSecond || m == perCPU || m == gigabits }
 
 // format writes a value with the precision that the metric deserves.
 func (m metric) format(v float64) string {
 	switch m {
-	case perSecond, bytesEach:
+	case perSecond, perCPU, bytesEach:
 		return thousands(int64(v + 0.5))
 	case gigabits, cpuEach:
 		return fmt.Sprintf("%.1f", v)

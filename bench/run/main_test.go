@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,6 +23,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == backendArg {
 		exit(serveBackend(os.Args[2:]))
 	}
+	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin") // where Debian has haproxy and nginx
 	dir, err := os.MkdirTemp("", "bench-test-")
 	if err != nil {
 		exit(err)
@@ -46,28 +48,68 @@ func TestMeasureRealSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := system{name: "io.Copy", rival: ioCopy, idleSessions: 500, command: ioCopyCommand} // many more than it has carried before
-	f := func(r row) {
-		t.Helper()
-		got, err := measure(context.Background(), r, s, bin, 300*time.Millisecond)
-		if err != nil {
-			t.Errorf("%s: %v", r.name, err)
-			return
-		}
-		if len(got) != len(r.columns) {
-			t.Errorf("%s: figures %v, want %v", r.name, got, r.columns)
-		}
-		for _, m := range r.columns {
-			if got[m] <= 0 {
-				t.Errorf("%s: %s is %v", r.name, m, got[m])
+	checkMeasure(t, exchangeRow(10, 8<<10, "8K"), s)
+	checkMeasure(t, withProxy(exchangeRow(1, 64, "64B")), s)
+	checkMeasure(t, connectRow(), s)
+	checkMeasure(t, bulkRow(load.Upload, "bulk-up", ""), s)
+	checkMeasure(t, mixedRow("mixed", "", 0), s)
+	checkMeasure(t, idleRow(), s)
+}
+
+// TestMeasureRoutesAndRefusals: every system understands what it is told there.
+func TestMeasureRoutesAndRefusals(t *testing.T) {
+	if _, err := build(context.Background(), bin, []system{{rival: sluice}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []row{namesRow(), refusedRow()} {
+		took := 0
+		for _, s := range systems() {
+			if s.takesPart(r) {
+				checkMeasure(t, r, s)
+				took++
 			}
 		}
+		if took != 3 {
+			t.Errorf("%s: %d systems take part, want 3", r.name, took)
+		}
 	}
-	f(exchangeRow(10, 8<<10, "8K"))
-	f(withProxy(exchangeRow(1, 64, "64B")))
-	f(connectRow())
-	f(bulkRow(load.Upload, "bulk-up", ""))
-	f(mixedRow("mixed", "", 0))
-	f(idleRow())
+}
+
+func checkMeasure(t *testing.T, r row, s system) {
+	t.Helper()
+	got, err := measure(context.Background(), r, s, bin, 300*time.Millisecond)
+	if err != nil {
+		t.Errorf("%s, %s: %v", r.name, s.name, err)
+		return
+	}
+	if len(got) != len(r.columns) {
+		t.Errorf("%s, %s: figures %v, want %v", r.name, s.name, got, r.columns)
+	}
+	for _, m := range r.columns {
+		if got[m] <= 0 {
+			t.Errorf("%s, %s: %s is %v", r.name, s.name, m, got[m])
+		}
+	}
+}
+
+// TestWrongDutyFails: a system that lets clients in, or leads a name to the pool
+// of the others, does not get a figure.
+func TestWrongDutyFails(t *testing.T) {
+	defer func(d time.Duration) { startPatience = d }(startPatience)
+	startPatience = 300 * time.Millisecond
+	f := func(r row, spoil func(*setup)) {
+		t.Helper()
+		s := system{name: "HAProxy", command: func(s setup) (command, error) {
+			spoil(&s)
+			return haproxyCommand("")(s)
+		}}
+		_, err := measure(context.Background(), r, s, bin, time.Millisecond)
+		if err == nil || !strings.Contains(err.Error(), "no answer") {
+			t.Errorf("%s: got %v, want no answer", r.name, err)
+		}
+	}
+	f(refusedRow(), func(s *setup) { s.deny = false })
+	f(namesRow(), func(s *setup) { s.backends = []netip.AddrPort{netip.MustParseAddrPort(otherBackend)} })
 }
 
 // TestIdleDescriptorsAreCounted: a process with 6 descriptors per session.
@@ -75,7 +117,7 @@ func TestIdleDescriptorsAreCounted(t *testing.T) {
 	if err := buildIOCopy(); err != nil {
 		t.Fatal(err)
 	}
-	b, err := newBed(context.Background(), system{name: "io.Copy", command: ioCopyCommand}, bin, 0, false)
+	b, err := newBed(context.Background(), system{name: "io.Copy", command: ioCopyCommand}, bin, duty{})
 	if err != nil {
 		t.Fatal(err)
 	}

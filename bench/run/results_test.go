@@ -30,6 +30,7 @@ func TestFormat(t *testing.T) {
 		}
 	}
 	f(perSecond, 82000.4, "82,000")
+	f(perCPU, 110770.4, "110,770")
 	f(perSecond, 999.6, "1,000")
 	f(perSecond, 1234567, "1,234,567")
 	f(bytesEach, 466.5, "467")
@@ -49,7 +50,7 @@ func known(t *testing.T) *results {
 	var chosenRows []row
 	for _, r := range rows() {
 		switch r.name {
-		case "64B-64", "bulk-down", "mixed", "idle":
+		case "64B-64", "refused", "bulk-down", "mixed", "idle":
 			chosenRows = append(chosenRows, r)
 		}
 	}
@@ -71,6 +72,8 @@ func known(t *testing.T) *results {
 	set("64B-64", "HAProxy", figures{perSecond: 74000, p50: 800, p99: 1600, cpuEach: 15})
 	set("64B-64", "HAProxy splice", figures{perSecond: 60000, p50: 900, p99: 1700, cpuEach: 20})
 	set("64B-64", "nginx", figures{perSecond: 69500, p50: 850, p99: 1650, cpuEach: 10})
+	set("refused", "sluice", figures{perSecond: 90000, p50: 600, p99: 1000, cpuEach: 7.5, perCPU: 133000})
+	set("refused", "HAProxy", figures{perSecond: 100000, p50: 600, p99: 1000, cpuEach: 10, perCPU: 100000})
 	set("bulk-down", "sluice", figures{gigabits: 20, cpuPerGB: 0.138})
 	set("bulk-down", "HAProxy", figures{gigabits: 15, cpuPerGB: 0.4})
 	set("bulk-down", "HAProxy splice", figures{gigabits: 18, cpuPerGB: 0.2})
@@ -139,10 +142,12 @@ func TestResultText(t *testing.T) {
 	var text strings.Builder
 	writeResult(&text, &environment{commit: "abc1234"}, known(t))
 	for _, want := range []string{
-		"sluice / HAProxy: 64B-64 0.80, bulk-down 0.69, mixed 1.00\n",
+		"sluice / HAProxy: 64B-64 0.80, refused 1.33 (more is better), bulk-down 0.69, mixed 1.00\n",
 		"sluice / nginx: 64B-64 1.20\n",
 		"| CPU per 64 B reply, 64 sessions | at most 0.90 of HAProxy | 0.80 | met |\n",
 		"| CPU per 64 B reply, 64 sessions | at most 1.05 of nginx | 1.20 | MISSED |\n",
+		"| refused connections per CPU second | at least 1.00 of HAProxy | 1.33 | met |\n",
+		"| 64 at a time | sluice | 90,000 | 600.0 | 1,000 | 7.5 | 133,000 | 1.33 | - |\n",
 		"| CPU per GB down | at most 0.85 of HAProxy | 0.69 | met |\n",
 		"| CPU per GB down | at most 0.30 of nginx | - | not measured |\n",
 		"| resident bytes per idle session | at most 600 | 610.00 | MISSED |\n",

@@ -10,12 +10,12 @@ import (
 
 // A row is one kind of work, measured for every system.
 type row struct {
-	name    string // for -only
-	group   string // heading of the table it is in
-	work    string // what the table says
-	quick   bool   // takes part in -quick
-	proxy   bool
-	threads int      // of the system; 0: one per processor
+	name  string // for -only
+	group string // heading of the table it is in
+	work  string // what the table says
+	quick bool   // takes part in -quick
+	duty
+	systems []string // unless nil, the names of those that take part
 	columns []metric // those of one group are the same
 	key     metric   // what ratios are taken of
 	best    metric   // the variant of a program that does best by this counts
@@ -36,14 +36,17 @@ func rows() []row {
 		exchangeRow(1, 64, "64B"), exchangeRow(64, 64, "64B"), exchangeRow(1000, 64, "64B"),
 		exchangeRow(1, 8<<10, "8K"), exchangeRow(64, 8<<10, "8K"), exchangeRow(1000, 8<<10, "8K"),
 		withProxy(exchangeRow(64, 64, "64B")),
-		connectRow(), withProxy(connectRow()),
+		connectRow(), withProxy(connectRow()), refusedRow(),
 		bulkRow(load.Download, "bulk-down", "4 downloads"), bulkRow(load.Upload, "bulk-up", "4 uploads"),
 		mixedRow("mixed", " that rest 1 ms after each reply", time.Millisecond), mixedRow("mixed-closed", "", 0),
+		// Not beside connect, which leaves as many sockets in TIME_WAIT as the
+		// kernel keeps (net.ipv4.tcp_max_tw_buckets), for a minute.
+		namesRow(),
 		idleRow(), withProxy(idleRow()),
 	}
 	for i := range list {
 		switch list[i].name {
-		case "64B-64", "connect", "bulk-down", "mixed", "idle":
+		case "64B-64", "connect", "connect-sni", "refused", "bulk-down", "mixed", "idle":
 			list[i].quick = true
 		}
 	}
@@ -76,17 +79,51 @@ func exchangeRow(sessions, size int, label string) row {
 
 // connectRow ends by count, not by time, so that ports never run out.
 func connectRow() row {
-	flow := load.Flow{Work: load.Connect, Sessions: 64, Size: 64, Loops: loadLoops(), Limit: connectLimit}
 	return row{
 		name: "connect", group: "Connect, request, reply, close", work: "64B, 64 at a time",
 		columns: []metric{perSecond, p50, p99, cpuEach}, key: cpuEach, best: cpuEach,
-		measure: func(ctx context.Context, b *bed, _ time.Duration) (figures, error) {
-			report, cpu, err := b.run(ctx, load.Plan{Flows: []load.Flow{flow}, Sources: 16,
-				Warmup: warmup / 4, Duration: 10 * time.Second})
+		measure: measureConnect(load.Flow{Size: 64}),
+	}
+}
+
+// namesRow is connectRow with a ClientHello as the request.
+func namesRow() row {
+	r := connectRow()
+	r.name, r.group = "connect-sni", "Connect, TLS ClientHello that is routed by its name, reply, close"
+	r.work = fmt.Sprintf("one of %d names, 64 at a time", nameCount)
+	r.names, r.systems = true, plain
+	r.measure = measureConnect(load.Flow{ServerName: askedName})
+	return r
+}
+
+// measureConnect measures a flow of short connections, told by its message.
+func measureConnect(flow load.Flow) func(context.Context, *bed, time.Duration) (figures, error) {
+	flow.Work, flow.Sessions, flow.Loops, flow.Limit = load.Connect, 64, loadLoops(), connectLimit
+	return func(ctx context.Context, b *bed, _ time.Duration) (figures, error) {
+		report, cpu, err := b.run(ctx, load.Plan{Flows: []load.Flow{flow}, Sources: 16,
+			Warmup: warmup / 4, Duration: 10 * time.Second})
+		if err != nil {
+			return nil, err
+		}
+		return exchangeFigures(&report.Flows[0], report.Elapsed, cpu), nil
+	}
+}
+
+// refusedRow leaves nothing in TIME_WAIT, so it is not limited by count.
+func refusedRow() row {
+	flow := load.Flow{Work: load.Refused, Sessions: 64, Loops: loadLoops()}
+	return row{
+		name: "refused", group: "Connections refused by the client's address", work: "64 at a time",
+		duty: duty{deny: true}, systems: plain,
+		columns: []metric{perSecond, p50, p99, cpuEach, perCPU}, key: perCPU, best: perCPU,
+		measure: func(ctx context.Context, b *bed, d time.Duration) (figures, error) {
+			report, cpu, err := b.run(ctx, load.Plan{Flows: []load.Flow{flow}, Warmup: warmup, Duration: d})
 			if err != nil {
 				return nil, err
 			}
-			return exchangeFigures(&report.Flows[0], report.Elapsed, cpu), nil
+			f := exchangeFigures(&report.Flows[0], report.Elapsed, cpu)
+			f[perCPU] = float64(report.Flows[0].Replies) / cpu.Seconds()
+			return f, nil
 		},
 	}
 }
@@ -133,7 +170,7 @@ func mixedRow(name, work string, pause time.Duration) row {
 	}
 	return row{
 		name: name, group: "Small messages beside bulk, one core for the balancer",
-		work: fmt.Sprintf("64B, %d sessions%s, beside 4 downloads", smallSessions, work), threads: 1,
+		work: fmt.Sprintf("64B, %d sessions%s, beside 4 downloads", smallSessions, work), duty: duty{threads: 1},
 		columns: []metric{perSecond, p50, p99, gigabits, cpuPerGB}, key: p50, best: gigabits,
 		measure: func(ctx context.Context, b *bed, d time.Duration) (figures, error) {
 			report, cpu, err := b.run(ctx, load.Plan{Flows: flows, Warmup: warmup, Duration: d})

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+
+	"sluice/bench/load"
 )
 
 // A system is one program under test with one configuration.
@@ -35,14 +37,36 @@ const (
 	ioCopy  = "io.Copy"
 )
 
+// plain are the systems that can route and refuse, without the variants that
+// only matter where there is something to splice.
+var plain = []string{"sluice", "HAProxy", "nginx"}
+
 // A setup is what a system is told for one measurement.
 type setup struct {
 	dir      string // for its configuration
 	bin      string // where the programs built for this run are
 	listen   netip.AddrPort
 	backends []netip.AddrPort
-	threads  int  // 0: as many as there are processors
-	proxy    bool // send the PROXY header, v2 where the system can
+	duty
+}
+
+// A duty is what a row asks of a system besides passing bytes on.
+type duty struct {
+	threads int  // 0: as many as there are processors
+	proxy   bool // send the PROXY header, v2 where the system can
+	deny    bool // refuse every client of loopback by its address
+	names   bool // choose the pool by the name in the TLS ClientHello: names.go
+}
+
+// first is what shows that a system is ready.
+func (d duty) first() load.Flow {
+	switch {
+	case d.deny:
+		return load.Flow{Work: load.Refused, Sessions: 4}
+	case d.names:
+		return load.Flow{Work: load.Connect, Sessions: 4, ServerName: askedName}
+	}
+	return load.Flow{Work: load.Hold, Sessions: 4, Size: 64}
 }
 
 // A command is how to start a system in the foreground.
@@ -68,14 +92,14 @@ func systems() []system {
 }
 
 // takesPart reports whether s is measured in a row.
-func (s *system) takesPart(row string) bool {
-	return s.rows == nil || slices.Contains(s.rows, row)
+func (s *system) takesPart(r row) bool {
+	return (s.rows == nil || slices.Contains(s.rows, r.name)) && (r.systems == nil || slices.Contains(r.systems, s.name))
 }
 
 // cpus is the number of threads a system gets unless the row says otherwise.
-func (s *setup) cpus() int {
-	if s.threads > 0 {
-		return s.threads
+func (d duty) cpus() int {
+	if d.threads > 0 {
+		return d.threads
 	}
 	return runtime.NumCPU()
 }

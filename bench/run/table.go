@@ -36,7 +36,7 @@ func writeGroup(w io.Writer, r *results, rows []row) {
 	writeLine(w, rule)
 	for _, row := range rows {
 		for _, s := range r.systems {
-			if s.takesPart(row.name) {
+			if s.takesPart(row) {
 				writeLine(w, systemLine(r, row, s))
 			}
 		}
@@ -93,7 +93,11 @@ func writeRatios(w io.Writer, r *results) {
 		var parts []string
 		for _, row := range r.rows {
 			if ratio, ok := r.ratio(row, sluice, rival, row.key); ok {
-				parts = append(parts, fmt.Sprintf("%s %.2f", row.name, ratio))
+				text := fmt.Sprintf("%s %.2f", row.name, ratio)
+				if row.key.higherIsBetter() {
+					text += " (more is better)"
+				}
+				parts = append(parts, text)
 			}
 		}
 		if len(parts) > 0 {

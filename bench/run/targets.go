@@ -21,6 +21,9 @@ func targets() []target {
 	return []target{
 		{text: "CPU per 64 B reply, 64 sessions", row: "64B-64", metric: cpuEach, rival: haproxy, limit: 0.90},
 		{text: "CPU per connect, request, reply, close", row: "connect", metric: cpuEach, rival: haproxy, limit: 0.90},
+		{text: "CPU per connection routed by its ClientHello", row: "connect-sni", metric: cpuEach, rival: haproxy, limit: 0.90},
+		{text: "CPU per connection routed by its ClientHello", row: "connect-sni", metric: cpuEach, rival: nginx, limit: 0.90},
+		{text: "refused connections per CPU second", row: "refused", metric: perCPU, rival: haproxy, limit: 1, atLeast: true},
 		{text: "CPU per GB down", row: "bulk-down", metric: cpuPerGB, rival: haproxy, limit: 0.85},
 		{text: "CPU per GB up", row: "bulk-up", metric: cpuPerGB, rival: haproxy, limit: 0.85},
 		{text: "resident bytes per idle session", row: "idle", metric: bytesEach, limit: 600},
