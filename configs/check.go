@@ -16,9 +16,8 @@ import (
 // keys may come in any order.
 type check struct {
 	health.Config
-	at    place            // of the check; of its pool when it has none
-	given map[string]value // the keys that are there
-	bad   map[string]bool  // those among them that have a problem of their own, so that nothing follows from them
+	keyNotes
+	at place // of the check; of its pool when it has none
 
 	address      *pool.Address // nil: the backend's; complete when host names are resolved
 	jitter       int           // percent
@@ -29,27 +28,11 @@ type check struct {
 }
 
 func newCheck(at place) *check {
-	c := &check{Config: health.DefaultConfig(), at: at, given: make(map[string]value), bad: make(map[string]bool)}
+	c := &check{Config: health.DefaultConfig(), at: at}
 	c.jitter = int(c.Jitter * 100)
 	c.Probe.HTTP = probe.HTTPConfig{Method: "GET", Path: "/"}
 	c.Probe.Postgres = probe.PostgresConfig{Database: "postgres", SSLMode: "prefer"}
 	return c
-}
-
-// noteKeys makes a table note which of its keys are there, and which of them have problems.
-func noteKeys(fs fields[check]) fields[check] {
-	for i, f := range fs {
-		if f.read == nil {
-			continue
-		}
-		fs[i].read = func(d *decoder, v value, to *check) {
-			before := len(d.problems)
-			f.read(d, v, to)
-			to.given[f.key] = v
-			to.bad[f.key] = len(d.problems) > before
-		}
-	}
-	return fs
 }
 
 func readCheck(d *decoder, v value, to *poolDraft) {
@@ -59,12 +42,6 @@ func readCheck(d *decoder, v value, to *poolDraft) {
 		return
 	}
 	checkFields.decode(d, v, to.check)
-}
-
-// has returns a key that is there and has no problem of its own.
-func (c *check) has(key string) (value, bool) {
-	v, ok := c.given[key]
-	return v, ok && !c.bad[key]
 }
 
 // checkOwners are the types of check that a key belongs to. Keys that are not listed belong to every type.

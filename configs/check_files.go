@@ -18,28 +18,28 @@ func (d *decoder) path(name string) string {
 }
 
 // readSideFile reads a plain file. Others may have no end, such as devices, or no beginning, such as pipes that nobody
-// writes to, which cannot even be opened. The error names the file.
-func readSideFile(path string) ([]byte, error) {
+// writes to, which cannot even be opened. It must not have more than most bytes, whole MiB. The error names the file.
+func readSideFile(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%q is not a plain file", path)
 	}
 	var data []byte
 	if err == nil {
-		data, err = readFile(path)
+		data, err = readFile(path, most)
 	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read %q: %w", path, withoutPath(err))
-	case len(data) > maxFileSize:
-		return nil, fmt.Errorf("%q is larger than 1 MiB", path)
+	case int64(len(data)) > most:
+		return nil, fmt.Errorf("%q is larger than %d MiB", path, most>>20)
 	}
 	return data, nil
 }
 
 // readPassword reads the password that a file holds, without the line end that editors put after it.
 func readPassword(path string) (string, error) {
-	data, err := readSideFile(path)
+	data, err := readSideFile(path, maxFileSize)
 	if err != nil {
 		return "", err
 	}
@@ -55,7 +55,7 @@ func readPassword(path string) (string, error) {
 
 // readCertificates reads the certificates that a PEM file holds.
 func readCertificates(path string) (*x509.CertPool, error) {
-	data, err := readSideFile(path)
+	data, err := readSideFile(path, maxFileSize)
 	if err != nil {
 		return nil, err
 	}

@@ -153,10 +153,10 @@ func TestCheckFiles(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readSideFile(pipe); err == nil || !strings.Contains(err.Error(), "is not a plain file") {
+	if _, err := readSideFile(pipe, maxFileSize); err == nil || !strings.Contains(err.Error(), "is not a plain file") {
 		t.Errorf("a pipe that nobody writes to: %v", err)
 	}
-	if _, err := readSideFile("/dev/zero"); err == nil || !strings.Contains(err.Error(), "is not a plain file") {
+	if _, err := readSideFile("/dev/zero", maxFileSize); err == nil || !strings.Contains(err.Error(), "is not a plain file") {
 		t.Errorf("a device: %v", err)
 	}
 }

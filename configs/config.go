@@ -68,17 +68,27 @@ const (
 	SessionsAll    SessionLog = "all"
 )
 
-// Listener is one listener and the rule that picks a pool.
+// Listener is one listener and the rules that pick a pool.
 type Listener struct {
 	Name        string
 	Bind        []pool.Address // at least one; a TCP address without an IP means every address of both families
-	Pool        string         // the name of one of File.Pools
 	Protocol    l4.Protocol
+	Routes      []Route         // in the order of the file: the first that takes a session wins
+	Pool        string          // of the sessions that no route takes: one of File.Pools, or "" = they are refused
 	AcceptProxy *l4.AcceptProxy // nil: no PROXY header is expected
-	PeekTimeout time.Duration   // of what Protocol reads; 0 = none
-	DeadPeer    time.Duration   // of clients; 0 = none
-	IdleTimeout time.Duration   // 0 = none
-	FinTimeout  time.Duration   // 0 = none
+	Allow, Deny Networks        // by real client address; an Allow that is zero means everybody; Deny wins
+	MaxSessions int             // 0 = no limit of its own
+	PerClient   l4.ClientLimits
+	PeekTimeout time.Duration // of what Protocol reads; 0 = none
+	DeadPeer    time.Duration // of clients; 0 = none
+	IdleTimeout time.Duration // 0 = none
+	FinTimeout  time.Duration // 0 = none
+}
+
+// Route says which sessions of a listener go to a pool.
+type Route struct {
+	l4.Route
+	Pool string // the name of one of File.Pools
 }
 
 // Pool is one pool with everything that is set per pool.
@@ -86,6 +96,7 @@ type Pool struct {
 	Config         pool.Config // Shards is left 0: only the program knows how many loops will run
 	Health         health.Config
 	SendProxy      l4.ProxyVersion
+	TLVs           []l4.TLV      // added to a header of version 2, which is what SendProxy then says
 	ConnectTimeout time.Duration // 0 = the kernel's own limit
 	QueueTimeout   time.Duration // 0 = none
 	DeadPeer       time.Duration // of backends; 0 = none
@@ -132,7 +143,7 @@ const maxFileSize = 1 << 20
 // Host names are resolved once, now, all within 5 seconds. A name with several addresses stands for one of them: the
 // first IPv4 address, or the first IPv6 address when there is no IPv4.
 func Load(path string) (*File, error) {
-	data, err := readFile(path)
+	data, err := readFile(path, maxFileSize)
 	if err != nil {
 		return nil, Problems{{File: path, Message: "read file: " + withoutPath(err).Error()}}
 	}
@@ -148,14 +159,14 @@ func withoutPath(err error) error {
 	return err
 }
 
-// readFile reads one byte more than any file may have, so that the caller is the one to refuse a huge file.
-func readFile(path string) ([]byte, error) {
+// readFile reads one byte more than the file may have, so that the caller is the one to refuse a huge file.
+func readFile(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	return io.ReadAll(io.LimitReader(f, most+1))
 }
 
 // Parse is Load for a file that has been read. name stands for the file in problems, and its folder is where relative

@@ -170,11 +170,14 @@ func (d *decoder) present(v value, want string) bool {
 	case nil, *ast.NullNode:
 		d.report(v.at, "%s has no value: write %s", v.name, want)
 	case *ast.AliasNode:
-		if strings.HasPrefix(n.String(), "*:") { // as in HAProxy's "bind *:80"
+		switch text := n.String(); {
+		case strings.HasPrefix(text, "*:"): // as in HAProxy's "bind *:80"
 			d.reportAt(v, `"*" begins a YAML alias: to listen on every address write ":PORT" in quotes`)
-			break
+		case strings.HasPrefix(text, "*."): // as in "sni: *.example.com"
+			d.reportAt(v, `"*" begins a YAML alias: put it in quotes, as in "*.example.com"`)
+		default:
+			d.reportAt(v, "YAML aliases are not supported: write the value out")
 		}
-		d.reportAt(v, "YAML aliases are not supported: write the value out")
 	case *ast.AnchorNode:
 		d.reportAt(v, "YAML anchors are not supported: remove the name after &")
 	case *ast.TagNode:
@@ -217,8 +220,8 @@ type field[T any] struct {
 	// instead says what to write in place of a key that will never be supported.
 	instead string
 
-	// example makes the key a required one, and is shown to who left it out.
-	example string
+	// example makes the key a required one, and is shown to who left it out; where the key unless is, it is not required.
+	example, unless string
 
 	// sub lists the keys of the mappings below this key.
 	sub table
@@ -298,7 +301,7 @@ func (fs fields[T]) decode(d *decoder, v value, to *T) {
 		return
 	}
 	for _, f := range fs {
-		if f.example != "" && !seen[f.key] {
+		if f.example != "" && !seen[f.key] && (f.unless == "" || !seen[f.unless]) {
 			d.report(v.at, "%s has no %s: add one, for example %s", v.name, f.key, f.example)
 		}
 	}

@@ -11,6 +11,9 @@
 // The keys are the tables in schema.go. A key that is documented but not supported yet stands there without a reader and
 // is refused by name, so that no setting is ever accepted and ignored.
 //
+// A route that no session could get to, because an earlier one takes them all, is a problem, too. What the files of allow
+// and deny hold is checked when the configuration is loaded, and read again when it is used: see Listener.ReadAccess.
+//
 // Certificates and passwords that checks need are read from the files that the configuration names. No problem quotes what
 // is in them, nor a password that somebody wrote into the configuration.
 //

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"sluice/health/probe"
+	"sluice/l4"
 )
 
 // FuzzParse holds every input to the same promises: no panic; a file or problems, never both or neither; each problem in
@@ -75,9 +77,11 @@ func checkFile(t *testing.T, file *File) {
 		t.Error("a file without listeners or pools")
 	}
 	for _, l := range file.Listeners {
-		if file.Pool(l.Pool) == nil || len(l.Bind) == 0 || l.Name == "" {
+		if len(l.Bind) == 0 || l.Name == "" {
 			t.Errorf("listener is not complete: %+v", l)
 		}
+		checkRouting(t, file, l)
+		checkAccess(t, l)
 		if l.AcceptProxy != nil && len(l.AcceptProxy.From) == 0 {
 			t.Errorf("listener believes nobody or everybody: %+v", l)
 		}
@@ -86,12 +90,50 @@ func checkFile(t *testing.T, file *File) {
 		if len(p.Config.Backends) == 0 {
 			t.Errorf("pool has no backends: %+v", p)
 		}
+		if len(p.TLVs) > 0 && p.SendProxy != l4.ProxyV2 {
+			t.Errorf("TLVs without a header of version 2: %+v", p)
+		}
 		for _, b := range p.Config.Backends {
 			if b.Name == "" || !b.Address.IsUnix() && (!b.Address.TCP.IsValid() || b.Address.TCP.Port() == 0) {
 				t.Errorf("backend is not complete: %+v", b)
 			}
 		}
 		checkHealth(t, p)
+	}
+}
+
+// checkRouting checks that every session of a listener has a pool or is meant to be refused.
+func checkRouting(t *testing.T, file *File, l Listener) {
+	t.Helper()
+	if file.Pool(l.Pool) == nil && (l.Pool != "" || len(l.Routes) == 0) {
+		t.Errorf("listener without a pool: %+v", l)
+	}
+	var routes []l4.Route
+	for _, r := range l.Routes {
+		if file.Pool(r.Pool) == nil {
+			t.Errorf("route without a pool: %+v", r)
+		}
+		routes = append(routes, r.Route)
+	}
+	if err := l4.CheckRoutes(l.Protocol, routes); err != nil {
+		t.Errorf("routes of %+v: %v", l, err)
+	}
+}
+
+// checkAccess checks that limits are ones, and that nobody is let in by an allow that says nothing.
+func checkAccess(t *testing.T, l Listener) {
+	t.Helper()
+	if err := l.PerClient.Check(); err != nil || l.MaxSessions < 0 {
+		t.Errorf("limits of %+v: %v", l, err)
+	}
+	allow, deny, err := l.ReadAccess()
+	if err != nil || len(allow) < len(l.Allow.List) || len(deny) < len(l.Deny.List) {
+		t.Errorf("%+v allows %v and denies %v, error %v", l, allow, deny, err)
+	}
+	for _, p := range slices.Concat(allow, deny) {
+		if p != p.Masked() || !p.IsValid() {
+			t.Errorf("network %v", p)
+		}
 	}
 }
 

@@ -190,6 +190,12 @@ func TestParsePool(t *testing.T) {
 	f("    balance: \"first\"", func(p *Pool) { p.Config.Balance = pool.First })
 	f("    send_proxy: v1", func(p *Pool) { p.SendProxy, p.Health.Probe.ProxyVersion = l4.ProxyV1, 1 })
 	f("    send_proxy: v2", func(p *Pool) { p.SendProxy, p.Health.Probe.ProxyVersion = l4.ProxyV2, 2 })
+	f("    tlvs: [unique_id, authority]\n    send_proxy: v2", func(p *Pool) { // in whatever order
+		p.SendProxy, p.Health.Probe.ProxyVersion, p.TLVs = l4.ProxyV2, 2, []l4.TLV{l4.TLVUniqueID, l4.TLVAuthority}
+	})
+	f("    send_proxy: v2\n    tlvs: crc32c", func(p *Pool) {
+		p.SendProxy, p.Health.Probe.ProxyVersion, p.TLVs = l4.ProxyV2, 2, []l4.TLV{l4.TLVCRC32C}
+	})
 	f("    timeouts: {connect: 0s}\n    retries: 0", func(p *Pool) { p.ConnectTimeout, p.Retries = 0, 0 })
 	f("    timeouts: {}\n    check: {}\n    eject: {}", func(*Pool) {})
 	f("    check: {type: off}", func(p *Pool) { p.Health.Probe.Kind = probe.Off })

@@ -132,10 +132,10 @@ func scalarText(n ast.Node) string {
 	return plain(n)
 }
 
-// word is a field with one of a few words, which set stores. The words of later are documented, and not supported yet.
-func word[T, E any](key string, words []string, set func(word string, to *E) error, at func(*T) *E, later ...string) field[T] {
+// word is a field with one of a few words, which set stores.
+func word[T, E any](key string, words []string, set func(word string, to *E) error, at func(*T) *E) field[T] {
 	return field[T]{key: key, read: func(d *decoder, v value, to *T) {
-		if text, ok := d.oneOf(v, words, later); ok {
+		if text, ok := d.oneOf(v, words); ok {
 			// It is one of words, so an error here is a word that its own package does not know.
 			if err := set(text, at(to)); err != nil {
 				d.reportAt(v, "%v", err)
@@ -144,23 +144,17 @@ func word[T, E any](key string, words []string, set func(word string, to *E) err
 	}}
 }
 
-func (d *decoder) oneOf(v value, words, later []string) (string, bool) {
+func (d *decoder) oneOf(v value, words []string) (string, bool) {
 	want := "one of " + strings.Join(words, ", ")
 	if len(words) == 1 {
 		want = words[0]
 	}
 	text, ok := d.string(v, want)
-	switch {
-	case !ok:
-		return "", false
-	case slices.Contains(later, text):
-		d.reportAt(v, "%s %s is not supported yet by this version of sluice: write %s", v.name, text, want)
-		return "", false
-	case !slices.Contains(words, text):
+	if ok && !slices.Contains(words, text) {
 		d.wrongType(v, want)
 		return "", false
 	}
-	return text, true
+	return text, ok
 }
 
 // unmarshal stores a word in a type that knows its own words.

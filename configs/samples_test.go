@@ -26,6 +26,24 @@ func TestSamplesLoad(t *testing.T) {
 	}
 }
 
+// TestSampleByNameLoads takes out the # before the listener that the sample postgres shows in a comment.
+func TestSampleByNameLoads(t *testing.T) {
+	data, _ := Sample("postgres")
+	head, rest, found := strings.Cut(string(data), "  # postgres-by-name:")
+	if !found {
+		t.Fatal("the sample has no such listener")
+	}
+	shown, tail, _ := strings.Cut(rest, "\n\n")
+	shown = strings.ReplaceAll(shown, "\n  # ", "\n  ")
+	file, err := parse("postgres.yaml", []byte(head+"  postgres-by-name:"+shown+"\n\n"+tail), noLookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := file.Listeners[2]; l.Name != "postgres-by-name" || len(l.Routes) != 2 || l.Pool != "primary" {
+		t.Errorf("got %+v", l)
+	}
+}
+
 // TestFullSampleHasEveryKey keeps full.yaml and the schema together in both directions: the decoder refuses what the
 // schema lacks, so what is left to check is what the sample lacks.
 func TestFullSampleHasEveryKey(t *testing.T) {
@@ -45,9 +63,9 @@ func TestFullSampleHasEveryKey(t *testing.T) {
 	commented := regexp.MustCompile(`\S.*#\s*\S`)
 	for _, path := range supported {
 		line := seen[path]
-		if strings.HasSuffix(path, "_file") { // the file would have to be there
+		if strings.HasSuffix(path, "_file") || strings.HasSuffix(path, ".file") { // the file would have to be there
 			key := path[strings.LastIndex(path, ".")+1:]
-			if !strings.Contains(string(data), "# "+key+": ") {
+			if !regexp.MustCompile(`# (- )?` + key + `: `).Match(data) {
 				t.Errorf("full.yaml does not show %s in a comment", path)
 			}
 			continue

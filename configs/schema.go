@@ -36,18 +36,39 @@ var logFields = fields[Log]{
 	word("sessions", []string{"off", "failed", "all"}, assign, func(l *Log) *SessionLog { return &l.Sessions }),
 }
 
-var listenerFields = fields[Listener]{
+var listenerFields = noteKeys(fields[listenerDraft]{
 	{key: "bind", read: readBind, example: `bind: ":8080"`},
-	word("protocol", l4.Protocols(), unmarshal, func(l *Listener) *l4.Protocol { return &l.Protocol }, "tls"),
-	{key: "pool", read: readPoolRef, example: "pool: web"},
+	word("protocol", l4.Protocols(), unmarshal, func(l *listenerDraft) *l4.Protocol { return &l.Protocol }),
+	{key: "routes", read: readRoutes, sub: routeFields},
+	{key: "pool", read: readDefaultPool, example: "pool: web", unless: "routes"},
 	{key: "accept_proxy", read: readAcceptProxy, sub: acceptProxyFields},
-	section("timeouts", listenerTimeouts, func(l *Listener) *Listener { return l }),
-	{key: "routes"},
-	{key: "allow"},
-	{key: "deny"},
-	{key: "max_sessions"},
-	{key: "per_client"},
+	{key: "allow", read: readAllow, sub: networkFileFields},
+	{key: "deny", read: readDeny, sub: networkFileFields},
+	number("max_sessions", 0, noLimit, func(l *listenerDraft) *int { return &l.MaxSessions }),
+	{key: "per_client", read: readPerClient, sub: perClientFields},
+	section("timeouts", listenerTimeouts, func(l *listenerDraft) *Listener { return &l.Listener }),
+})
+
+var routeFields = noteKeys(fields[routeDraft]{
+	condition("sni", `a server name, for example shop.example.com or "*.example.com"`, checkSNI,
+		func(r *l4.Route) *[]string { return &r.SNI }),
+	condition("alpn", "a protocol as ALPN has it, for example h2 or http/1.1", checkALPN,
+		func(r *l4.Route) *[]string { return &r.ALPN }),
+	condition("database", "the name of a database", nil, func(r *l4.Route) *[]string { return &r.Database }),
+	condition("user", "the name of a user", nil, func(r *l4.Route) *[]string { return &r.User }),
+	{key: "pool", read: readRoutePool, example: "pool: web"},
+})
+
+var networkFileFields = fields[string]{
+	textField("file", "the path of a file with a network on each line", func(path *string) *string { return path },
+		checkNoEmptyPath),
 }
+
+var perClientFields = noteKeys(fields[perClientDraft]{
+	number("sessions", 0, noLimit, func(p *perClientDraft) *int { return &p.Sessions }),
+	{key: "rate", read: readRate},
+	number("burst", 1, noLimit, func(p *perClientDraft) *int { return &p.Burst }),
+})
 
 var listenerTimeouts = fields[Listener]{
 	duration("idle", 0, func(l *Listener) *time.Duration { return &l.IdleTimeout }),
@@ -61,9 +82,10 @@ var acceptProxyFields = fields[l4.AcceptProxy]{
 	duration("timeout", time.Millisecond, func(a *l4.AcceptProxy) *time.Duration { return &a.Timeout }),
 }
 
-var poolFields = fields[poolDraft]{
+var poolFields = noteKeys(fields[poolDraft]{
 	word("balance", pool.Policies(), unmarshal, func(p *poolDraft) *pool.Policy { return &p.Config.Balance }),
 	word("send_proxy", l4.ProxyVersions(), unmarshal, func(p *poolDraft) *l4.ProxyVersion { return &p.SendProxy }),
+	{key: "tlvs", read: readTLVs},
 	section("timeouts", poolTimeouts, func(p *poolDraft) *Pool { return &p.Pool }),
 	number("retries", 0, noLimit, func(p *poolDraft) *int { return &p.Retries }),
 	section("queue", queueFields, func(p *poolDraft) *Pool { return &p.Pool }),
@@ -72,7 +94,7 @@ var poolFields = fields[poolDraft]{
 	section("eject", ejectFields, func(p *poolDraft) *health.EjectConfig { return &p.check.Eject }),
 	section("on_down", onDownFields, func(p *poolDraft) *onDown { return &p.onDown }),
 	{key: "backends", read: readBackends, sub: backendFields, example: "backends: [10.0.0.1:80]"},
-}
+})
 
 var poolTimeouts = fields[Pool]{
 	duration("connect", 0, func(p *Pool) *time.Duration { return &p.ConnectTimeout }),

@@ -53,15 +53,23 @@ func readAdminSocket(d *decoder, v value, to *Admin) {
 	d.binds = append(d.binds, bindSite{d.place(v.node), "admin.socket", &pool.Address{Unix: text}})
 }
 
+// A listenerDraft is a listener whose routes are held against each other when all of its keys were read.
+type listenerDraft struct {
+	Listener
+	keyNotes
+	routes []*routeDraft // as Routes
+}
+
 func readListeners(d *decoder, v value, to *File) {
 	d.named(v, "listener", func(name string, v value) {
-		l := defaultListener(name)
+		l := listenerDraft{Listener: defaultListener(name)}
 		listenerFields.decode(d, v, &l)
-		to.Listeners = append(to.Listeners, l)
+		l.finishRoutes(d)
+		to.Listeners = append(to.Listeners, l.Listener)
 	})
 }
 
-func readBind(d *decoder, v value, to *Listener) {
+func readBind(d *decoder, v value, to *listenerDraft) {
 	rules := addressRules{listen: true}
 	items := d.items(v, rules.want())
 	to.Bind = make([]pool.Address, len(items))
@@ -73,7 +81,7 @@ func readBind(d *decoder, v value, to *Listener) {
 	}
 }
 
-func readAcceptProxy(d *decoder, v value, to *Listener) {
+func readAcceptProxy(d *decoder, v value, to *listenerDraft) {
 	to.AcceptProxy = defaultAcceptProxy()
 	acceptProxyFields.decode(d, v, to.AcceptProxy)
 }
@@ -101,9 +109,11 @@ type poolRef struct {
 	name string
 }
 
-func readPoolRef(d *decoder, v value, to *Listener) {
+func readDefaultPool(d *decoder, v value, to *listenerDraft) { readPoolRef(d, v, &to.Pool) }
+
+func readPoolRef(d *decoder, v value, to *string) {
 	if name, ok := d.string(v, "the name of a pool"); ok {
-		to.Pool = name
+		*to = name
 		d.poolRefs = append(d.poolRefs, poolRef{d.place(v.node), name})
 	}
 }
@@ -120,6 +130,7 @@ func (d *decoder) checkPoolRefs() {
 // A poolDraft is a pool whose check and on_down are not complete before all of its keys were read.
 type poolDraft struct {
 	Pool
+	keyNotes
 	check  *check
 	onDown onDown
 }
@@ -129,6 +140,7 @@ func readPools(d *decoder, v value, to *File) {
 		d.pools = append(d.pools, name)
 		p := poolDraft{Pool: defaultPool(name), check: newCheck(v.at)}
 		poolFields.decode(d, v, &p)
+		p.finishTLVs(d)
 		p.check.finish(d, &p.Pool)
 		p.onDown.apply(&p.check.OnDown)
 		p.Health = p.check.Config

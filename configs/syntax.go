@@ -167,6 +167,9 @@ func recovered(err *error) {
 
 // yamlHints explain the YAML library's terser messages.
 var yamlHints = []struct{ message, source, hint string }{
+	{"undefined alias name", "", `put text that begins with * in quotes`},
+	{"unexpected scalar value type", "*", `put text that begins with * in quotes`},
+	{"mapping value is not allowed", ": *", `put text that begins with * in quotes`},
 	{"mapping value is not allowed", "", `check the indentation, and quote text that has ": " in it`},
 	{"invalid key for this map", "]:", `quote an address in brackets: "[::1]:80"`},
 	{"value is not allowed", "]:", `quote an address in brackets: "[::1]:80"`},
