@@ -22,6 +22,7 @@ import (
 	"sluice/health/probe"
 	"sluice/l4"
 	"sluice/pool"
+	"sluice/sysutil"
 )
 
 // defaultSocket is where a sluice and the commands that ask it meet when nothing else is said. configs has the same.
@@ -38,12 +39,15 @@ type balancer struct {
 	metrics  *admin.Metrics
 	sessions *sessionLog
 	server   *l4.Server
+	access   *accessReloader
 	admin    *admin.Server
 	listen   net.Listener // of the admin API; nil: off, like socket
 	socket   net.Listener
 
+	limits     admin.Limits
 	checks     sync.WaitGroup // the monitor's goroutine
 	stopChecks context.CancelFunc
+	ending     chan struct{} // closed: nothing is to be read again
 }
 
 // bindAdvice is what to do when an address cannot be had. It depends on how sluice was started.
@@ -55,11 +59,13 @@ type bindAdvice struct {
 // newBalancer makes a balancer that serves nothing yet; out is what log writes to. On an error nothing stays
 // bound.
 func newBalancer(file *configs.File, log *slog.Logger, out *logWriter, advice bindAdvice) (*balancer, error) {
-	b := &balancer{file: file, log: log, loops: file.Loops}
+	b := &balancer{file: file, log: log, loops: file.Loops, ending: make(chan struct{})}
 	if b.loops == 0 {
 		b.loops = runtime.GOMAXPROCS(0)
 	}
-	files := raiseFileLimit(log)
+	files := raiseFileLimit(log) // first: the number of pipes depends on it
+	pipes := sysutil.DefaultPipeLimit(pipeSize)
+	b.limits = limitsOf(file, b.loops, files, pipes)
 	if err := b.makePools(); err != nil {
 		return nil, err
 	}
@@ -67,20 +73,26 @@ func newBalancer(file *configs.File, log *slog.Logger, out *logWriter, advice bi
 	if err := b.makeMonitor(); err != nil {
 		return nil, err
 	}
-	b.sessions = openSessionLog(log, file.Log.Sessions, out.drop)
+	b.sessions = openSessionLog(log, file.Log.Sessions, out.drop, listenerNames(file)...)
 	if err := b.bind(advice); err != nil {
 		b.release()
 		return nil, err
 	}
-	limits := limitsOf(files, b.server.Stats().Pipes.Limit)
-	log.Info("limits", "descriptors", limits.Descriptors, "sessions", limits.Sessions, "loops", b.loops,
-		"pipes", b.server.Stats().Pipes.Limit)
+	logLimits(log, file, b.limits, b.loops, pipes)
+	b.access = newAccessReloader(file.Listeners, b.server, log)
 	b.admin = admin.New(admin.Options{
-		Build: thisBuild(), Started: time.Now(), Limits: limits, Stats: b.server.Stats,
+		Build: thisBuild(), Started: time.Now(), Limits: b.limits, Stats: b.server.Stats, Sessions: b.server.Sessions,
 		Pools: b.pools, Health: b.monitor.Status, PoolHealth: b.monitor.PoolStatus, Checked: b.checked, Metrics: b.metrics, Logger: log,
-		LinesDropped: out.linesDropped,
+		LinesDropped: out.linesDropped, Reloads: b.access.counts,
 	})
 	return b, nil
+}
+
+func listenerNames(file *configs.File) (names []string) {
+	for _, l := range file.Listeners {
+		names = append(names, l.Name)
+	}
+	return names
 }
 
 func (b *balancer) makePools() error {
@@ -120,7 +132,11 @@ func (s liveSessions) End(backend *pool.Backend, limit int) int {
 
 // bind takes every address the configuration names.
 func (b *balancer) bind(advice bindAdvice) (err error) {
-	if b.server, err = l4.New(b.serverConfig()); err != nil {
+	config, err := b.serverConfig()
+	if err != nil {
+		return err
+	}
+	if b.server, err = l4.New(config); err != nil {
 		return advise(err, advice.listener)
 	}
 	if address := b.file.Admin.Listen; address != "" {
@@ -168,40 +184,6 @@ func openControlSocket(path string) (net.Listener, error) {
 	return admin.ListenSocket(path)
 }
 
-func (b *balancer) serverConfig() l4.Config {
-	config := l4.Config{
-		Loops:  b.loops,
-		Logger: b.log,
-		OnEnd: func(end l4.End) {
-			b.metrics.SessionEnded(end)
-			b.sessions.ended(end)
-		},
-		OnDial: func(backend *pool.Backend, took time.Duration, result pool.DialResult) {
-			b.metrics.Dialed(backend, took, result)
-			b.monitor.Observe(backend, result)
-		},
-	}
-	for _, l := range b.file.Listeners {
-		config.Listeners = append(config.Listeners, l4.ListenerConfig{
-			Name: l.Name, Bind: l.Bind, Target: b.target(l.Pool), Protocol: l.Protocol, AcceptProxy: l.AcceptProxy,
-			PeekTimeout: l.PeekTimeout, IdleTimeout: l.IdleTimeout, FinTimeout: l.FinTimeout, DeadPeer: l.DeadPeer,
-		})
-	}
-	return config
-}
-
-func (b *balancer) target(name string) l4.Target {
-	for i, p := range b.file.Pools {
-		if p.Config.Name == name {
-			return l4.Target{
-				Pool: b.pools[i], SendProxy: p.SendProxy, ConnectTimeout: p.ConnectTimeout, Retries: p.Retries,
-				QueueTimeout: p.QueueTimeout, DeadPeer: p.DeadPeer,
-			}
-		}
-	}
-	return l4.Target{} // configs has checked that there is one
-}
-
 // checked reports whether a pool's backends are probed.
 func (b *balancer) checked(p *pool.Pool) bool {
 	i := slices.Index(b.pools, p)
@@ -213,6 +195,7 @@ func (b *balancer) start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stopChecks = cancel
 	b.checks.Go(func() { b.monitor.Run(ctx) })
+	go b.access.run(b.ending)
 	if err := b.server.Start(); err != nil {
 		return fmt.Errorf("start to accept: %w", err)
 	}
@@ -228,8 +211,12 @@ func (b *balancer) start() error {
 
 func (b *balancer) logReady() {
 	status := b.admin.Status()
-	for _, l := range status.Listeners {
-		b.log.Info("listening", "listener", l.Name, "addresses", strings.Join(l.Addresses, ","), "pool", l.Pool)
+	for i, l := range status.Listeners {
+		fields := []any{
+			"listener", l.Name, "addresses", strings.Join(l.Addresses, ","), "protocol", l.Protocol,
+			"pools", listText(l.Pools),
+		}
+		b.log.Info("listening", append(fields, limitFields(&b.file.Listeners[i])...)...)
 	}
 	b.log.Info("ready", "version", status.Version, "listeners", len(status.Listeners), "pools", len(status.Pools),
 		"admin", status.Admin.Listen, "socket", status.Admin.Socket)
@@ -240,6 +227,7 @@ const adminGrace = time.Second
 
 // stop ends what is left when no session is: checks, admin API, session log.
 func (b *balancer) stop() {
+	close(b.ending)
 	b.stopChecks()
 	b.checks.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), adminGrace)

@@ -2,16 +2,44 @@ package main
 
 import (
 	"log/slog"
+	"math"
+	"slices"
 
 	"sluice/cmd/sluice/internal/admin"
+	"sluice/configs"
+	"sluice/health/probe"
+	"sluice/l4"
 	"sluice/sysutil"
 )
 
-// descriptorsPerSession: the client's socket and the backend's.
-const descriptorsPerSession = 2
+const (
+	// descriptorsPerSession: the client's socket and the backend's.
+	descriptorsPerSession = 2
+	descriptorsPerPipe    = 2
+	// pipeSize is that of l4, whose pipes are counted here before there are any. A test compares the two.
+	pipeSize = 1 << 20
+)
 
-// raiseFileLimit makes room for as many sessions as the system grants, and returns how many descriptors that is. A
-// system that does not let itself be asked is no reason not to serve.
+// Descriptors for what is neither a session nor a pipe.
+const (
+	// descriptorsPerLoop: its epoll instance and the eventfd that wakes it.
+	descriptorsPerLoop = 2
+	// A check has one connection. One of Postgres that was too slow asks the server to cancel on a second one.
+	descriptorsPerCheck         = 1
+	descriptorsPerPostgresCheck = 2
+	// adminDescriptors: the two listening sockets, and connections of scrapers and people.
+	adminDescriptors = 2 + 30
+	// cancelDescriptors: a listener for Postgres passes on so many cancel requests at a time.
+	cancelDescriptors = 128
+	// cancelShare: where descriptors are few, cancel requests get no more than one in so many.
+	cancelShare = 16
+	// programDescriptors: standard input, output and the log; the runtime's epoll instance and eventfd; /proc for a
+	// scrape and a file that is read again. The rest is slack.
+	programDescriptors = 24
+)
+
+// raiseFileLimit makes room for as many sessions as the system grants, and returns how many descriptors that is; 0 =
+// unknown. A system that does not let itself be asked is no reason not to serve.
 func raiseFileLimit(log *slog.Logger) uint64 {
 	files, err := sysutil.RaiseFileLimit()
 	if err == nil {
@@ -19,13 +47,84 @@ func raiseFileLimit(log *slog.Logger) uint64 {
 	}
 	log.Warn("descriptor limit stays as it is", "error", err)
 	if files, err = sysutil.FileLimit(); err != nil {
-		log.Warn("descriptor limit is unknown", "error", err)
+		log.Warn("descriptor limit is unknown: the number of sessions is not limited by it", "error", err)
+		return 0
 	}
 	return files
 }
 
-// limitsOf says what a process with so many descriptors can do while every pipe is open.
-func limitsOf(files uint64, pipes int) admin.Limits {
-	taken := min(files, 2*uint64(pipes))
-	return admin.Limits{Descriptors: files, Sessions: (files - taken) / descriptorsPerSession}
+// limitsOf says what a process with so many descriptors can do while every pipe is open, and everything else that
+// needs descriptors has them: the admin API, metrics and health checks must go on when no further session fits.
+func limitsOf(file *configs.File, loops int, files uint64, pipes int) admin.Limits {
+	limits := admin.Limits{Descriptors: files, Reserved: reserveOf(file, loops, files)}
+	if files == 0 {
+		return limits
+	}
+	taken := limits.Reserved + descriptorsPerPipe*uint64(pipes)
+	left := files - min(files, taken)
+	// A process that serves nobody is of no use.
+	limits.Sessions = int(min(max(left/descriptorsPerSession, 1), math.MaxInt32))
+	return limits
+}
+
+// reserveOf returns how many of the descriptors are kept for what is neither a session nor a pipe.
+func reserveOf(file *configs.File, loops int, files uint64) uint64 {
+	n := programDescriptors + adminDescriptors + descriptorsPerLoop*loops
+	for _, l := range file.Listeners {
+		n += len(l.Bind) // a listening socket each
+	}
+	for _, p := range file.Pools {
+		n += checkDescriptors(p.Health.Probe.Kind) * len(p.Config.Backends)
+	}
+	if slices.ContainsFunc(file.Listeners, func(l configs.Listener) bool { return l.Protocol == l4.ProtocolPostgres }) {
+		n += int(min(cancelDescriptors, files/cancelShare))
+	}
+	return uint64(n)
+}
+
+// checkDescriptors is for the check of one backend.
+func checkDescriptors(kind probe.Kind) int {
+	switch kind {
+	case probe.Off:
+		return 0
+	case probe.Postgres:
+		return descriptorsPerPostgresCheck
+	}
+	return descriptorsPerCheck
+}
+
+// limitFields are the fields of a log line for the limits that a listener has.
+func limitFields(l *configs.Listener) (fields []any) {
+	if l.MaxSessions > 0 {
+		fields = append(fields, "max_sessions", l.MaxSessions)
+	}
+	if c := l.PerClient; c.Sessions > 0 {
+		fields = append(fields, "client_sessions", c.Sessions)
+	}
+	if c := l.PerClient; c.Rate > 0 {
+		fields = append(fields, "client_rate", c.Rate)
+	}
+	if c := l.PerClient; c.Burst > 0 {
+		fields = append(fields, "client_burst", c.Burst)
+	}
+	return fields
+}
+
+// logLimits says what the process can do, and what was asked for beyond it: nothing is capped silently.
+func logLimits(log *slog.Logger, file *configs.File, limits admin.Limits, loops, pipes int) {
+	log.Info("limits", "descriptors", limits.Descriptors, "reserved", limits.Reserved, "sessions", limits.Sessions,
+		"loops", loops, "pipes", pipes)
+	if limits.Descriptors == 0 {
+		return
+	}
+	if need := limits.Reserved + descriptorsPerPipe*uint64(pipes) + descriptorsPerSession; limits.Descriptors < need {
+		log.Warn("too few descriptors: checks and the admin API may be in want of some; raise the hard limit (LimitNOFILE=)",
+			"descriptors", limits.Descriptors, "needed", need)
+	}
+	for _, l := range file.Listeners {
+		if l.MaxSessions > limits.Sessions {
+			log.Warn("max_sessions is more than the descriptors are enough for; raise the hard limit (LimitNOFILE=)",
+				"listener", l.Name, "max_sessions", l.MaxSessions, "sessions", limits.Sessions)
+		}
+	}
 }

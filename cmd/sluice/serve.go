@@ -24,7 +24,7 @@ func (b *balancer) serve(signals <-chan os.Signal, drainTimeout time.Duration) e
 			if ends(s) {
 				return b.drain(s, signals, drainTimeout)
 			}
-			b.refuse(s)
+			b.obey(s)
 		}
 	}
 }
@@ -32,13 +32,13 @@ func (b *balancer) serve(signals <-chan os.Signal, drainTimeout time.Duration) e
 // ends reports whether a signal asks the process to end.
 func ends(s os.Signal) bool { return s == syscall.SIGTERM || s == syscall.SIGINT }
 
-// refuse answers a signal for something this version cannot do.
-func (b *balancer) refuse(s os.Signal) {
-	wish := "reload"
-	if s == syscall.SIGUSR2 {
-		wish = "upgrade"
+// obey does what a signal asks for that does not end the process. It does not block.
+func (b *balancer) obey(s os.Signal) {
+	if s == syscall.SIGHUP {
+		b.access.ask(s)
+		return
 	}
-	b.log.Warn(wish+" is not supported by this version: nothing has changed", "signal", s.String())
+	b.log.Warn("upgrade is not supported by this version: nothing has changed", "signal", s.String())
 }
 
 // drain stops accepting and waits for the last session to end. When the timeout is over, or at a second signal, the
@@ -67,7 +67,7 @@ func (b *balancer) drain(first os.Signal, signals <-chan os.Signal, timeout time
 			if ends(s) {
 				cut(errors.New("a second signal came"))
 			} else {
-				b.refuse(s)
+				b.obey(s)
 			}
 		}
 	}

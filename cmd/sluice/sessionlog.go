@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"log/slog"
+	"time"
 
+	"sluice/cmd/sluice/internal/admin"
 	"sluice/configs"
 	"sluice/l4"
 )
@@ -11,8 +13,9 @@ import (
 // sessionQueue is how many ended sessions may wait to be logged: a burst of some ten milliseconds at full speed.
 const sessionQueue = 1024
 
-// sessionLog makes one line per ended session. Event loops hand sessions over and go on: when lines are made more
-// slowly than sessions end, some are dropped, and counted as the log's own drops are.
+// sessionLog makes one line per ended session, but not of every one in a flood of refusals, see refusals. Event loops
+// hand sessions over and go on: when lines are made more slowly than sessions end, some are dropped, and counted as the
+// log's own drops are.
 type sessionLog struct {
 	log    *slog.Logger // never waits for whoever reads the log
 	which  configs.SessionLog
@@ -20,14 +23,17 @@ type sessionLog struct {
 	queue  chan l4.End   // never closed: after a fault, loops may outlive the log
 	ending chan struct{} // closed: log what is left and return
 	done   chan struct{} // closed: run has returned
+
+	refusals *refusals
 }
 
 // openSessionLog returns a sessionLog that must be closed. drop is called on event loops for each line that is given
-// up.
-func openSessionLog(log *slog.Logger, which configs.SessionLog, drop func()) *sessionLog {
+// up. listeners are the names of all.
+func openSessionLog(log *slog.Logger, which configs.SessionLog, drop func(), listeners ...string) *sessionLog {
 	s := &sessionLog{
 		log: log, which: visible(log, which), drop: drop,
 		queue: make(chan l4.End, sessionQueue), ending: make(chan struct{}), done: make(chan struct{}),
+		refusals: newRefusals(listeners),
 	}
 	go s.run()
 	return s
@@ -49,6 +55,9 @@ func (s *sessionLog) ended(end l4.End) {
 	if s.which == configs.SessionsOff || s.which == configs.SessionsFailed && end.Reason.Clean() {
 		return
 	}
+	if s.refusals.suppress(&end) {
+		return
+	}
 	select {
 	case s.queue <- end:
 	default:
@@ -64,14 +73,19 @@ func (s *sessionLog) close() {
 
 func (s *sessionLog) run() {
 	defer close(s.done)
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
 	for {
 		select {
 		case end := <-s.queue:
 			s.logEnd(end)
+		case <-second.C:
+			s.refusals.tick(s.log)
 		case <-s.ending:
 			for range len(s.queue) { // not more: after a fault, loops may go on
 				s.logEnd(<-s.queue)
 			}
+			s.refusals.report(s.log)
 			return
 		}
 	}
@@ -86,19 +100,15 @@ func (s *sessionLog) logEnd(end l4.End) {
 	s.log.LogAttrs(context.Background(), level, "session", sessionAttrs(end)...)
 }
 
-// sessionAttrs returns the fields of a session's line. Every line has the same ones, so that it can be searched and
-// parsed by position; only error is left out when there is none.
+// sessionAttrs returns the fields of a session's line. Every line has the same ones up to retries, so that it can be
+// searched and parsed by position. After them come server_name, unique_id and error, each when there is one.
 func sessionAttrs(end l4.End) []slog.Attr {
-	client := "unix"
-	if end.Client.IsValid() {
-		client = end.Client.String()
-	}
-	attrs := append(make([]slog.Attr, 0, 13),
+	attrs := append(make([]slog.Attr, 0, 15),
 		slog.Uint64("id", end.ID),
 		slog.String("listener", end.Listener),
 		slog.String("pool", end.Pool),
 		slog.String("backend", end.Backend),
-		slog.String("client", client),
+		slog.String("client", admin.ClientText(end.Client)),
 		slog.String("reason", end.Reason.String()),
 		slog.Duration("duration", end.Duration),
 		slog.Duration("waited", end.Waited),
@@ -107,6 +117,12 @@ func sessionAttrs(end l4.End) []slog.Attr {
 		slog.Uint64("sent", end.Sent),
 		slog.Int("retries", end.Retries),
 	)
+	if end.ServerName != "" {
+		attrs = append(attrs, slog.String("server_name", end.ServerName))
+	}
+	if end.UniqueID != "" {
+		attrs = append(attrs, slog.String("unique_id", end.UniqueID))
+	}
 	if end.Errno != 0 {
 		attrs = append(attrs, slog.String("error", end.Errno.Error()))
 	}

@@ -27,7 +27,7 @@ var someEnd = l4.End{
 func logged(c configs.Log, ends ...l4.End) string {
 	var out bytes.Buffer
 	log, w := newLogger(&out, c)
-	s := openSessionLog(log, c.Sessions, w.drop)
+	s := openSessionLog(log, c.Sessions, w.drop, "web")
 	for _, e := range ends {
 		s.ended(e)
 	}
@@ -43,6 +43,22 @@ func TestSessionLine(t *testing.T) {
 		`duration=1.5s waited=0s connect=2ms received=10 sent=20 retries=1 error="connection reset by peer"` + "\n"
 	if fields != want {
 		t.Errorf("line\n%swant\n%s", fields, want)
+	}
+}
+
+// TestSessionLineWithNames: what a session need not have comes after what all have.
+func TestSessionLineWithNames(t *testing.T) {
+	end := someEnd
+	end.ServerName, end.UniqueID = "shop.example.com", "5f1e-7"
+	line := logged(configs.Log{Format: configs.FormatText, Sessions: configs.SessionsAll}, end)
+	want := ` retries=1 server_name=shop.example.com unique_id=5f1e-7 error="connection reset by peer"` + "\n"
+	if !strings.HasSuffix(line, want) {
+		t.Errorf("line\n%swant the end\n%s", line, want)
+	}
+	end.Errno = 0
+	line = logged(configs.Log{Format: configs.FormatText, Sessions: configs.SessionsAll}, end)
+	if !strings.HasSuffix(line, "unique_id=5f1e-7\n") {
+		t.Errorf("line\n%swant unique_id at its end", line)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +26,9 @@ func printStatus(w io.Writer, s admin.Status) error {
 		time.Duration(s.Uptime*float64(time.Second)).Round(time.Second),
 		plural(sessions, "session"), plural(len(s.Loops), "loop"))
 	listenerTable(s.Listeners).print(&b)
+	for _, l := range s.Listeners {
+		b.WriteString(listenerNotice(l))
+	}
 	b.WriteByte('\n')
 	backendTable(s.Pools).print(&b)
 	for _, p := range s.Pools {
@@ -39,11 +43,41 @@ func printStatus(w io.Writer, s admin.Status) error {
 }
 
 func listenerTable(listeners []admin.ListenerStatus) *table {
-	t := newTable("LISTENER", "ADDRESS", "POOL", "SESSIONS>", "ACCEPTED>", "ERRORS>")
+	t := newTable("LISTENER", "ADDRESS", "POOLS", "SESSIONS>", "MAX>", "ACCEPTED>", "ERRORS>")
 	for _, l := range listeners {
-		t.row(l.Name, strings.Join(l.Addresses, ","), l.Pool, l.Sessions, l.Accepts, l.AcceptErrors)
+		limit := ""
+		if l.MaxSessions > 0 {
+			limit = strconv.Itoa(l.MaxSessions)
+		}
+		t.row(l.Name, strings.Join(l.Addresses, ","), listText(l.Pools), l.Sessions, limit, l.Accepts, l.AcceptErrors)
 	}
 	return t
+}
+
+// maxListed is how many names fit into a cell: a listener may have a route to each of a thousand pools.
+const maxListed = 4
+
+// listText writes the first few names of a list.
+func listText(names []string) string {
+	if len(names) <= maxListed {
+		return strings.Join(names, ",")
+	}
+	return fmt.Sprintf("%s,+%d", strings.Join(names[:maxListed-1], ","), len(names)-maxListed+1)
+}
+
+// listenerNotice is what somebody who looks must not miss of a listener; "" = nothing.
+func listenerNotice(l admin.ListenerStatus) (text string) {
+	switch {
+	case l.AtLimit:
+		text = fmt.Sprintf("\nlistener %s: at the limit of sessions, new connections wait\n", l.Name)
+	case l.Resting:
+		text = fmt.Sprintf("\nlistener %s: out of descriptors or memory, new connections wait\n", l.Name)
+	}
+	if c := l.Clients; c != nil && c.Untracked > 0 {
+		text += fmt.Sprintf("\nlistener %s: %s came in without limits per client: more than %s had some\n", l.Name,
+			plural(int(c.Untracked), "session"), plural(c.Table, "client"))
+	}
+	return text
 }
 
 func backendTable(pools []admin.PoolStatus) *table {

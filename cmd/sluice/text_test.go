@@ -93,14 +93,32 @@ func TestReachable(t *testing.T) {
 	f(":80", "localhost:80")
 }
 
-func TestLimits(t *testing.T) {
-	f := func(files uint64, pipes int, sessions uint64) {
+func TestListText(t *testing.T) {
+	f := func(want string, names ...string) {
 		t.Helper()
-		if got := limitsOf(files, pipes); got.Sessions != sessions || got.Descriptors != files {
-			t.Errorf("limitsOf(%d, %d) = %+v, want %d sessions", files, pipes, got, sessions)
+		if got := listText(names); got != want {
+			t.Errorf("listText(%q) = %q, want %q", names, got, want)
 		}
 	}
-	f(1000, 50, 450)
-	f(10, 100, 0) // more pipes than descriptors: no wrap-around
-	f(0, 0, 0)
+	f("")
+	f("a", "a")
+	f("a,b,c,d", "a", "b", "c", "d")
+	f("a,b,c,+2", "a", "b", "c", "d", "e")
+}
+
+func TestListenerNotice(t *testing.T) {
+	f := func(l admin.ListenerStatus, want string) {
+		t.Helper()
+		l.Name = "web"
+		if got := listenerNotice(l); got != want {
+			t.Errorf("listenerNotice = %q, want %q", got, want)
+		}
+	}
+	f(admin.ListenerStatus{}, "")
+	f(admin.ListenerStatus{Clients: &admin.ClientTable{Table: 4, Busy: 4}}, "")
+	f(admin.ListenerStatus{AtLimit: true, Resting: true},
+		"\nlistener web: at the limit of sessions, new connections wait\n")
+	f(admin.ListenerStatus{Resting: true}, "\nlistener web: out of descriptors or memory, new connections wait\n")
+	f(admin.ListenerStatus{Clients: &admin.ClientTable{Table: 4, Untracked: 1}},
+		"\nlistener web: 1 session came in without limits per client: more than 4 clients had some\n")
 }

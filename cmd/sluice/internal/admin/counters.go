@@ -51,8 +51,9 @@ func newCounters(o Options) *counters {
 	}
 	for _, l := range stats.Listeners {
 		c.listeners = append(c.listeners, labelled("listener", l.Name))
-		c.addEnded(l.Name, l.Pool)
-		c.addEnded(l.Name, "")
+		for _, pool := range append(l.Pools[:len(l.Pools):len(l.Pools)], "") {
+			c.addEnded(l.Name, pool)
+		}
 	}
 	for _, p := range o.Pools {
 		c.pools = append(c.pools, labelled("pool", p.Name()))
@@ -94,11 +95,12 @@ func (c *counters) write(buf *bytes.Buffer) {
 	c.writeRoles(e)
 	c.writeResources(e, stats)
 
-	// Reload is not there yet, so the configuration is the one of the start.
-	e.gauge("sluice_config_generation", "How many configurations were put in force since the start.")
-	e.sample("", 1)
-	e.gauge("sluice_config_last_reload_success", "1 when the last configuration that was read is in force.")
-	e.sample("", 1)
+	// What SIGHUP reads again is the files of networks.
+	reloads, ok := c.options.Reloads()
+	e.gauge("sluice_config_generation", "How many configurations were put in force, the one of the start included.")
+	e.sample("", 1+reloads)
+	e.gauge("sluice_config_last_reload_success", "1 when all that was read last is in force.")
+	e.sample("", flag(ok))
 }
 
 func (c *counters) writeListeners(e *exposition, stats l4.Stats) {
@@ -113,10 +115,35 @@ func (c *counters) writeListeners(e *exposition, stats l4.Stats) {
 	family(func(l l4.ListenerStats) uint64 { return l.AcceptErrors })
 	e.gauge("sluice_listener_sessions", "Sessions now.")
 	family(func(l l4.ListenerStats) uint64 { return uint64(l.Sessions) })
+	e.gauge("sluice_listener_max_sessions", "Sessions that the listener may have, 0 = no limit of its own.")
+	family(func(l l4.ListenerStats) uint64 { return uint64(l.MaxSessions) })
+	e.gauge("sluice_listener_resting", "1 while new connections wait in the kernel's backlog.")
+	family(func(l l4.ListenerStats) uint64 { return flag(l.Resting) })
+	c.writeClients(e, stats)
+}
+
+// writeClients shows the tables of clients of listeners that have limits per client.
+func (c *counters) writeClients(e *exposition, stats l4.Stats) {
+	family := func(value func(l4.ClientStats) uint64) {
+		for i, l := range stats.Listeners {
+			if l.Clients.Table > 0 {
+				e.sample(c.listeners[i], value(l.Clients))
+			}
+		}
+	}
+	e.gauge("sluice_listener_clients", "Clients with open sessions, of a listener with limits per client.")
+	family(func(t l4.ClientStats) uint64 { return uint64(t.Busy) })
+	e.gauge("sluice_listener_clients_limit", "Clients that can be known at a time.")
+	family(func(t l4.ClientStats) uint64 { return uint64(t.Table) })
+	e.counter("sluice_listener_clients_forgotten_total", "Clients forgotten for others before they had their whole burst again.")
+	family(func(t l4.ClientStats) uint64 { return t.Forgotten })
+	e.counter("sluice_listener_clients_untracked_total", "Sessions let in without limits, because too many clients had some.")
+	family(func(t l4.ClientStats) uint64 { return t.Untracked })
 }
 
 // writeEnded shows every reason from the start on, so that the first session that ends with it is an increase. The
-// pool of sessions that ended before one was chosen is empty; those are rare, and shown when there are some.
+// pool of sessions that ended before one was chosen is empty; those are rare, and shown when there are some, but for
+// refusals, which never have a pool.
 func (c *counters) writeEnded(e *exposition, stats l4.Stats) {
 	counts := make(map[endedKey]uint64, len(stats.Ended))
 	for _, s := range stats.Ended {
@@ -124,10 +151,15 @@ func (c *counters) writeEnded(e *exposition, stats l4.Stats) {
 	}
 	e.counter("sluice_sessions_ended_total", "Sessions that have ended, by reason.")
 	for _, s := range c.ended {
-		if n := counts[s.key]; n > 0 || s.key.pool != "" {
+		if n := counts[s.key]; n > 0 || (s.key.pool == "") == poolless(s.key.reason) {
 			e.sample(s.labels, n)
 		}
 	}
+}
+
+// poolless reports whether sessions that end with a reason never have a pool.
+func poolless(r l4.Reason) bool {
+	return r == l4.NoRoute || r == l4.Denied || r == l4.RateLimited || r == l4.ClientLimit
 }
 
 func (c *counters) writePools(e *exposition) {
@@ -200,6 +232,8 @@ func (c *counters) writeBackends(e *exposition) {
 }
 
 func (c *counters) writeResources(e *exposition, stats l4.Stats) {
+	e.gauge("sluice_sessions_limit", "Sessions that the process may have, 0 = no limit.")
+	e.sample("", uint64(stats.MaxSessions))
 	e.gauge("sluice_loop_sessions", "Sessions of each event loop now.")
 	for i, l := range stats.Loops {
 		e.sample(c.loops[i], uint64(l.Sessions))

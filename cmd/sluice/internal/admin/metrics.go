@@ -52,9 +52,12 @@ func NewMetrics(pools []*pool.Pool) *Metrics {
 	return m
 }
 
-// SessionEnded counts how long a session lasted. One that never came to a pool, for want of a valid PROXY header, is
-// left out. It is called on event loops: it holds a mutex for a moment.
-func (m *Metrics) SessionEnded(end l4.End) {
+// SessionEnded counts how long a session lasted. One that never came to a pool, such as that of a client who was
+// refused, is left out at no cost. It is called on event loops: it holds a mutex for a moment.
+func (m *Metrics) SessionEnded(end *l4.End) {
+	if end.Pool == "" {
+		return
+	}
 	if h := m.sessions[end.Pool]; h != nil {
 		h.Update(end.Duration.Seconds())
 	}

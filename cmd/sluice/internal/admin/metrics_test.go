@@ -78,11 +78,17 @@ func TestMetricValues(t *testing.T) {
 	a := web.Backends()[0]
 	o := options(web)
 	o.LinesDropped = func() uint64 { return 1 }
+	o.Reloads = func() (uint64, bool) { return 2, false }
 	stats := o.Stats()
 	stats.Ended = []l4.EndedStats{
 		{Listener: "on web", Pool: "web", Reason: l4.IdleTimeout, Count: 3},
 		{Listener: "on web", Pool: "", Reason: l4.HeaderInvalid, Count: 4},
 	}
+	stats.MaxSessions = 11
+	stats.Listeners = append(stats.Listeners, l4.ListenerStats{Name: "open", Pools: []string{"web", "shop"}})
+	limited := &stats.Listeners[0]
+	limited.MaxSessions, limited.Resting = 6, true
+	limited.Clients = l4.ClientStats{Table: 64, Busy: 3, Sessions: 7, Forgotten: 1, Untracked: 2}
 	stats.Pipes = l4.PipeStats{Limit: 9, Open: 5, Lent: 2}
 	o.Stats = func() l4.Stats { return stats }
 	_, tcp, _ := serve(t, o)
@@ -94,8 +100,8 @@ func TestMetricValues(t *testing.T) {
 	o.Metrics.Dialed(a, 2*time.Millisecond, pool.DialOK)
 	o.Metrics.Dialed(a, time.Hour, pool.DialTimeout) // how long a failure took is not a connect time
 	o.Metrics.Checked(a, 20*time.Second)
-	o.Metrics.SessionEnded(l4.End{Pool: "web", Duration: 2 * time.Second})
-	o.Metrics.SessionEnded(l4.End{Pool: "", Duration: time.Second})
+	o.Metrics.SessionEnded(&l4.End{Pool: "web", Duration: 2 * time.Second})
+	o.Metrics.SessionEnded(&l4.End{Pool: "", Duration: time.Second})
 
 	_, body := tcp.do("GET", "/metrics")
 	f := func(sample, want string) {
@@ -110,6 +116,22 @@ func TestMetricValues(t *testing.T) {
 	f(`sluice_sessions_ended_total{listener="on web",pool="web",reason="client_reset"}`, "0") // there before the first
 	f(`sluice_sessions_ended_total{listener="on web",pool="",reason="header_invalid"}`, "4")
 	f(`sluice_sessions_ended_total{listener="on web",pool="",reason="client_reset"}`, "") // rare: only when there are some
+	// Refusals never have a pool, and are there before the first.
+	f(`sluice_sessions_ended_total{listener="on web",pool="",reason="denied"}`, "0")
+	f(`sluice_sessions_ended_total{listener="on web",pool="web",reason="denied"}`, "")
+	f(`sluice_sessions_ended_total{listener="open",pool="shop",reason="client_closed"}`, "0") // each of its pools
+	f(`sluice_listener_max_sessions{listener="on web"}`, "6")
+	f(`sluice_listener_max_sessions{listener="open"}`, "0")
+	f(`sluice_listener_resting{listener="on web"}`, "1")
+	f(`sluice_listener_resting{listener="open"}`, "0")
+	f(`sluice_sessions_limit`, "11")
+	f(`sluice_listener_clients{listener="on web"}`, "3")
+	f(`sluice_listener_clients{listener="open"}`, "") // without limits per client
+	f(`sluice_listener_clients_limit{listener="on web"}`, "64")
+	f(`sluice_listener_clients_forgotten_total{listener="on web"}`, "1")
+	f(`sluice_listener_clients_untracked_total{listener="on web"}`, "2")
+	f(`sluice_config_generation`, "3")
+	f(`sluice_config_last_reload_success`, "0")
 	f(`sluice_backend_connects_total{pool="web",backend="a"}`, "1")
 	f(`sluice_backend_connect_failures_total{pool="web",backend="a",reason="timeout"}`, "1")
 	f(`sluice_backend_connect_failures_total{pool="web",backend="a",reason="refused"}`, "0")

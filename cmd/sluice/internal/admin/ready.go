@@ -26,15 +26,17 @@ func (s *Server) unready() []string {
 	var reasons []string
 	var seen []string
 	for _, l := range s.options.Stats().Listeners {
-		if l.Resting {
+		switch {
+		case l.AtLimit:
+			reasons = append(reasons, fmt.Sprintf("listener %q: at the limit of sessions, new ones wait", l.Name))
+		case l.Resting:
 			reasons = append(reasons, fmt.Sprintf("listener %q: out of descriptors or memory, new sessions wait", l.Name))
 		}
-		if slices.Contains(seen, l.Pool) {
-			continue
-		}
-		seen = append(seen, l.Pool)
-		if p := s.pool(l.Pool); p != nil {
-			reasons = append(reasons, s.unreadyPool(p)...)
+		for _, name := range l.Pools {
+			if p := s.pool(name); p != nil && !slices.Contains(seen, name) {
+				seen = append(seen, name)
+				reasons = append(reasons, s.unreadyPool(p)...)
+			}
 		}
 	}
 	return reasons

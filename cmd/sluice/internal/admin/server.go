@@ -22,8 +22,10 @@ type Options struct {
 	Started time.Time
 	Limits  Limits
 	Stats   func() l4.Stats
-	Pools   []*pool.Pool
-	Health  func(*pool.Backend) health.Status
+	// Sessions returns the open sessions, at most limit of them.
+	Sessions func(limit int) []l4.SessionStats
+	Pools    []*pool.Pool
+	Health   func(*pool.Backend) health.Status
 
 	PoolHealth func(*pool.Pool) health.PoolStatus
 	Checked    func(*pool.Pool) bool // whether the pool's backends are probed
@@ -31,6 +33,8 @@ type Options struct {
 	Logger     *slog.Logger // gets what goes wrong while requests are answered
 
 	LinesDropped func() uint64 // log lines given up
+	// Reloads returns how many reloads were all right, and whether the last one was.
+	Reloads func() (done uint64, ok bool)
 }
 
 // A Server answers requests on any number of listeners. It is safe for concurrent use.
@@ -40,6 +44,7 @@ type Server struct {
 	routes   *http.ServeMux
 	draining atomic.Bool
 	serving  sync.WaitGroup
+	listing  chan struct{} // holds a value while sessions are listed
 
 	mu      sync.Mutex // guards what follows
 	servers []*http.Server
@@ -49,12 +54,13 @@ type Server struct {
 
 // New returns a Server that serves nothing yet.
 func New(options Options) *Server {
-	s := &Server{options: options, counters: newCounters(options), routes: http.NewServeMux()}
+	s := &Server{options: options, counters: newCounters(options), routes: http.NewServeMux(), listing: make(chan struct{}, 1)}
 	s.routes.HandleFunc("GET /{$}", s.index)
 	s.routes.HandleFunc("GET /metrics", s.metrics)
 	s.routes.HandleFunc("GET /healthz", s.healthz)
 	s.routes.HandleFunc("GET /readyz", s.readyz)
 	s.routes.HandleFunc("GET /api/v1/status", s.status)
+	s.routes.HandleFunc("GET /api/v1/sessions", s.sessions)
 	return s
 }
 
@@ -136,10 +142,11 @@ func plain(h http.Handler) http.Handler {
 
 const indexText = `sluice
 
-/metrics        counters and gauges, for Prometheus
-/healthz        200 while the process lives
-/readyz         200 while sessions can be served, else 503 and why
-/api/v1/status  listeners, pools, backends and counters, as JSON
+/metrics          counters and gauges, for Prometheus
+/healthz          200 while the process lives
+/readyz           200 while sessions can be served, else 503 and why
+/api/v1/status    listeners, pools, backends and counters, as JSON
+/api/v1/sessions  open sessions, as JSON: ?limit=N (1000), listener=, pool=, backend=, client=ADDRESS or NETWORK
 `
 
 func (s *Server) index(w http.ResponseWriter, _ *http.Request) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,13 +40,14 @@ func newPool(t *testing.T, name string, backends ...string) *pool.Pool {
 func options(pools ...*pool.Pool) Options {
 	stats := l4.Stats{Loops: make([]l4.LoopStats, 2)}
 	for _, p := range pools {
-		stats.Listeners = append(stats.Listeners, l4.ListenerStats{Name: "on " + p.Name(), Pool: p.Name(), Accepts: 5})
+		stats.Listeners = append(stats.Listeners, l4.ListenerStats{Name: "on " + p.Name(), Pools: []string{p.Name()}, Accepts: 5})
 	}
 	return Options{
 		Build:      Build{Version: "v1.2.3", Commit: "abc", Go: "go1.26"},
 		Started:    time.Now(),
-		Limits:     Limits{Descriptors: 1024, Sessions: 500},
+		Limits:     Limits{Descriptors: 1024, Reserved: 24, Sessions: 500},
 		Stats:      func() l4.Stats { return stats },
+		Sessions:   func(int) []l4.SessionStats { return nil },
 		Pools:      pools,
 		Health:     func(*pool.Backend) health.Status { return health.Status{} },
 		PoolHealth: func(*pool.Pool) health.PoolStatus { return health.PoolStatus{} },
@@ -54,6 +56,7 @@ func options(pools ...*pool.Pool) Options {
 		Logger:     slog.New(slog.DiscardHandler),
 
 		LinesDropped: func() uint64 { return 0 },
+		Reloads:      func() (uint64, bool) { return 0, true },
 	}
 }
 
@@ -113,7 +116,7 @@ func TestTCPSideIsReadOnly(t *testing.T) {
 			t.Errorf("%s %s: %s %s", method, path, answer.Status, body)
 		}
 	}
-	for _, path := range []string{"/", "/metrics", "/healthz", "/readyz", "/api/v1/status"} {
+	for _, path := range []string{"/", "/metrics", "/healthz", "/readyz", "/api/v1/status", "/api/v1/sessions"} {
 		f("GET", path, 200)
 		f("HEAD", path, 200)
 	}
@@ -121,6 +124,7 @@ func TestTCPSideIsReadOnly(t *testing.T) {
 	// Also on paths that do not exist yet: whoever adds one is not to open it here.
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "BREW"} {
 		f(method, "/api/v1/status", 405)
+		f(method, "/api/v1/sessions", 405)
 		f(method, "/nothing", 405)
 	}
 }
@@ -175,6 +179,38 @@ func TestNotReadyWhileAListenerRests(t *testing.T) {
 	}
 }
 
+// TestNotReadyAtTheLimit: new sessions wait, but not for want of descriptors.
+func TestNotReadyAtTheLimit(t *testing.T) {
+	o := options(newPool(t, "web", "a"))
+	l := &o.Stats().Listeners[0]
+	l.AtLimit = true
+	_, tcp, _ := serve(t, o)
+	f := func(want string) {
+		t.Helper()
+		if answer, got := tcp.do("GET", "/readyz"); answer.StatusCode != 503 || got != want {
+			t.Errorf("%s %q, want 503 %q", answer.Status, got, want)
+		}
+	}
+	f("listener \"on web\": at the limit of sessions, new ones wait\n")
+	l.Resting = true
+	f("listener \"on web\": at the limit of sessions, new ones wait\n")
+}
+
+// TestReadyzOfRoutes: every pool that a route leads to counts, each once.
+func TestReadyzOfRoutes(t *testing.T) {
+	web, shop := newPool(t, "web", "a"), newPool(t, "shop", "b")
+	o := options(web)
+	o.Pools = append(o.Pools, shop)
+	o.Stats().Listeners[0].Pools = []string{"shop", "web"}
+	_, tcp, _ := serve(t, o)
+	shop.Backends()[0].SetUp(false)
+	web.Backends()[0].SetUp(false)
+	want := "pool \"shop\": none of its 1 backends is usable\npool \"web\": none of its 1 backends is usable\n"
+	if answer, got := tcp.do("GET", "/readyz"); answer.StatusCode != 503 || got != want {
+		t.Errorf("%s %q, want 503 %q", answer.Status, got, want)
+	}
+}
+
 // TestNotReadyBeforeTheFirstChecks: a backend counts as up until its first check, which is no reason to be ready.
 func TestNotReadyBeforeTheFirstChecks(t *testing.T) {
 	web, off := newPool(t, "web", "a", "b", "c", "d"), newPool(t, "off", "e")
@@ -220,6 +256,32 @@ func TestFetchStatus(t *testing.T) {
 	}
 	if !bytes.Contains(text, []byte(`"balance": "least_conn"`)) {
 		t.Errorf("a policy is not written as its word: %s", text)
+	}
+}
+
+func TestStatusOfListeners(t *testing.T) {
+	o := options(newPool(t, "web", "a"), newPool(t, "mail", "b"))
+	listeners := o.Stats().Listeners
+	listeners[0].Pools = []string{"shop", "web"}
+	listeners[0].Sessions, listeners[0].MaxSessions, listeners[0].AtLimit = 7, 7, true
+	listeners[0].Clients = l4.ClientStats{Table: 64, Busy: 3, Sessions: 7, Forgotten: 1, Untracked: 2}
+	_, _, socket := serve(t, o)
+	status, text, err := FetchStatus(t.Context(), socket.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	web, mail := status.Listeners[0], status.Listeners[1]
+	if !slices.Equal(web.Pools, []string{"shop", "web"}) || web.MaxSessions != 7 || !web.AtLimit {
+		t.Errorf("listener is %+v", web)
+	}
+	if web.Clients == nil || *web.Clients != (ClientTable{Table: 64, Busy: 3, Sessions: 7, Forgotten: 1, Untracked: 2}) {
+		t.Errorf("clients are %+v", web.Clients)
+	}
+	if mail.Clients != nil || mail.AtLimit || bytes.Count(text, []byte(`"clients"`)) != 1 {
+		t.Errorf("a listener without limits is %+v in\n%s", mail, text)
+	}
+	if status.Limits != o.Limits {
+		t.Errorf("limits are %+v, want %+v", status.Limits, o.Limits)
 	}
 }
 

@@ -38,7 +38,8 @@ type Build struct {
 // Limits is what this process may use.
 type Limits struct {
 	Descriptors uint64 `json:"descriptors"`
-	Sessions    uint64 `json:"sessions"` // about as many fit into the descriptors
+	Reserved    uint64 `json:"reserved"` // descriptors for what is neither a session nor a pipe
+	Sessions    int    `json:"sessions"` // of all listeners together; 0 = no limit
 }
 
 // AdminStatus says where the API answers; empty means nowhere.
@@ -64,11 +65,24 @@ type ListenerStatus struct {
 	Name         string   `json:"name"`
 	Addresses    []string `json:"addresses"` // as bound: port 0 is resolved
 	Protocol     string   `json:"protocol"`
-	Pool         string   `json:"pool"`
+	Pools        []string `json:"pools"` // where its sessions go, in configured order
 	Sessions     int      `json:"sessions"`
+	MaxSessions  int      `json:"max_sessions"` // 0 = no limit of its own
+	AtLimit      bool     `json:"at_limit"`     // of its sessions, or of those of the process
 	Accepts      uint64   `json:"accepts"`
 	AcceptErrors uint64   `json:"accept_errors"`
-	Resting      bool     `json:"resting"` // out of descriptors or memory
+	Resting      bool     `json:"resting"` // new connections wait: at a limit, or out of descriptors or memory
+
+	Clients *ClientTable `json:"clients,omitempty"` // absent: no limits per client
+}
+
+// ClientTable describes what a listener with limits per client knows of its clients.
+type ClientTable struct {
+	Table     int    `json:"table"`     // clients that can be known at a time
+	Busy      int    `json:"busy"`      // those with open sessions
+	Sessions  int    `json:"sessions"`  // that are counted now
+	Forgotten uint64 `json:"forgotten"` // clients that made room for others before they had their whole burst again
+	Untracked uint64 `json:"untracked"` // sessions let in without limits: the table was full of busy clients
 }
 
 // PoolStatus describes one pool.
@@ -126,12 +140,14 @@ type EndedStatus struct {
 	Count    uint64 `json:"count"`
 }
 
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) { s.writeJSON(w, s.Status()) }
+
+func (s *Server) writeJSON(w http.ResponseWriter, answer any) {
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	if err := e.Encode(s.Status()); err != nil {
-		s.options.Logger.Debug("status was not delivered", "error", err)
+	if err := e.Encode(answer); err != nil {
+		s.options.Logger.Debug("an answer was not delivered", "error", err)
 	}
 }
 
@@ -171,8 +187,13 @@ func (s *Server) Status() Status {
 
 func listenerStatus(l l4.ListenerStats) ListenerStatus {
 	status := ListenerStatus{
-		Name: l.Name, Protocol: l.Protocol.String(), Pool: l.Pool, Sessions: l.Sessions,
+		Name: l.Name, Protocol: l.Protocol.String(), Pools: l.Pools, Sessions: l.Sessions,
+		MaxSessions: l.MaxSessions, AtLimit: l.AtLimit,
 		Accepts: l.Accepts, AcceptErrors: l.AcceptErrors, Resting: l.Resting,
+	}
+	if l.Clients.Table > 0 {
+		table := ClientTable(l.Clients)
+		status.Clients = &table
 	}
 	for _, a := range l.Addresses {
 		text := a.String()

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/configs"
+	"sluice/l4"
+)
+
+func refusedEnd(listener string, reason l4.Reason) l4.End {
+	return l4.End{Listener: listener, Client: someEnd.Client, Reason: reason}
+}
+
+// flood refuses clients of a listener while nobody looks.
+func flood(s *sessionLog, listener string, reason l4.Reason, n int) {
+	for range n {
+		s.ended(refusedEnd(listener, reason))
+	}
+}
+
+// openFloodLog returns a session log for two listeners, and what it writes.
+func openFloodLog(which configs.SessionLog) (*sessionLog, *takenLog) {
+	out := new(takenLog)
+	return openSessionLog(slog.New(slog.NewTextHandler(out, nil)), which, func() {}, "web", "mail"), out
+}
+
+// takenLog is a log that is read while it is written.
+type takenLog struct {
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+func (l *takenLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(p)
+}
+
+// take returns what was written since the last call.
+func (l *takenLog) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.out.Reset()
+	return l.out.String()
+}
+
+// TestRefusalsInAFlood: a few lines each second, and all the others in one line every ten seconds.
+func TestRefusalsInAFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, out := openFloodLog(configs.SessionsFailed)
+		expect := func(when string, want int, notices ...string) {
+			t.Helper()
+			synctest.Wait()
+			text := out.take()
+			if n := strings.Count(text, "msg=session "); n != want {
+				t.Errorf("%s: %d lines, want %d", when, n, want)
+			}
+			var got []string
+			for line := range strings.Lines(text) {
+				if _, notice, ok := strings.Cut(line, `msg="sessions refused" `); ok {
+					got = append(got, strings.TrimSpace(notice))
+				}
+			}
+			if strings.Join(got, "|") != strings.Join(notices, "|") {
+				t.Errorf("%s: notices %q, want %q", when, got, notices)
+			}
+		}
+		flood(s, "web", l4.Denied, 1000)
+		flood(s, "mail", l4.RateLimited, 5)
+		flood(s, "mail", l4.ClientLimit, 7)
+		s.ended(someEnd) // nothing to do with it
+		expect("in the first second", refusalLines+1)
+		time.Sleep(1500 * time.Millisecond) // from here on, never at the moment of a tick
+		expect("after it", 0, "listener=web reason=denied count=990", "listener=mail reason=rate_limited count=5",
+			"listener=mail reason=client_limit count=7")
+		for range 9 {
+			flood(s, "web", l4.Denied, 100)
+			time.Sleep(time.Second)
+		}
+		expect("in nine more seconds", 9*refusalLines)
+		time.Sleep(time.Second)
+		expect("ten seconds after the first notice", 0, "listener=web reason=denied count=810")
+		flood(s, "web", l4.Denied, refusalLines)
+		time.Sleep(time.Hour)
+		expect("when there are few", refusalLines)
+		flood(s, "web", l4.Denied, 11)
+		s.close()
+		expect("at the end", 10, "listener=web reason=denied count=1")
+	})
+}
+
+func TestRefusalsAreNotLoggedWhenSessionsAreNot(t *testing.T) {
+	s, out := openFloodLog(configs.SessionsOff)
+	flood(s, "web", l4.Denied, 100)
+	s.close()
+	if text := out.take(); text != "" {
+		t.Errorf("logged %q", text)
+	}
+}
+
+// TestRefusalsAreCheap: what is not logged costs no memory, on any number of loops at a time, and none is lost.
+func TestRefusalsAreCheap(t *testing.T) {
+	const loops, each = 4, 10_000
+	r := newRefusals([]string{"web"})
+	r.lines.Store(0)
+	end := refusedEnd("web", l4.ClientLimit)
+	var all sync.WaitGroup
+	for range loops {
+		all.Go(func() {
+			for range each {
+				r.suppress(&end)
+			}
+		})
+	}
+	all.Wait()
+	if n := r.surplus["web"][2].Load(); n != loops*each {
+		t.Errorf("%d are counted, want %d", n, loops*each)
+	}
+	s := &sessionLog{which: configs.SessionsAll, refusals: r} // without a queue: it would block
+	if n := testing.AllocsPerRun(100, func() { s.ended(end) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
