@@ -5,9 +5,12 @@ BIN      := ./sluice
 PACKAGES := ./...
 FUZZTIME ?= 60s
 # What the tests run for real, from Debian. Names of packages, not of programs.
-DEBIAN   := nginx libnginx-mod-stream postgresql patroni etcd-server haproxy curl openssl util-linux
+DEBIAN   := nginx libnginx-mod-stream postgresql patroni etcd-server haproxy curl openssl util-linux \
+	chromium-headless-shell
 # One program of each package, to see whether it is there.
-PROGRAMS := nginx patroni etcd haproxy curl openssl setpriv
+PROGRAMS := nginx patroni etcd haproxy curl openssl setpriv chromium-headless-shell
+# What they run that is not installed.
+UNPACKED := .deps
 # Linters are run by version, so that go.mod holds only what the program needs.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
@@ -40,10 +43,11 @@ deps: ## install the programs that the tests run, or say what to install
 	ls /usr/lib/postgresql/*/bin/postgres /usr/lib/postgresql/*/bin/pgbench >/dev/null 2>&1 || missing="$$missing postgres"; \
 	ls /usr/lib/nginx/modules/ngx_stream_module.so >/dev/null 2>&1 || missing="$$missing nginx-stream-module"; \
 	command -v gcc >/dev/null || missing="$$missing gcc"; \
-	[ -z "$$missing" ] && exit 0; \
+	[ -z "$$missing" ] && exec sh cmd/sluice/e2e/tlsname_nginx.sh $(UNPACKED); \
 	echo "missing:$$missing"; \
 	if [ "$$(id -u)" = 0 ]; then \
-		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(DEBIAN) gcc libc6-dev; \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(DEBIAN) gcc libc6-dev && \
+		sh cmd/sluice/e2e/tlsname_nginx.sh $(UNPACKED); \
 	else \
 		echo "The tests run these programs for real. Install them with:"; \
 		echo "  sudo apt-get install --no-install-recommends $(DEBIAN) gcc libc6-dev"; \
@@ -85,5 +89,5 @@ cover: ## statement coverage of the packages that need no other program
 	$(GO) test -cover ./l4 ./pool ./health ./configs ./sysutil
 
 .PHONY: clean
-clean: ## remove what was built
-	rm -f $(BIN)
+clean: ## remove what was built and unpacked
+	rm -rf $(BIN) $(UNPACKED)

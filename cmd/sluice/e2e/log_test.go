@@ -12,6 +12,7 @@ import (
 type logLine struct {
 	Time           time.Time
 	Level, Msg     string
+	Listener       string
 	Pool           string
 	Admin          string // where the admin API answers; in the line "ready"
 	Backend        string
@@ -19,6 +20,9 @@ type logLine struct {
 	Error          string
 	Retries        uint64
 	Received, Sent uint64
+	Count          uint64 // sessions that were refused, which have no lines of their own
+	ServerName     string `json:"server_name"`
+	UniqueID       string `json:"unique_id"`
 }
 
 // logLines returns sluice's log, which must be nothing but JSON.
@@ -48,12 +52,19 @@ func (r *rig) sessions() (ended []logLine) {
 	return ended
 }
 
-// checkLog checks that each session has a line, except those of which sluice says that it dropped the line.
+// checkLog checks that each session has a line, except those of which sluice says that it dropped the line, and those
+// of clients that were refused, see checkRefused.
 func (r *rig) checkLog(s status, dropped uint64) {
 	r.t.Helper()
 	until(r.t, "each session is logged", func() error {
-		if n := uint64(len(r.sessions())); n+dropped != s.accepts() {
-			return fmt.Errorf("%d lines and %d dropped for %d sessions", n, dropped, s.accepts())
+		n, want := uint64(0), s.accepts()-s.refused()
+		for _, line := range r.sessions() {
+			if !isRefusal(line.Reason) {
+				n++
+			}
+		}
+		if n > want || n+dropped < want {
+			return fmt.Errorf("%d lines and %d dropped for %d sessions", n, dropped, want)
 		}
 		return nil
 	})
@@ -62,6 +73,39 @@ func (r *rig) checkLog(s status, dropped uint64) {
 	}
 	if err := s.sumsTo(r.sessions()); err != nil {
 		r.t.Error(err)
+	}
+}
+
+// isRefusal reports whether a reason is that a client was refused because of who it is. Of many such sessions at a
+// time a few are logged, and then how many others there were.
+func isRefusal(reason string) bool {
+	return reason == "denied" || reason == "rate_limited" || reason == "client_limit"
+}
+
+// refused is the number of sessions that were refused.
+func (s status) refused() (n uint64) {
+	for _, e := range s.Ended {
+		if isRefusal(e.Reason) {
+			n += e.Count
+		}
+	}
+	return n
+}
+
+// checkRefused checks that the log of a sluice that has ended accounts for every session that was refused.
+func (r *rig) checkRefused(want uint64) {
+	r.t.Helper()
+	n := uint64(0)
+	for _, line := range r.logLines() {
+		switch {
+		case line.Msg == "session" && isRefusal(line.Reason):
+			n++
+		case line.Msg == "sessions refused":
+			n += line.Count
+		}
+	}
+	if n != want {
+		r.t.Errorf("%d sessions are logged that were refused, want %d", n, want)
 	}
 }
 
@@ -75,7 +119,7 @@ func (s status) sumsTo(sessions []logLine) error {
 		sent += line.Sent
 	}
 	for reason, n := range reasons {
-		if s.ended(reason) != n {
+		if s.ended(reason) != n && !isRefusal(reason) {
 			return fmt.Errorf("%d sessions ended with %s, and %d are logged so", s.ended(reason), reason, n)
 		}
 	}

@@ -47,6 +47,8 @@ var packages = map[string]string{
 	"pgbench":       "postgresql",
 	"postgres":      "postgresql",
 	"psql":          "postgresql",
+
+	"chromium-headless-shell": "chromium-headless-shell",
 }
 
 // program returns the path of a program. Some are in places that are not on everybody's PATH.

@@ -24,10 +24,17 @@ type rig struct {
 // startSluice runs sluice with a configuration. What it says of admin and log is set by the rig.
 func startSluice(t *testing.T, config string) *rig {
 	t.Helper()
+	return startSluiceBy(t, config)
+}
+
+// startSluiceBy is startSluice by a command that ends in becoming the program that its further arguments name.
+func startSluiceBy(t *testing.T, config string, by ...string) *rig {
+	t.Helper()
 	dir := tempDir(t)
 	file, socket := filepath.Join(dir, "sluice.yaml"), filepath.Join(dir, "sluice.sock")
 	writeFile(t, file, "log: {format: json, sessions: all}\n"+config)
-	cmd := exec.Command(sluiceProgram, "run", "-c", file, "--admin", "127.0.0.1:0", "--socket", socket)
+	args := append(slices.Clone(by), sluiceProgram, "run", "-c", file, "--admin", "127.0.0.1:0", "--socket", socket)
+	cmd := exec.Command(args[0], args[1:]...)
 	r := &rig{process: start(t, "sluice", dir, cmd), socket: socket}
 	until(t, "sluice is ready", func() error {
 		if !r.running() {
@@ -53,12 +60,17 @@ func (r *rig) finish() {
 		}
 		return
 	}
-	if !r.t.Failed() { // otherwise clients may be left, and what was wrong first is known
+	refused, well := uint64(0), !r.t.Failed()
+	if well { // otherwise clients may be left, and what was wrong first is known
 		r.checkCounters()
+		refused = r.status().refused()
 	}
 	r.signal(syscall.SIGTERM)
 	if err := r.wait(); err != nil {
 		r.t.Errorf("sluice ended with %v, want exit status 0", err)
+	}
+	if well {
+		r.checkRefused(refused)
 	}
 }
 
