@@ -48,11 +48,8 @@ func (l *loop) watchListener(i int) syscall.Errno {
 // wrong with one connection is skipped, and a lack of descriptors or memory is
 // load, so the socket rests a while.
 func (l *loop) accept(k *socket) {
-	if k.resting != 0 {
-		return
-	}
 	for range k.batch {
-		if !l.reservePlace(k) {
+		if k.resting != 0 || !l.reservePlace(k) {
 			return
 		}
 		fd, peer, errno := sysutil.Accept(k.fd)
@@ -62,6 +59,7 @@ func (l *loop) accept(k *socket) {
 		switch errno {
 		case 0:
 			k.listener.accepts.Add(1)
+			l.warnNear(k.listener)
 			l.receive(k.listener, fd, peer)
 		case syscall.EAGAIN:
 			k.batch = max(1, k.batch/2)

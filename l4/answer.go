@@ -55,7 +55,10 @@ func (l *loop) awaitAnswer(s *session) {
 func (l *loop) answerLate(s *session) {
 	if s.target.config.Pool.HasOther(s.backend, s.failedOn()) {
 		l.unanswered(s, ConnectTimeout, syscall.ETIMEDOUT)
+		return
 	}
+	s.lookAt = 0
+	l.guard(s) // from here on only the kernel tells
 }
 
 // unanswered goes on to another backend after one that hung up, or said that it
@@ -132,11 +135,9 @@ func (l *loop) begun(s *session) {
 		}
 		h.held = append(h.held, rest...)
 	}
+	l.openings.put(s.opening)
 	s.opening = nil
 	l.enter(s, stateRelaying)
-	if s.halves[client].bytes+s.halves[server].bytes > 0 {
-		l.noteMoved(s)
-	}
 	l.relay(s)
 }
 

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// maxCancels bounds the cancel requests under way at once.
+	// maxCancels bounds the cancel requests under way at once, and the connections
+	// for them: anybody may send one, and it may be for many servers.
 	maxCancels = 128
 	// cancelTimeout bounds each of them: Postgres answers with FIN at once.
 	cancelTimeout = 5 * time.Second
@@ -27,8 +28,9 @@ const (
 // it is for. It is no work for a loop: it may go to several servers, and each
 // gets its own connection.
 type cancellation struct {
-	asked  []addressee
-	packet []byte
+	asked   []addressee
+	packet  []byte
+	dialled chan struct{} // the server's: holds one value per connection
 }
 
 // An addressee is a server that is asked to cancel, and the PROXY header that it
@@ -45,7 +47,7 @@ func (l *loop) cancel(s *session) {
 	if s.backend != nil {
 		l.letGo(s) // it has said that it does not encrypt; who is to be asked is another question
 	}
-	c := &cancellation{packet: s.opening.packet}
+	c := &cancellation{packet: s.opening.packet, dialled: l.server.cancelDials}
 	if !l.address(s, c) {
 		return
 	}
@@ -115,12 +117,20 @@ func (srv *Server) startCancel(l *loop, c *cancellation, t token) bool {
 }
 
 // run asks every addressee at once. A server that has acted on the request closes
-// the connection, which is how the client knows that it was heard.
+// the connection, which is how the client knows that it was heard. Once one has, the
+// client does not wait long for those that hang.
 func (c *cancellation) run(ctx context.Context) Reason {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	results := make([]error, len(c.asked))
 	var all sync.WaitGroup
+	var heard sync.Once
 	for i, to := range c.asked {
-		all.Go(func() { results[i] = c.send(ctx, to) })
+		all.Go(func() {
+			if results[i] = c.send(ctx, to); results[i] == nil {
+				heard.Do(func() { time.AfterFunc(downTimeout, stop) })
+			}
+		})
 	}
 	all.Wait()
 	if slices.Contains(results, nil) {
@@ -137,6 +147,12 @@ func (c *cancellation) run(ctx context.Context) Reason {
 // must not keep sessions out.
 func (c *cancellation) send(ctx context.Context, to addressee) error {
 	b := to.backend
+	select {
+	case c.dialled <- struct{}{}:
+		defer func() { <-c.dialled }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if !b.Usable() { // it may own the session, but the client is not to wait for a dead server
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeout(ctx, downTimeout)

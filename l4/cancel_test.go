@@ -240,7 +240,7 @@ func TestCancelSilentServers(t *testing.T) {
 	f := func(name string, want Reason, addresses ...pool.Address) {
 		t.Helper()
 		p := newPool(t, 1, 0, addresses...)
-		c := &cancellation{packet: cancelRequest(cancelKey(1, 4))}
+		c := &cancellation{packet: cancelRequest(cancelKey(1, 4)), dialled: make(chan struct{}, maxCancels)}
 		for _, b := range p.Backends() {
 			c.asked = append(c.asked, addressee{backend: b})
 		}

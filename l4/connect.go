@@ -151,8 +151,9 @@ func (l *loop) finishConnect(s *session) {
 func (l *loop) connected(s *session) {
 	s.connect = l.now - s.active
 	l.dialled(s, pool.DialOK)
-	if dead := s.target.config.DeadPeer; dead != 0 && !s.backend.Address().IsUnix() {
-		sysutil.SetDeadPeer(int(s.ends[server].fd), dead)
+	s.lookAt = 0
+	if quiet := s.quietFor(); quiet != 0 {
+		s.lookAt = l.now + min(quiet, guardAfter)
 	}
 	if s.packet() != nil {
 		l.sendPacket(s)
@@ -176,7 +177,7 @@ func (l *loop) connectFailed(s *session, result pool.DialResult, errno syscall.E
 // and forgets what was on its way there: the first packet is sent again.
 func (l *loop) closeServer(s *session) {
 	sysutil.Close(int(s.ends[server].fd))
-	s.ends[server] = end{fd: -1}
+	s.ends[server], s.lookAt = end{fd: -1}, 0
 	s.halves[server] = half{bytes: s.halves[server].bytes}
 	if s.packet() != nil {
 		l.releaseBytes(&s.halves[client])
@@ -201,10 +202,14 @@ func (l *loop) mayRetryDial(s *session, result pool.DialResult, errno syscall.Er
 // whether another one may be tried now. If not, the session has ended, or waits for
 // the next round of tries.
 func (l *loop) mayRetry(s *session, reason Reason, errno syscall.Errno) bool {
-	opening, config := s.open(), &s.target.config
+	opening, config := l.open(s), &s.target.config
 	if opening.connectBy == 0 {
 		opening.connectBy = after(s.active, config.ConnectTimeout)
 	}
+	// A server that has been asked and does not take the client will not in a second.
+	// In Postgres it may: one that shuts down hangs up.
+	final := errno == errnoProtocol || s.state == stateAnswering && s.listener.config.Protocol == ProtocolTLS
+	stuck := final && !config.Pool.HasOther(s.backend, s.failedOn())
 	s.backend.Release()
 	opening.waiter.Tried = append(opening.waiter.Tried, s.backend)
 	opening.last, opening.barred = s.backend, true
@@ -214,9 +219,12 @@ func (l *loop) mayRetry(s *session, reason Reason, errno syscall.Errno) bool {
 	switch {
 	case isScarcity(errno):
 		l.end(s, reason, errno)
+		l.freed = false // what it gave back is not enough for another one
+	case stuck:
+		l.end(s, reason, errno)
 	case opening.failures <= config.Retries:
 		return true
-	case config.Pool.QueueMax() == 0:
+	case config.Pool.QueueMax() == 0, final:
 		l.end(s, reason, errno)
 	default:
 		l.sitOut(s)

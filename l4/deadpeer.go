@@ -15,6 +15,20 @@ import (
 // is lifted for a peer that owes an acknowledgement of bytes and answers all that
 // asks for it. From then on it is looked at here.
 
+// guardAfter is how long a connection to a backend is left alone before the kernel is
+// told to look for a dead peer, which takes four calls: most sessions are over by then.
+// Sockets of clients inherit it from the listening one for nothing.
+const guardAfter = time.Second
+
+// guard lets the kernel look for a backend that is dead.
+func (l *loop) guard(s *session) {
+	end, dead := &s.ends[server], s.deadPeer(server)
+	if dead != 0 && end.ready&guarded == 0 && !s.backend.Address().IsUnix() {
+		end.ready |= guarded
+		sysutil.SetDeadPeer(int(end.fd), dead)
+	}
+}
+
 // deadPeer is how long the peer at one side may be silent; 0 = no bound.
 func (s *session) deadPeer(side side) time.Duration {
 	if side == client {
@@ -45,10 +59,16 @@ func (l *loop) noteMoved(s *session) {
 	}
 }
 
-// lookAtPeers is called when lookAt has passed. While bytes move there is another
+// lookAtPeers is called when lookAt has passed, and the first time soon after the
+// backend was connected. While bytes move there is another
 // look: they may move in one direction only, and the peer that sends not read.
 func (l *loop) lookAtPeers(s *session) {
 	s.lookAt = 0
+	l.guard(s)
+	if s.state != stateRelaying || s.halves[client].bytes+s.halves[server].bytes == 0 {
+		l.rearm(s) // nothing is owed, or it is awaitAnswer that is told
+		return
+	}
 	if quiet := s.quietFor(); s.active+quiet > l.now {
 		s.lookAt = l.now + quiet
 	}

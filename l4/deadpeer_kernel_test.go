@@ -31,6 +31,8 @@ func TestDeadBackendBeforeAnswer(t *testing.T) {
 	r.write(c, startup[:len(startup)-1])
 	r.step()
 	r.write(c, startup[len(startup)-1:])
+	r.until("it is asked", func() bool { return r.newest().state == stateAnswering })
+	r.now += guardAfter
 	good := r.acceptFrom(listeners[1])
 	r.expect(good, startup)
 	(<-raw).Close()

@@ -50,7 +50,7 @@ func (l *loop) readHeader(s *session) {
 			l.end(s, HeaderInvalid, 0)
 			return
 		case s.opening == nil && n > 0:
-			s.open().input = bytes.Clone(data)
+			l.open(s).input = bytes.Clone(data)
 		}
 	}
 	if h.eof {
@@ -80,7 +80,7 @@ func (l *loop) headerDone(s *session, header *proxyproto.Header, rest []byte) {
 	if unique := uniqueIDIn(header); unique != "" {
 		s.name().unique = unique
 	}
-	opening := s.open()
+	opening := l.open(s)
 	opening.header, opening.input = header, nil
 	switch {
 	case len(rest) == 0:
@@ -238,7 +238,7 @@ func addressLength(family byte) int {
 	case protocol.IsIPv6():
 		return 2*net.IPv6len + 4
 	case protocol.IsUnix():
-		return 2 * 108
+		return maxAddresses
 	}
 	return 0
 }

@@ -47,7 +47,7 @@ func (s *session) lastWord(reason Reason) []byte {
 	switch {
 	case opening == nil || opening.kind == packetCancel || reason == ClientReset:
 		return nil // it has been answered, or has asked nothing
-	case s.listener.config.Protocol == ProtocolTLS || opening.secured || opening.hello != nil:
+	case opening.alert != 0:
 		return opening.tlsWord(reason)
 	case opening.packet != nil:
 		return s.postgresWord(reason)
@@ -61,7 +61,7 @@ func (o *opening) tlsWord(reason Reason) []byte {
 	begun := o.hello != nil || len(o.input) > 0 && o.input[0] == recordType
 	switch reason {
 	case HelloInvalid, HelloTimeout, NoRoute:
-		if begun && o.alert != 0 {
+		if begun {
 			return tlsAlert(o.alert)
 		}
 	case NoBackend, QueueFull, QueueTimeout, ConnectRefused, ConnectTimeout, ConnectFailed, ServerReset, ServerClosed,

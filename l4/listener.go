@@ -31,8 +31,8 @@ type listener struct {
 	clients *clients               // nil = no limits per client
 	places  quota                  // for max_sessions
 
-	scarce, full, near warning
-	unlink             []string // socket files to remove at the end
+	scarce warning  // of descriptors or memory
+	unlink []string // socket files to remove at the end
 }
 
 type endCounters [numReasons]atomic.Uint64
@@ -50,7 +50,7 @@ func openListener(config ListenerConfig) (*listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: %w", config.Name, err)
 	}
-	ls := &listener{config: config, targets: targets, places: quota{limit: int64(config.MaxSessions)}}
+	ls := &listener{config: config, targets: targets, places: quota{name: "listener", limit: int64(config.MaxSessions)}}
 	ls.setAccess(config.Allow, config.Deny)
 	if limits := config.PerClient; limits.Sessions != 0 || limits.Rate != 0 {
 		ls.clients = newClients(limits)

@@ -32,6 +32,7 @@ type loop struct {
 	timers   *wheel
 	pipes    *sysutil.PipePool
 	buffers  bufferPool
+	openings openingPool
 	scratch  []byte
 	sockets  []socket // this loop's view of the listening sockets
 	queue    []token  // streams with an event, and sessions that used up their turn

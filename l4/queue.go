@@ -17,7 +17,7 @@ const turnaround = time.Second
 // returns a backend when one came free meanwhile; on nil the session waits or
 // has ended.
 func (l *loop) wait(s *session) *pool.Backend {
-	opening := s.open()
+	opening := l.open(s)
 	w := &opening.waiter
 	w.Client = s.client.Addr()
 	if w.Granted == nil {

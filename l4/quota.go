@@ -1,65 +1,68 @@
 package l4
 
-import (
-	"log/slog"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // A quota bounds how many sessions are open, over all loops. A place is taken before
 // a connection is accepted, so that one for which there is none stays in the kernel's
 // backlog.
 type quota struct {
-	limit int64 // 0 = no limit; does not change
+	name  string // of the limit, for the log
+	limit int64  // 0 = no limit; does not change
 	taken atomic.Int64
+	told  atomic.Bool // that the limit is near, since it last was not
+	full  warning
 }
 
-// warnPercent of a limit is when the operator is told that it is near.
-const warnPercent = 80
+// The operator is told that a limit is near when nearPercent of the places are taken,
+// and again when there were fewer than farPercent since.
+const (
+	nearPercent = 80
+	farPercent  = 70
+)
 
-// take takes a place, if there is one. near: it is the one at which the limit is
-// near.
-func (q *quota) take() (ok, near bool) {
+// take takes a place, if there is one.
+func (q *quota) take() bool {
 	if q.limit == 0 {
-		return true, false
+		return true
 	}
-	n := q.taken.Add(1)
-	if n > q.limit {
+	if q.taken.Add(1) > q.limit {
 		q.taken.Add(-1)
-		return false, false
+		return false
 	}
-	return true, n == max(1, (q.limit*warnPercent+99)/100)
+	return true
 }
 
 // give gives a place back.
 func (q *quota) give() {
-	if q.limit != 0 {
-		q.taken.Add(-1)
+	if q.limit == 0 {
+		return
+	}
+	if left := q.taken.Add(-1); left*100 < q.limit*farPercent && q.told.Load() {
+		q.told.Store(false)
 	}
 }
 
-// full reports whether no place is left.
-func (q *quota) full() bool { return q.limit != 0 && q.taken.Load() >= q.limit }
+// isFull reports whether no place is left.
+func (q *quota) isFull() bool { return q.limit != 0 && q.taken.Load() >= q.limit }
+
+// isNear is true once when the limit has come near.
+func (q *quota) isNear() bool {
+	return q.limit != 0 && q.taken.Load()*100 >= q.limit*nearPercent && q.told.CompareAndSwap(false, true)
+}
 
 // reservePlace takes a place for one more session, of the process and of the
 // listener. When there is none the socket rests: connections wait in the kernel's
 // backlog until a session ends.
 func (l *loop) reservePlace(k *socket) bool {
-	all, ls := &l.server.places, k.listener
-	ok, near := all.take()
-	if !ok {
-		l.restFull(k, all, "all listeners together")
+	all, own := &l.server.places, &k.listener.places
+	if !all.take() {
+		l.restFull(k, all)
 		return false
 	}
-	if near && ls.near.due(l.now) {
-		l.warnLimit("sessions are near the limit of all listeners together", ls, all)
-	}
-	if ok, near = ls.places.take(); !ok {
+	if !own.take() {
 		all.give()
-		l.restFull(k, &ls.places, "max_sessions")
+		l.restFull(k, own)
 		return false
-	}
-	if near && ls.near.due(l.now) {
-		l.warnLimit("sessions are near max_sessions", ls, &ls.places)
 	}
 	return true
 }
@@ -70,14 +73,22 @@ func (srv *Server) returnPlace(ls *listener) {
 	srv.places.give()
 }
 
-func (l *loop) restFull(k *socket, q *quota, limit string) {
+func (l *loop) restFull(k *socket, q *quota) {
 	l.pause(k)
-	if k.listener.full.due(l.now) {
-		l.warnLimit("listener rests at the limit of sessions: the kernel's backlog holds new connections", k.listener, q,
-			slog.String("of", limit))
+	if q.full.due(l.now) {
+		l.warnLimit("listener rests at the limit of sessions: the kernel's backlog holds new connections", k.listener, q)
 	}
 }
 
-func (l *loop) warnLimit(text string, ls *listener, q *quota, more ...any) {
-	l.log.Warn(text, append([]any{"listener", ls.config.Name, "sessions", q.taken.Load(), "limit", q.limit}, more...)...)
+// warnNear tells the operator of limits that are near since the last connection.
+func (l *loop) warnNear(ls *listener) {
+	for _, q := range [...]*quota{&l.server.places, &ls.places} {
+		if q.isNear() {
+			l.warnLimit("sessions are near the limit", ls, q)
+		}
+	}
+}
+
+func (l *loop) warnLimit(text string, ls *listener, q *quota) {
+	l.log.Warn(text, "listener", ls.config.Name, "limit_of", q.name, "sessions", q.taken.Load(), "limit", q.limit)
 }

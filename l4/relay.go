@@ -177,12 +177,17 @@ func (l *loop) passFIN(s *session, from side) (open bool) {
 	return true
 }
 
-// broken ends s because the connection on one side failed. That goes for a side
-// that has sent FIN as well: what the other one was still sending is cut off.
+// broken ends s because the connection on one side failed, after which the other one
+// is reset. A client that had said all it had to say and then is gone altogether has
+// ended the session itself. In Postgres so it has when the server goes after it: with
+// TLS both may be gone before they have read each other's close_notify.
 func (l *loop) broken(s *session, side side, errno syscall.Errno) {
-	if side == client {
+	switch gone := s.halves[client].done; {
+	case gone && (side == client || s.listener.config.Protocol == ProtocolPostgres):
+		l.end(s, ClientClosed, errno)
+	case side == client:
 		l.end(s, ClientReset, errno)
-	} else {
+	default:
 		l.end(s, ServerReset, errno)
 	}
 }

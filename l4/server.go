@@ -30,6 +30,8 @@ type Server struct {
 	uniqueIDs  uniqueIDPrefix
 	cancelKeys cancelKeys
 	cancelling chan struct{} // holds one value per cancel request under way
+
+	cancelDials chan struct{} // holds one value per connection for one of them
 }
 
 // New binds every address of every listener; nothing is accepted yet. On an
@@ -51,9 +53,11 @@ func New(config Config) (_ *Server, err error) {
 		pipes:  sysutil.NewPipeBudget(sysutil.DefaultPipeLimit(pipeSize), pipeSize),
 		failed: make(chan error, config.Loops),
 
-		places:     quota{limit: int64(config.MaxSessions)},
+		places:     quota{name: "process", limit: int64(config.MaxSessions)},
 		uniqueIDs:  newUniqueIDPrefix(),
 		cancelling: make(chan struct{}, maxCancels),
+
+		cancelDials: make(chan struct{}, maxCancels),
 	}
 	srv.life, srv.end = context.WithCancel(context.Background())
 	defer func() {

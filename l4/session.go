@@ -5,8 +5,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pires/go-proxyproto"
-
 	"sluice/pool"
 	"sluice/sysutil"
 )
@@ -34,6 +32,7 @@ const (
 	ragged     // a read may stop short of what is there: at urgent data, or after a message with descriptors on a Unix socket; latched
 	ignored    // events for input are off while the sink is full, see ignore; latched
 	spared     // the kernel's bound on unacknowledged bytes is lifted, see lookAtPeers
+	guarded    // the kernel looks for a dead backend, see guard
 )
 
 // An end is one socket of a session.
@@ -96,51 +95,6 @@ type session struct {
 	connect    time.Duration // how long the connect took
 	lookAt     time.Duration // when to look whether the peers still answer; 0 = nothing has moved since the last look
 	waited     time.Duration // in the pool's queue, the present wait left out
-}
-
-// names are what a session is called, for the log and the API.
-type names struct {
-	server string // the name that the client asked for; "" = none
-	unique string // what an earlier hop has called it; "" = nothing
-}
-
-func (s *session) name() *names {
-	if s.names == nil {
-		s.names = new(names)
-	}
-	return s.names
-}
-
-// An opening is the part of a session that only some need, and none after the
-// first bytes were passed on.
-type opening struct {
-	input  []byte             // of a PROXY header or first packet that is not complete, or what came after it
-	header *proxyproto.Header // as received; nil = the socket's own addresses count
-	packet []byte             // the client's first packet, kept until the backend has answered; nil = none is read
-	kind   packetKind
-
-	reader  helloReader
-	hello   []byte   // a complete ClientHello, and what has come with it; nil = none
-	key     routeKey // what the first bytes say
-	secured bool     // sluice has answered a Postgres client's SSLRequest
-	alert   byte     // what a client that speaks TLS is told if its first bytes lead nowhere; 0 = nothing
-
-	waiter    pool.Waiter   // has the backends that failed; the pool's while the session waits
-	waiting   time.Duration // when the present wait began
-	queueBy   time.Duration // when the last wait must be over, and the connects between waits; 0 = never, or it has not waited
-	connectBy time.Duration // when the connects together must be over; 0 = no connect has failed
-	barred    bool          // some of the waiter's Tried are barred for a turnaround
-	failures  int           // in this round: connects that failed, and backends that did not answer
-	last      *pool.Backend // of the last failure
-	reason    Reason        // likewise
-	errno     syscall.Errno
-}
-
-func (s *session) open() *opening {
-	if s.opening == nil {
-		s.opening = new(opening)
-	}
-	return s.opening
 }
 
 // begin makes a session of an accepted connection.
@@ -235,7 +189,7 @@ func (l *loop) ready(s *session, side side, bits sysutil.Ready) {
 func (l *loop) noteFIN(s *session, end *end) {
 	first := end.ready&peerClosed == 0
 	end.ready |= readable | peerClosed
-	if first && s.state == stateRelaying {
+	if first && (s.state == stateRelaying || s.state == stateAnswering) {
 		s.active = l.now
 		l.rearm(s)
 	}
@@ -244,7 +198,7 @@ func (l *loop) noteFIN(s *session, end *end) {
 // end is the one door out. It closes both sockets, gives back everything the
 // session holds, counts it and reports it. errno is the cause, or zero.
 func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
-	l.closeSockets(s, reason)
+	l.closeSockets(s, reason, errno)
 	if s.state == stateWaiting {
 		s.backend = s.target.config.Pool.Leave(&s.opening.waiter) // it may have got one since
 	}
@@ -276,9 +230,9 @@ func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
 // nothing is unsent, otherwise with RST, so that neither peer takes a cut for
 // the end of the data. A client whose protocol has a word for a start-up that
 // came to nothing is told so, and that is its end of the data.
-func (l *loop) closeSockets(s *session, reason Reason) {
+func (l *loop) closeSockets(s *session, reason Reason, errno syscall.Errno) {
 	shut := sysutil.Reset
-	if reason.orderly() && !s.halves[client].unsent() && !s.halves[server].unsent() {
+	if errno == 0 && reason.orderly() && !s.halves[client].unsent() && !s.halves[server].unsent() {
 		shut = sysutil.Close
 	}
 	if fd := int(s.ends[server].fd); fd >= 0 {

@@ -54,7 +54,7 @@ func (l *loop) readMore(s *session, size int, inTLS bool) bool {
 			return false
 		}
 		if n > 0 {
-			opening := s.open()
+			opening := l.open(s)
 			opening.input = append(opening.input, l.scratch[:n]...)
 			return true
 		}
@@ -80,7 +80,7 @@ func (s *session) input() []byte {
 // listener has a pool for those.
 func (l *loop) noHello(s *session, err error) {
 	if alert, ok := helloAlert(err); ok {
-		s.open().alert = alert
+		l.open(s).alert = alert
 	}
 	if !l.fallBack(s) {
 		l.end(s, HelloInvalid, 0)
@@ -89,7 +89,7 @@ func (l *loop) noHello(s *session, err error) {
 
 // helloLate is called when the first bytes did not come in time.
 func (l *loop) helloLate(s *session) {
-	if s.opening != nil {
+	if s.opening != nil && s.comesInTLS() {
 		s.opening.alert = alertInternalError
 	}
 	if !l.fallBack(s) {

@@ -23,6 +23,13 @@ func (l *loop) tryPacket(s *session) (size int, err error) {
 // packetDone goes on with a first packet that is complete.
 func (l *loop) packetDone(s *session) {
 	opening, targets := s.opening, s.listener.targets
+	if opening.asksToEncrypt() {
+		if opening.asked[opening.kind] { // nor does Postgres answer that twice (ProcessStartupPacket)
+			l.end(s, HelloInvalid, 0)
+			return
+		}
+		opening.asked[opening.kind] = true
+	}
 	switch kind := opening.kind; {
 	case kind == packetCancel:
 		l.cancel(s)
@@ -45,6 +52,7 @@ func (l *loop) packetDone(s *session) {
 		}
 		if s.backend != nil {
 			l.letGo(s) // it has been asked for encryption only, when nobody knew who is wanted
+			opening.tries = tries{}
 		}
 		l.choose(s)
 	}

@@ -63,15 +63,14 @@ func (s *session) deadline() (time.Duration, Reason) {
 		return s.waitDeadline(), QueueTimeout
 	case stateConnecting:
 		return s.connectDeadline(), ConnectTimeout
-	case stateAnswering:
-		// A TLS server works before it answers. To ask another one as well would
-		// add load where there is too much already.
-		if s.opening.kind != packetHello {
-			return after(s.active, s.target.config.ConnectTimeout), ConnectTimeout
-		}
 	}
 	at, reason := after(s.active, config.IdleTimeout), IdleTimeout
-	if config.FinTimeout != 0 && s.state == stateRelaying && s.finSeen() {
+	switch {
+	case s.state == stateAnswering && s.opening.kind != packetHello:
+		// A TLS server works before it answers. To ask another one as well would
+		// add load where there is too much already.
+		at, reason = after(s.active, s.target.config.ConnectTimeout), ConnectTimeout
+	case config.FinTimeout != 0 && s.state != stateCancelling && s.finSeen():
 		at, reason = after(s.active, config.FinTimeout), FinTimeout
 	}
 	if s.lookAt != 0 && (at == 0 || s.lookAt < at) {

@@ -87,7 +87,7 @@ func (srv *Server) Stats() Stats {
 	}
 	for _, ls := range srv.listeners {
 		listener := ls.stats()
-		listener.AtLimit = listener.AtLimit || srv.places.full()
+		listener.AtLimit = listener.AtLimit || srv.places.isFull()
 		stats.Listeners = append(stats.Listeners, listener)
 		stats.Ended = ls.unrouted.appendTo(stats.Ended, ls.config.Name, "")
 		for _, t := range ls.targets.all {
@@ -112,7 +112,7 @@ func (ls *listener) stats() ListenerStats {
 		AcceptErrors: ls.acceptErrors.Load(),
 		MaxSessions:  ls.config.MaxSessions,
 		Resting:      ls.resting.Load() > 0,
-		AtLimit:      ls.places.full(),
+		AtLimit:      ls.places.isFull(),
 	}
 	if ls.clients != nil {
 		stats.Clients = ls.clients.stats()

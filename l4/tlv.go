@@ -53,36 +53,61 @@ func (t *TLV) UnmarshalText(text []byte) error {
 // addTLVs adds to a header what the pool wants to know of s. What was read here goes
 // before what an earlier hop has said of it, but a unique ID stays what it is.
 func (l *loop) addTLVs(s *session, header *proxyproto.Header) error {
-	tlvs, err := header.TLVs()
+	received, err := header.TLVs()
 	if err != nil {
 		return fmt.Errorf("read TLVs: %w", err)
 	}
 	wanted := &s.target.tlvs
+	var own []proxyproto.TLV
 	if name := s.serverName(); wanted[TLVAuthority] && name != "" {
-		tlvs = setTLV(tlvs, proxyproto.PP2_TYPE_AUTHORITY, []byte(name))
+		own = append(own, proxyproto.TLV{Type: proxyproto.PP2_TYPE_AUTHORITY, Value: []byte(name)})
 	}
 	if protocol := s.protocol(); wanted[TLVALPN] && protocol != "" {
-		tlvs = setTLV(tlvs, proxyproto.PP2_TYPE_ALPN, []byte(protocol))
+		own = append(own, proxyproto.TLV{Type: proxyproto.PP2_TYPE_ALPN, Value: []byte(protocol)})
 	}
-	if wanted[TLVUniqueID] && !hasTLV(tlvs, proxyproto.PP2_TYPE_UNIQUE_ID) {
-		id := l.server.uniqueIDs.of(s.id)
-		tlvs = setTLV(tlvs, proxyproto.PP2_TYPE_UNIQUE_ID, []byte(id.String()))
+	if wanted[TLVUniqueID] {
+		id := valueOf(received, proxyproto.PP2_TYPE_UNIQUE_ID)
+		if id == nil {
+			id = []byte(l.server.uniqueIDs.of(s.id).String())
+		}
+		own = append(own, proxyproto.TLV{Type: proxyproto.PP2_TYPE_UNIQUE_ID, Value: id})
 	}
 	if wanted[TLVCRC32C] {
-		tlvs = setTLV(tlvs, proxyproto.PP2_TYPE_CRC32C, make([]byte, crc32.Size))
+		own = append(own, proxyproto.TLV{Type: proxyproto.PP2_TYPE_CRC32C, Value: make([]byte, crc32.Size)})
 	}
-	return header.SetTLVs(tlvs)
+	return header.SetTLVs(merge(received, own))
 }
 
-func hasTLV(tlvs []proxyproto.TLV, kind proxyproto.PP2Type) bool {
-	return slices.ContainsFunc(tlvs, func(t proxyproto.TLV) bool { return t.Type == kind })
+func valueOf(tlvs []proxyproto.TLV, kind proxyproto.PP2Type) []byte {
+	for _, t := range tlvs {
+		if t.Type == kind {
+			return t.Value
+		}
+	}
+	return nil
 }
 
-// setTLV puts a TLV at the end, in the place of those of its type.
-func setTLV(tlvs []proxyproto.TLV, kind proxyproto.PP2Type, value []byte) []proxyproto.TLV {
-	others := slices.DeleteFunc(tlvs, func(t proxyproto.TLV) bool { return t.Type == kind })
-	return append(others, proxyproto.TLV{Type: kind, Value: value})
+// merge returns own TLVs and, before them, those received that are not replaced, as
+// many as a header has room for that the next hop takes (maxHeaderV2).
+func merge(received, own []proxyproto.TLV) []proxyproto.TLV {
+	room := maxHeaderV2 - fixedV2 - maxAddresses
+	for _, t := range own {
+		room -= tlvHead + len(t.Value)
+	}
+	merged := make([]proxyproto.TLV, 0, len(received)+len(own))
+	for _, t := range received {
+		if size := tlvHead + len(t.Value); size <= room && valueOf(own, t.Type) == nil {
+			merged = append(merged, t)
+			room -= size
+		}
+	}
+	return append(merged, own...)
 }
+
+const (
+	tlvHead      = 3       // type and length
+	maxAddresses = 2 * 108 // the address block of Unix sockets, the longest
+)
 
 // sign fills in the checksum of a header that has a TLV for it: of the whole header
 // while those four bytes are zero (section 2.2.3).

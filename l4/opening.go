@@ -1,0 +1,95 @@
+package l4
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"sluice/pool"
+)
+
+// names are what a session is called, for the log and the API.
+type names struct {
+	server string // the name that the client asked for; "" = none
+	unique string // what an earlier hop has called it; "" = nothing
+}
+
+func (s *session) name() *names {
+	if s.names == nil {
+		s.names = new(names)
+	}
+	return s.names
+}
+
+// An opening is the part of a session that only some need, and none after the
+// first bytes were passed on.
+type opening struct {
+	input  []byte             // of a PROXY header or first packet that is not complete, or what came after it
+	header *proxyproto.Header // as received; nil = the socket's own addresses count
+	packet []byte             // the client's first packet, kept until the backend has answered; nil = none is read
+	kind   packetKind
+	asked  [packetGSS + 1]bool // requests for encryption that have come, by their kind
+
+	reader  helloReader
+	hello   []byte   // a complete ClientHello, and what has come with it; nil = none
+	key     routeKey // what the first bytes say
+	secured bool     // sluice has answered a Postgres client's SSLRequest
+	alert   byte     // what a client that speaks TLS is told if its first bytes lead nowhere; 0 = nothing
+
+	tries
+}
+
+// tries are what a session has gone through to get a backend of its pool.
+type tries struct {
+	waiter    pool.Waiter   // has the backends that failed; the pool's while the session waits
+	waiting   time.Duration // when the present wait began
+	queueBy   time.Duration // when the last wait must be over, and the connects between waits; 0 = never, or it has not waited
+	connectBy time.Duration // when the connects together must be over; 0 = no connect has failed
+	barred    bool          // some of the waiter's Tried are barred for a turnaround
+	failures  int           // in this round: connects that failed, and backends that did not answer
+	last      *pool.Backend // of the last failure
+	reason    Reason        // likewise
+	errno     syscall.Errno
+}
+
+func (l *loop) open(s *session) *opening {
+	if s.opening == nil {
+		s.opening = l.openings.get()
+	}
+	return s.opening
+}
+
+// An openingPool keeps a few openings of sessions that have begun to relay, and the
+// buffers of their ClientHellos. It belongs to one loop.
+type openingPool struct {
+	free []*opening
+}
+
+const (
+	keepOpenings = 64
+	keepHello    = 4 << 10 // of a buffer: with post-quantum key shares a hello has some 1,800 bytes
+)
+
+func (p *openingPool) get() *opening {
+	last := len(p.free) - 1
+	if last < 0 {
+		return new(opening)
+	}
+	o := p.free[last]
+	p.free = p.free[:last]
+	return o
+}
+
+// put takes an opening that nothing points to any more, nor into its ClientHello.
+func (p *openingPool) put(o *opening) {
+	if o == nil || len(p.free) == keepOpenings {
+		return
+	}
+	hello := o.hello[:0]
+	*o = opening{}
+	if cap(hello) <= keepHello {
+		o.input = hello
+	}
+	p.free = append(p.free, o)
+}
