@@ -33,6 +33,7 @@ func (l *loop) awaitAnswer(s *session) {
 			return
 		}
 	}
+	l.awaitRoom(s, server)
 	for dst.ready&readable != 0 {
 		n, errno := receive(&s.halves[server], dst, l.scratch)
 		switch {
@@ -57,7 +58,6 @@ func (l *loop) answerLate(s *session) {
 		l.unanswered(s, ConnectTimeout, syscall.ETIMEDOUT)
 		return
 	}
-	s.lookAt = 0
 	l.guard(s) // from here on only the kernel tells
 }
 
@@ -138,6 +138,9 @@ func (l *loop) begun(s *session) {
 	l.openings.put(s.opening)
 	s.opening = nil
 	l.enter(s, stateRelaying)
+	if s.halves[client].bytes+s.halves[server].bytes > 0 {
+		l.noteMoved(s)
+	}
 	l.relay(s)
 }
 

@@ -84,10 +84,16 @@ func (l *loop) address(s *session, c *cancellation) (ok bool) {
 			c.asked = append(c.asked, addressee{b, header})
 		}
 	}
-	if len(c.asked) > 0 {
+	s.target = s.listener.targets.all[0]
+	switch {
+	case len(c.asked) > 0:
 		s.target = s.listener.targets.of(c.asked[0].backend.Pool())
-	} else {
-		s.target = s.listener.targets.all[0]
+	case owner != nil: // a server of another listener
+		n, ok := l.putHeader(s)
+		if !ok {
+			return false
+		}
+		c.asked = []addressee{{owner, slices.Clone(l.scratch[:n])}}
 	}
 	return true
 }
@@ -118,16 +124,24 @@ func (srv *Server) startCancel(l *loop, c *cancellation, t token) bool {
 
 // run asks every addressee at once. A server that has acted on the request closes
 // the connection, which is how the client knows that it was heard. Once one has, the
-// client does not wait long for those that hang.
+// others get the request as well, and it is not waited for long that they close.
 func (c *cancellation) run(ctx context.Context) Reason {
-	ctx, stop := context.WithCancel(ctx)
+	patience, stop := context.WithCancel(ctx)
 	defer stop()
 	results := make([]error, len(c.asked))
 	var all sync.WaitGroup
 	var heard sync.Once
 	for i, to := range c.asked {
+		select {
+		case c.dialled <- struct{}{}:
+		case <-ctx.Done():
+			results[i] = ctx.Err()
+			continue
+		}
 		all.Go(func() {
-			if results[i] = c.send(ctx, to); results[i] == nil {
+			results[i] = c.send(ctx, patience, to)
+			<-c.dialled
+			if results[i] == nil {
 				heard.Do(func() { time.AfterFunc(downTimeout, stop) })
 			}
 		})
@@ -145,14 +159,8 @@ func (c *cancellation) run(ctx context.Context) Reason {
 // send takes one request to one backend. It takes no slot: a server that is full
 // is the one whose sessions are to be cancelled, and requests that anybody may send
 // must not keep sessions out.
-func (c *cancellation) send(ctx context.Context, to addressee) error {
+func (c *cancellation) send(ctx, patience context.Context, to addressee) error {
 	b := to.backend
-	select {
-	case c.dialled <- struct{}{}:
-		defer func() { <-c.dialled }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	if !b.Usable() { // it may own the session, but the client is not to wait for a dead server
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeout(ctx, downTimeout)
@@ -174,6 +182,7 @@ func (c *cancellation) send(ctx context.Context, to addressee) error {
 	if _, err := conn.Write(slices.Concat(to.header, c.packet)); err != nil {
 		return errNotHeard
 	}
+	defer context.AfterFunc(patience, func() { conn.SetDeadline(time.Now()) })()
 	if _, err = io.Copy(io.Discard, conn); err != nil {
 		return errNotHeard
 	}

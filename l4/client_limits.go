@@ -85,8 +85,8 @@ func (c ClientLimits) bucket() bucket {
 // take returns when a bucket that is full at some time will be full after one
 // more session, and whether that session may begin now.
 func (b bucket) take(full, now time.Duration) (next time.Duration, ok bool) {
-	next = max(full, now) + b.cost // full may lie ahead without a rate, too: loops read their clocks at different times
-	return next, b.cost == 0 || next-now <= b.depth
+	next = max(full, now) + b.cost
+	return next, next-now <= b.depth
 }
 
 // lacks reports whether a bucket that is full at some time is not full now.

@@ -15,7 +15,8 @@ import (
 // Nothing is ever freed: an idle entry is known until its place is needed.
 type clientShard struct {
 	mu        sync.Mutex
-	limit     int32 // open sessions per client; 0 = they are not counted
+	limit     int32         // open sessions per client; 0 = they are not counted
+	now       time.Duration // the latest that a loop has said: their clocks are not quite the same
 	bucket    bucket
 	entries   []clientEntry // 0 is not used: as a slot it means none
 	heads     []uint32
@@ -49,7 +50,9 @@ func (s *clientShard) busy() int { return int(s.used) - (len(s.idle) - 1) }
 
 func (s *clientShard) head(hash uint32) *uint32 { return &s.heads[hash&uint32(len(s.heads)-1)] }
 
-func (s *clientShard) admit(key uint64, hash uint32, now time.Duration) verdict {
+func (s *clientShard) admit(key uint64, hash uint32, at time.Duration) verdict {
+	s.now = max(s.now, at)
+	now := s.now
 	slot := s.find(key, hash)
 	if slot == 0 {
 		if slot = s.claim(key, hash, now); slot == 0 {

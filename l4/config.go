@@ -190,12 +190,18 @@ func (c *Config) validate() error {
 	if c.Loops < 0 {
 		return fmt.Errorf("loops %d: must not be negative", c.Loops)
 	}
+	if c.MaxSessions < 0 {
+		return fmt.Errorf("%d sessions at most: must not be negative", c.MaxSessions)
+	}
 	if len(c.Listeners) == 0 {
 		return errors.New("no listener")
 	}
 	for _, l := range c.Listeners {
 		if err := l.checkTargets(c.Loops); err != nil {
 			return fmt.Errorf("listener %q: %w", l.Name, err)
+		}
+		if l.MaxSessions < 0 {
+			return fmt.Errorf("listener %q: max_sessions %d: must not be negative", l.Name, l.MaxSessions)
 		}
 		if err := l.PerClient.Check(); err != nil {
 			return fmt.Errorf("listener %q: %w", l.Name, err)

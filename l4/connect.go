@@ -46,7 +46,18 @@ func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
 		return l.mayRetryDial(s, dialResult(errno), errno)
 	}
 	s.ends[server] = newEnd(fd, backend.Address().IsUnix())
-	if l.watch(s, server) {
+	// On one machine a connection is made while connect(2) is at it. That is worth
+	// asking when there is something to send.
+	made := s.packet() != nil && backend.Address().IsLocal() && sysutil.IsConnected(fd)
+	if made {
+		s.ends[server].connected()
+	}
+	switch {
+	case !l.watch(s, server):
+	case made:
+		l.pass(s, stateConnecting)
+		l.finishConnect(s)
+	default:
 		l.enter(s, stateConnecting)
 	}
 	return false
@@ -149,12 +160,9 @@ func (l *loop) finishConnect(s *session) {
 }
 
 func (l *loop) connected(s *session) {
-	s.connect = l.now - s.active
+	s.connect = max(l.now-s.active, 1) // made in the turn of its connect(2), it took some time as well
 	l.dialled(s, pool.DialOK)
-	s.lookAt = 0
-	if quiet := s.quietFor(); quiet != 0 {
-		s.lookAt = l.now + min(quiet, guardAfter)
-	}
+	l.guardLater(s)
 	if s.packet() != nil {
 		l.sendPacket(s)
 		return
@@ -177,7 +185,7 @@ func (l *loop) connectFailed(s *session, result pool.DialResult, errno syscall.E
 // and forgets what was on its way there: the first packet is sent again.
 func (l *loop) closeServer(s *session) {
 	sysutil.Close(int(s.ends[server].fd))
-	s.ends[server], s.lookAt = end{fd: -1}, 0
+	s.ends[server] = end{fd: -1}
 	s.halves[server] = half{bytes: s.halves[server].bytes}
 	if s.packet() != nil {
 		l.releaseBytes(&s.halves[client])

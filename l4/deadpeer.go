@@ -15,24 +15,35 @@ import (
 // is lifted for a peer that owes an acknowledgement of bytes and answers all that
 // asks for it. From then on it is looked at here.
 
-// guardAfter is how long a connection to a backend is left alone before the kernel is
-// told to look for a dead peer, which takes four calls: most sessions are over by then.
-// Sockets of clients inherit it from the listening one for nothing.
+// guardAfter is how long a connection is left alone before the kernel is told to look
+// for a dead peer, which takes four calls and a timer: most sessions are over by then.
 const guardAfter = time.Second
 
-// guard lets the kernel look for a backend that is dead.
+// guard lets the kernel look for peers that are dead. Unix sockets know nothing of it.
 func (l *loop) guard(s *session) {
-	end, dead := &s.ends[server], s.deadPeer(server)
-	if dead != 0 && end.ready&guarded == 0 && !s.backend.Address().IsUnix() {
-		end.ready |= guarded
-		sysutil.SetDeadPeer(int(end.fd), dead)
+	for _, side := range [...]side{client, server} {
+		end := &s.ends[side]
+		if dead := s.deadPeer(side); dead != 0 && end.fd >= 0 && end.ready&guarded == 0 {
+			end.ready |= guarded
+			sysutil.SetDeadPeer(int(end.fd), dead)
+		}
+	}
+}
+
+// guardLater has the peers of s guarded soon, if they are to be.
+func (l *loop) guardLater(s *session) {
+	if quiet := s.quietFor(); quiet != 0 {
+		s.lookAt = l.now + min(quiet, guardAfter)
 	}
 }
 
 // deadPeer is how long the peer at one side may be silent; 0 = no bound.
 func (s *session) deadPeer(side side) time.Duration {
-	if side == client {
+	switch {
+	case side == client:
 		return s.listener.config.DeadPeer
+	case s.target == nil:
+		return 0
 	}
 	return s.target.config.DeadPeer
 }

@@ -76,8 +76,8 @@ func TestPlace(t *testing.T) {
 	f(1, []int64{0, 0}, 0) // a hand-over costs more than one session's difference
 	f(2, []int64{0, 1}, 1)
 	f(2, []int64{1, 0}, 2)
-	f(100, []int64{95, 94}, 0)
-	f(100, []int64{95, 93}, 2)
+	f(100, []int64{95, 90}, 0)
+	f(100, []int64{95, 89}, 2)
 	f(10, []int64{20, 30}, 0)
 }
 

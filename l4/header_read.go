@@ -238,7 +238,7 @@ func addressLength(family byte) int {
 	case protocol.IsIPv6():
 		return 2*net.IPv6len + 4
 	case protocol.IsUnix():
-		return maxAddresses
+		return 2 * 108
 	}
 	return 0
 }

@@ -145,7 +145,7 @@ func outgoingHeader(version ProxyVersion, received *proxyproto.Header, peer neti
 	if err != nil {
 		return nil, fmt.Errorf("pass on TLVs: %w", err)
 	}
-	return header, header.SetTLVs(tlvs)
+	return header, header.SetTLVs(merge(header, tlvs, nil))
 }
 
 // namesStream reports whether a header names the two ends of a TCP or Unix

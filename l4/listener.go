@@ -57,9 +57,6 @@ func openListener(config ListenerConfig) (*listener, error) {
 	}
 	for _, address := range config.Bind {
 		fd, bound, err := listen(address)
-		if err == nil && config.DeadPeer != 0 && !address.IsUnix() {
-			sysutil.SetDeadPeer(fd, config.DeadPeer) // accepted connections inherit it
-		}
 		if err != nil {
 			ls.close()
 			return nil, fmt.Errorf("listener %q: bind %s: %w", config.Name, address, bindHint(err, address))

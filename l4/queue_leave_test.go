@@ -93,6 +93,7 @@ func TestDeadClientInQueue(t *testing.T) {
 	r := newPostgresRig(t, rigConfig{queueMax: 1, dead: [2]time.Duration{time.Second, 0}})
 	r.pool.Backends()[0].SetUp(false)
 	silence(r.queueUp())
+	r.now += guardAfter
 	if end := r.expectEnd(ClientReset); end.Errno != syscall.ETIMEDOUT {
 		t.Errorf("ended with %+v, want ETIMEDOUT", end)
 	}

@@ -25,11 +25,12 @@ func (q *quota) take() bool {
 	if q.limit == 0 {
 		return true
 	}
-	if q.taken.Add(1) > q.limit {
-		q.taken.Add(-1)
-		return false
+	for n := q.taken.Load(); n < q.limit; n = q.taken.Load() {
+		if q.taken.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
-	return true
+	return false
 }
 
 // give gives a place back.

@@ -95,6 +95,7 @@ func (l *loop) carry(s *session, from side) (more bool, culprit *end, errno sysc
 	l.heed(s, from, dst)
 	more, culprit, errno = l.move(h, src, dst, l.turn(), l.watcher(s, from))
 	l.ignore(s, from, dst)
+	l.awaitRoom(s, from.other())
 	if moved := h.bytes - before; moved != 0 {
 		l.noteMoved(s)
 		l.streamed += moved
@@ -123,7 +124,16 @@ func (l *loop) ignore(s *session, from side, dst *end) {
 	src := &s.ends[from]
 	if dst.ready&writable == 0 && src.ready&ignored == 0 && s.halves[from].streak >= spliceAfter &&
 		l.poller.IgnoreInput(int(src.fd), uint64(s.token(from))) == 0 {
-		src.ready |= ignored
+		src.ready = src.ready&^unasked | ignored
+	}
+}
+
+// awaitRoom asks to be told when a sink that has taken less than it was given becomes
+// writable, where that has not been asked yet. Most sessions end without.
+func (l *loop) awaitRoom(s *session, to side) {
+	dst := &s.ends[to]
+	if dst.ready&(writable|unasked) == unasked && l.poller.Heed(int(dst.fd), uint64(s.token(to))) == 0 {
+		dst.ready &^= unasked
 	}
 }
 
@@ -132,7 +142,7 @@ func (l *loop) ignore(s *session, from side, dst *end) {
 func (l *loop) heed(s *session, from side, dst *end) {
 	src := &s.ends[from]
 	if dst.ready&writable != 0 && src.ready&ignored != 0 &&
-		l.poller.HeedInput(int(src.fd), uint64(s.token(from))) == 0 {
+		l.poller.Heed(int(src.fd), uint64(s.token(from))) == 0 {
 		src.ready = src.ready&^ignored | readable
 		if src.ready&peerClosed != 0 {
 			src.ready |= ragged // urgent data may have come unseen: only a read that returns 0 is the end

@@ -189,7 +189,7 @@ func (srv *Server) place(l *loop) *loop {
 			least, low = other, n
 		}
 	}
-	if own-low <= max(1, own/16) {
+	if own-low <= max(1, own/10) {
 		return l
 	}
 	return least

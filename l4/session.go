@@ -22,7 +22,7 @@ func (s side) other() side { return s ^ 1 }
 // readiness is what is known of a socket without asking the kernel. epoll
 // sets bits; readable and writable are cleared by EAGAIN, or by a short read
 // while nothing says that the peer hung up.
-type readiness uint8
+type readiness uint16
 
 const (
 	readable readiness = 1 << iota
@@ -33,6 +33,7 @@ const (
 	ignored    // events for input are off while the sink is full, see ignore; latched
 	spared     // the kernel's bound on unacknowledged bytes is lifted, see lookAtPeers
 	guarded    // the kernel looks for a dead backend, see guard
+	unasked    // nobody has asked to be told when it becomes writable: it always was, see awaitRoom
 )
 
 // An end is one socket of a session.
@@ -48,6 +49,9 @@ func newEnd(fd int, isUnix bool) end {
 	}
 	return e
 }
+
+// connected notes that a socket can be written to, before the kernel is asked.
+func (e *end) connected() { e.ready |= writable | unasked }
 
 // A half is one direction of a session. It reads from the end of its own side
 // and writes to the other one. At most one of pipe and held has bytes.
@@ -104,7 +108,9 @@ func (l *loop) begin(ls *listener, fd int, peer netip.AddrPort, counted bool) {
 	s.listener, s.client, s.counted = ls, peer, counted
 	s.started, s.active, l.small = l.now, l.now, l.now
 	s.ends[client] = newEnd(fd, !peer.IsValid())
+	s.ends[client].connected()
 	s.ends[server] = end{fd: -1}
+	l.guardLater(s)
 	ls.sessions.Add(1)
 	if accept := ls.config.AcceptProxy; accept != nil {
 		s.state = stateReadHeader // end must find an open session
@@ -118,6 +124,9 @@ func (l *loop) begin(ls *listener, fd int, peer netip.AddrPort, counted bool) {
 		return
 	}
 	s.state = stateConnecting
+	if ls.config.Protocol == ProtocolTLS && !l.readEarly(s) {
+		return
+	}
 	if l.watch(s, client) {
 		l.greet(s)
 	}
@@ -126,7 +135,11 @@ func (l *loop) begin(ls *listener, fd int, peer netip.AddrPort, counted bool) {
 // watch registers one end with epoll; it ends the session when the kernel
 // refuses (ENOMEM, or ENOSPC beyond fs.epoll.max_user_watches).
 func (l *loop) watch(s *session, side side) bool {
-	if errno := l.poller.AddSession(int(s.ends[side].fd), uint64(s.token(side))); errno != 0 {
+	add := l.poller.AddConnecting
+	if s.ends[side].ready&unasked != 0 {
+		add = l.poller.AddConnected
+	}
+	if errno := add(int(s.ends[side].fd), uint64(s.token(side))); errno != 0 {
 		l.end(s, ConnectFailed, errno)
 		return false
 	}
@@ -141,8 +154,11 @@ func (l *loop) greet(s *session) {
 		return
 	}
 	s.active = l.now
-	l.enter(s, stateReadHello)
+	l.pass(s, stateReadHello)
 	l.readHello(s)
+	if s.state == stateReadHello {
+		l.rearm(s)
+	}
 }
 
 // choose picks the pool, by what the first bytes have said.
@@ -150,6 +166,7 @@ func (l *loop) choose(s *session) {
 	var key routeKey
 	if s.opening != nil {
 		key = s.opening.key
+		s.opening.tries = tries{} // they may be those of another pool, which was asked for encryption only
 	}
 	if s.target = s.listener.targets.choose(key); s.target == nil {
 		l.end(s, NoRoute, 0)

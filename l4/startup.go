@@ -25,6 +25,22 @@ func (l *loop) readHello(s *session) {
 	}
 }
 
+// readEarly reads what a client has sent by the time it is accepted: mostly all that it
+// says before it is answered. It returns false when the session has ended.
+func (l *loop) readEarly(s *session) bool {
+	s.ends[client].ready |= readable
+	n, errno := receive(&s.halves[client], &s.ends[client], l.scratch[:helloRead])
+	if errno != 0 {
+		l.end(s, ClientReset, errno)
+		return false
+	}
+	if n > 0 {
+		opening := l.open(s)
+		opening.input = append(opening.input, l.scratch[:n]...)
+	}
+	return true
+}
+
 // comesInTLS reports whether a ClientHello is what is expected.
 func (s *session) comesInTLS() bool {
 	if s.listener.config.Protocol == ProtocolTLS || s.opening != nil && s.opening.secured {

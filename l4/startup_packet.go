@@ -33,7 +33,7 @@ func (l *loop) packetDone(s *session) {
 	switch kind := opening.kind; {
 	case kind == packetCancel:
 		l.cancel(s)
-	case kind == packetDirectTLS && s.backend != nil:
+	case kind == packetDirectTLS && opening.asked[packetTLS]:
 		l.end(s, HelloInvalid, 0) // it has been told that there is no TLS
 	case kind == packetDirectTLS:
 		// How long it is has not been looked at, so it cannot be sent twice.
@@ -52,7 +52,6 @@ func (l *loop) packetDone(s *session) {
 		}
 		if s.backend != nil {
 			l.letGo(s) // it has been asked for encryption only, when nobody knew who is wanted
-			opening.tries = tries{}
 		}
 		l.choose(s)
 	}

@@ -2,8 +2,8 @@ package l4
 
 import "time"
 
-// A state is a stage in the life of a session. enter is the only writer of
-// session.state, end the only way to stateClosed.
+// A state is a stage in the life of a session. enter and pass are the only writers of
+// session.state after begin, end the only way to stateClosed.
 type state uint8
 
 const (
@@ -50,9 +50,22 @@ func (l *loop) enter(s *session, next state) {
 	l.rearm(s)
 }
 
+// pass is enter for a state that s mostly leaves in the same turn, without a timer that
+// is set for nothing. Who calls it sees to the deadline if s does not.
+func (l *loop) pass(s *session, next state) { s.state = next }
+
 // deadline is when s ends if nothing happens, and why; zero = never. noReason
 // stands for a look at the peers.
 func (s *session) deadline() (time.Duration, Reason) {
+	at, reason := s.timeLimit()
+	if s.lookAt != 0 && (at == 0 || s.lookAt < at) {
+		return s.lookAt, noReason
+	}
+	return at, reason
+}
+
+// timeLimit is the deadline of the present state.
+func (s *session) timeLimit() (time.Duration, Reason) {
 	config := &s.listener.config
 	switch s.state {
 	case stateReadHeader:
@@ -63,20 +76,19 @@ func (s *session) deadline() (time.Duration, Reason) {
 		return s.waitDeadline(), QueueTimeout
 	case stateConnecting:
 		return s.connectDeadline(), ConnectTimeout
-	}
-	at, reason := after(s.active, config.IdleTimeout), IdleTimeout
-	switch {
-	case s.state == stateAnswering && s.opening.kind != packetHello:
+	case stateCancelling:
+		return 0, noReason // the request has a timeout of its own
+	case stateAnswering:
 		// A TLS server works before it answers. To ask another one as well would
 		// add load where there is too much already.
-		at, reason = after(s.active, s.target.config.ConnectTimeout), ConnectTimeout
-	case config.FinTimeout != 0 && s.state != stateCancelling && s.finSeen():
-		at, reason = after(s.active, config.FinTimeout), FinTimeout
+		if s.opening.kind != packetHello {
+			return after(s.active, s.target.config.ConnectTimeout), ConnectTimeout
+		}
 	}
-	if s.lookAt != 0 && (at == 0 || s.lookAt < at) {
-		return s.lookAt, noReason
+	if config.FinTimeout != 0 && s.finSeen() {
+		return after(s.active, config.FinTimeout), FinTimeout
 	}
-	return at, reason
+	return after(s.active, config.IdleTimeout), IdleTimeout
 }
 
 // finSeen reports whether a side has sent FIN, though the bytes before it may

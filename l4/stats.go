@@ -64,7 +64,7 @@ type End struct {
 	Backend     string         // "" when no backend was connected or tried
 	Client      netip.AddrPort // the real one, after a PROXY header; invalid for a Unix client
 	ServerName  string         // that the client asked for with TLS; "" = none
-	UniqueID    string         // as sent to the backend or received; "" = neither
+	UniqueID    string         // as received, or as the pool's backends are told; "" = neither
 	Reason      Reason
 	Errno       syscall.Errno // the cause as the kernel gave it; 0 = none
 	Duration    time.Duration // from accept to end

@@ -67,7 +67,7 @@ func (l *loop) addTLVs(s *session, header *proxyproto.Header) error {
 	}
 	if wanted[TLVUniqueID] {
 		id := valueOf(received, proxyproto.PP2_TYPE_UNIQUE_ID)
-		if id == nil {
+		if len(id) == 0 {
 			id = []byte(l.server.uniqueIDs.of(s.id).String())
 		}
 		own = append(own, proxyproto.TLV{Type: proxyproto.PP2_TYPE_UNIQUE_ID, Value: id})
@@ -75,7 +75,7 @@ func (l *loop) addTLVs(s *session, header *proxyproto.Header) error {
 	if wanted[TLVCRC32C] {
 		own = append(own, proxyproto.TLV{Type: proxyproto.PP2_TYPE_CRC32C, Value: make([]byte, crc32.Size)})
 	}
-	return header.SetTLVs(merge(received, own))
+	return header.SetTLVs(merge(header, received, own))
 }
 
 func valueOf(tlvs []proxyproto.TLV, kind proxyproto.PP2Type) []byte {
@@ -89,8 +89,8 @@ func valueOf(tlvs []proxyproto.TLV, kind proxyproto.PP2Type) []byte {
 
 // merge returns own TLVs and, before them, those received that are not replaced, as
 // many as a header has room for that the next hop takes (maxHeaderV2).
-func merge(received, own []proxyproto.TLV) []proxyproto.TLV {
-	room := maxHeaderV2 - fixedV2 - maxAddresses
+func merge(header *proxyproto.Header, received, own []proxyproto.TLV) []proxyproto.TLV {
+	room := maxHeaderV2 - fixedV2 - addressLength(byte(header.TransportProtocol))
 	for _, t := range own {
 		room -= tlvHead + len(t.Value)
 	}
@@ -104,10 +104,7 @@ func merge(received, own []proxyproto.TLV) []proxyproto.TLV {
 	return append(merged, own...)
 }
 
-const (
-	tlvHead      = 3       // type and length
-	maxAddresses = 2 * 108 // the address block of Unix sockets, the longest
-)
+const tlvHead = 3 // type and length
 
 // sign fills in the checksum of a header that has a TLV for it: of the whole header
 // while those four bytes are zero (section 2.2.3).

@@ -15,6 +15,9 @@ type Address struct {
 // IsUnix reports whether the address is a Unix socket.
 func (a Address) IsUnix() bool { return a.Unix != "" }
 
+// IsLocal reports whether what listens there is on this machine: a Unix socket or a loopback address.
+func (a Address) IsLocal() bool { return a.IsUnix() || a.TCP.Addr().IsLoopback() }
+
 // Network returns the address's network as package net names it: "tcp" or "unix".
 func (a Address) Network() string {
 	if a.IsUnix() {

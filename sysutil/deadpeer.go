@@ -11,8 +11,7 @@ import (
 // SetDeadPeer makes a TCP connection fail with ETIMEDOUT when its peer
 // acknowledges nothing for so long: neither data that was sent to it
 // (TCP_USER_TIMEOUT) nor, while nothing is, keepalives, of which three are sent
-// at least. The timeout is 5 s or more. An accepted connection inherits all this
-// from its listening socket. See tcp(7).
+// at least. The timeout is 5 s or more. See tcp(7).
 func SetDeadPeer(fd int, timeout time.Duration) syscall.Errno {
 	const longest = 32767 // seconds: MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL
 	seconds := int32(min(timeout/time.Second, 5*longest))

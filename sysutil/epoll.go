@@ -57,11 +57,18 @@ func NewPoller(batch int) (*Poller, error) {
 	return &Poller{fd: fd, raw: make([]unix.EpollEvent, batch)}, nil
 }
 
-// AddSession registers a connected or connecting socket once for its whole
-// life: edge-triggered, both directions, and the peer's FIN. Only a stream whose
-// sink is full needs a further epoll_ctl: see IgnoreInput.
-func (p *Poller) AddSession(fd int, token uint64) syscall.Errno {
+// AddConnecting registers a socket once for its whole life: edge-triggered, both
+// directions, and the peer's FIN. Only a stream whose sink is full needs a further
+// epoll_ctl: see IgnoreInput.
+func (p *Poller) AddConnecting(fd int, token uint64) syscall.Errno {
 	return p.control(unix.EPOLL_CTL_ADD, fd, token, sessionEvents|inputEvents)
+}
+
+// AddConnected is AddConnecting for a socket that can be written to already. It is not
+// told so, which would be an event for every connection. Before anybody waits for it to
+// become writable, Heed must be called.
+func (p *Poller) AddConnected(fd int, token uint64) syscall.Errno {
+	return p.control(unix.EPOLL_CTL_ADD, fd, token, (sessionEvents|inputEvents)&^unix.EPOLLOUT)
 }
 
 const (
@@ -69,14 +76,14 @@ const (
 	inputEvents   = unix.EPOLLIN | unix.EPOLLPRI
 )
 
-// IgnoreInput stops events for data that arrives at a socket of AddSession;
-// everything else is still reported. See EPOLL_CTL_MOD in epoll_ctl(2).
+// IgnoreInput stops events for data that arrives at a session's socket; everything else is still reported. See EPOLL_CTL_MOD in epoll_ctl(2).
 func (p *Poller) IgnoreInput(fd int, token uint64) syscall.Errno {
 	return p.control(unix.EPOLL_CTL_MOD, fd, token, sessionEvents)
 }
 
-// HeedInput undoes IgnoreInput. Data that has arrived meanwhile is reported.
-func (p *Poller) HeedInput(fd int, token uint64) syscall.Errno {
+// Heed asks for all events, after IgnoreInput or AddConnected. What the socket is ready
+// for already is reported.
+func (p *Poller) Heed(fd int, token uint64) syscall.Errno {
 	return p.control(unix.EPOLL_CTL_MOD, fd, token, sessionEvents|inputEvents)
 }
 

@@ -47,7 +47,7 @@ func TestEdges(t *testing.T) {
 	a, b := tcpPair(t)
 	closing(t, b)
 	p := newPoller(t, 16)
-	if errno := p.AddSession(b, token); errno != 0 {
+	if errno := p.AddConnecting(b, token); errno != 0 {
 		t.Fatal(errno)
 	}
 	expect := func(what string, want Ready) {
@@ -81,7 +81,7 @@ func TestIgnoreInput(t *testing.T) {
 	a, b := tcpPair(t)
 	closing(t, b)
 	p := newPoller(t, 16)
-	if errno := p.AddSession(b, token); errno != 0 {
+	if errno := p.AddConnecting(b, token); errno != 0 {
 		t.Fatal(errno)
 	}
 	events(t, p, 10*time.Second) // writable
@@ -99,7 +99,7 @@ func TestIgnoreInput(t *testing.T) {
 	if got := events(t, p, 10*time.Second)[token]; got&PeerClosed == 0 || got&Readable != 0 {
 		t.Errorf("events %#x after FIN, want the FIN and no data", got)
 	}
-	if errno := p.HeedInput(b, token); errno != 0 {
+	if errno := p.Heed(b, token); errno != 0 {
 		t.Fatal(errno)
 	}
 	if got := events(t, p, 10*time.Second)[token]; got&Readable == 0 {
@@ -266,17 +266,17 @@ func TestWaker(t *testing.T) {
 func TestPollerErrors(t *testing.T) {
 	checkFiles(t)
 	p := newPoller(t, 1)
-	if errno := p.AddSession(-1, token); errno != syscall.EBADF {
-		t.Errorf("AddSession of no descriptor: %v, want EBADF", errno)
+	if errno := p.AddConnecting(-1, token); errno != syscall.EBADF {
+		t.Errorf("AddConnecting of no descriptor: %v, want EBADF", errno)
 	}
 	a, b := tcpPair(t)
 	closing(t, a)
 	closing(t, b)
-	if errno := p.AddSession(a, token); errno != 0 {
+	if errno := p.AddConnecting(a, token); errno != 0 {
 		t.Fatal(errno)
 	}
-	if errno := p.AddSession(a, token); errno != syscall.EEXIST {
-		t.Errorf("AddSession twice: %v, want EEXIST", errno)
+	if errno := p.AddConnecting(a, token); errno != syscall.EEXIST {
+		t.Errorf("AddConnecting twice: %v, want EEXIST", errno)
 	}
 	closed, err := NewPoller(1)
 	if err != nil {

@@ -44,6 +44,16 @@ func Connect(to *Sockaddr) (fd int, errno syscall.Errno) {
 	return fd, 0
 }
 
+// IsConnected reports whether the connection of a socket from Connect is made. See
+// ENOTCONN in getpeername(2).
+func IsConnected(fd int) bool {
+	var sa Sockaddr
+	sa.len = uint32(len(sa.raw))
+	_, _, errno := unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa.raw)),
+		uintptr(unsafe.Pointer(&sa.len)))
+	return errno == 0
+}
+
 // SetNoDelay turns Nagle's algorithm off: a balancer must not hold back what
 // the sender chose to send. Accepted sockets inherit it from the listener.
 func SetNoDelay(fd int) syscall.Errno {

@@ -147,7 +147,7 @@ func (l *backendLoop) watch(s *answer) {
 		l.sessions = append(l.sessions, make([]*answer, 1024)...)
 	}
 	l.sessions[s.fd] = s
-	if errno := l.poller.AddSession(s.fd, uint64(s.fd)); errno != 0 {
+	if errno := l.poller.AddConnecting(s.fd, uint64(s.fd)); errno != 0 {
 		l.report(fmt.Errorf("watch socket: %w", errno))
 		l.end(s)
 	}

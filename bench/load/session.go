@@ -54,7 +54,7 @@ func (l *loop) open(s *session) {
 	}
 	s.generation++
 	s.fd, s.pos, s.hungUp = fd, 0, false
-	if errno := l.poller.AddSession(fd, uint64(s.index)|uint64(s.generation)<<32); errno != 0 {
+	if errno := l.poller.AddConnecting(fd, uint64(s.index)|uint64(s.generation)<<32); errno != 0 {
 		l.fail(s, fmt.Errorf("watch socket: %w", errno))
 		return
 	}
