@@ -26,6 +26,7 @@ type bed struct {
 	backend *process
 	process *process
 	target  netip.AddrPort
+	aside   netip.AddrPort
 	pids    []int // of the system, workers included
 }
 
@@ -47,7 +48,12 @@ func newBed(ctx context.Context, s system, bin string, d duty) (_ *bed, err erro
 	if b.target, err = freePort(); err != nil {
 		return nil, err
 	}
-	c, err := s.command(setup{dir: b.dir, bin: bin, listen: b.target, backends: backends, duty: d})
+	for b.aside == (netip.AddrPort{}) || b.aside == b.target {
+		if b.aside, err = freePort(); err != nil {
+			return nil, err
+		}
+	}
+	c, err := s.command(setup{dir: b.dir, bin: bin, listen: b.target, aside: b.aside, backends: backends, duty: d})
 	if err != nil {
 		return nil, err
 	}

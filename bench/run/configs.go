@@ -19,6 +19,9 @@ func sluiceCommand(s setup) (command, error) {
 	if s.deny {
 		b.WriteString("    deny: [127.0.0.0/8]\n")
 	}
+	if s.silent {
+		fmt.Fprintf(&b, "    pool: bench\n  aside:\n    bind: %q\n    protocol: tls\n    timeouts: {peek: %s}\n", s.aside, silence)
+	}
 	if s.names {
 		fmt.Fprintf(&b, "    protocol: tls\n    routes:\n%s    pool: other\n", nameLines("      - {sni: [%s], pool: %s}\n"))
 	} else {
@@ -75,6 +78,11 @@ func haproxyCommand(options string, global ...string) func(setup) (command, erro
 				b.WriteString(" send-proxy-v2")
 			}
 			b.WriteString("\n")
+		}
+		if s.silent {
+			fmt.Fprintf(&b, "listen aside\n\tbind %s\n\ttcp-request inspect-delay %s\n", s.aside, silence)
+			b.WriteString("\ttcp-request content accept if { req.ssl_hello_type 1 }\n")
+			fmt.Fprintf(&b, "\tserver b0 %s\n", s.backends[0])
 		}
 		path, err := s.config("haproxy.cfg", b.String())
 		return command{path: "haproxy", args: []string{"-db", "-f", path}}, err
@@ -136,6 +144,10 @@ func nginxCommand(s setup) (command, error) {
 	}
 	if s.deny {
 		b.WriteString("\t\tdeny 127.0.0.0/8;\n")
+	}
+	if s.silent {
+		fmt.Fprintf(&b, "\t}\n\tserver {\n\t\tlisten %s reuseport backlog=4096;\n\t\tproxy_pass %s;\n", s.aside, to)
+		fmt.Fprintf(&b, "\t\tssl_preread on;\n\t\tpreread_timeout %s;\n", silence)
 	}
 	b.WriteString("\t}\n}\n")
 	path, err := s.config("nginx.conf", b.String())

@@ -19,6 +19,8 @@ const (
 	cpuEach     metric = "CPU us each"
 	gigabits    metric = "Gbit/s"
 	cpuPerGB    metric = "CPU s per GB"
+	p99Before   metric = "p99 us before"
+	p99Times    metric = "p99 ratio"
 	bytesEach   metric = "bytes per session"
 	descriptors metric = "descriptors per session"
 )
@@ -38,7 +40,7 @@ func (m metric) format(v float64) string {
 		return fmt.Sprintf("%.1f", v)
 	case cpuPerGB:
 		return fmt.Sprintf("%.3f", v)
-	case descriptors:
+	case descriptors, p99Times:
 		return fmt.Sprintf("%.2f", v)
 	}
 	if v < 1000 {

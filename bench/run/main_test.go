@@ -56,12 +56,12 @@ func TestMeasureRealSystem(t *testing.T) {
 	checkMeasure(t, idleRow(), s)
 }
 
-// TestMeasureRoutesAndRefusals: every system understands what it is told there.
-func TestMeasureRoutesAndRefusals(t *testing.T) {
+// TestMeasureOfTheDoor: every system understands what it is told of names, refusals and silence.
+func TestMeasureOfTheDoor(t *testing.T) {
 	if _, err := build(context.Background(), bin, []system{{rival: sluice}}); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range []row{namesRow(), refusedRow()} {
+	for _, r := range []row{namesRow(), refusedRow(), silentRow()} {
 		took := 0
 		for _, s := range systems() {
 			if s.takesPart(r) {

@@ -42,11 +42,11 @@ func rows() []row {
 		// Not beside connect, which leaves as many sockets in TIME_WAIT as the
 		// kernel keeps (net.ipv4.tcp_max_tw_buckets), for a minute.
 		namesRow(),
-		idleRow(), withProxy(idleRow()),
+		idleRow(), withProxy(idleRow()), silentRow(),
 	}
 	for i := range list {
 		switch list[i].name {
-		case "64B-64", "connect", "connect-sni", "refused", "bulk-down", "mixed", "idle":
+		case "64B-64", "connect", "connect-sni", "refused", "bulk-down", "mixed", "idle", "silent":
 			list[i].quick = true
 		}
 	}

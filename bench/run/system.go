@@ -46,6 +46,7 @@ type setup struct {
 	dir      string // for its configuration
 	bin      string // where the programs built for this run are
 	listen   netip.AddrPort
+	aside    netip.AddrPort // also to listen on, where a ClientHello is waited for; used if the duty is silent
 	backends []netip.AddrPort
 	duty
 }
@@ -56,6 +57,7 @@ type duty struct {
 	proxy   bool // send the PROXY header, v2 where the system can
 	deny    bool // refuse every client of loopback by its address
 	names   bool // choose the pool by the name in the TLS ClientHello: names.go
+	silent  bool // wait for the ClientHello of clients that never send one: silent.go
 }
 
 // first is what shows that a system is ready.

@@ -27,6 +27,8 @@ func targets() []target {
 		{text: "CPU per GB down", row: "bulk-down", metric: cpuPerGB, rival: haproxy, limit: 0.85},
 		{text: "CPU per GB up", row: "bulk-up", metric: cpuPerGB, rival: haproxy, limit: 0.85},
 		{text: "resident bytes per idle session", row: "idle", metric: bytesEach, limit: 600},
+		{text: "resident bytes per silent connection", row: "silent", metric: bytesEach, limit: 1024},
+		{text: "p99 of 64 B replies beside silent connections, of that before", row: "silent", metric: p99Times, limit: 1.20},
 		{text: "descriptors per idle session", row: "idle", metric: descriptors, limit: 2},
 		{text: "CPU per 64 B reply, 64 sessions", row: "64B-64", metric: cpuEach, rival: nginx, limit: 1.05},
 		{text: "CPU per GB down", row: "bulk-down", metric: cpuPerGB, rival: nginx, limit: 0.30},
