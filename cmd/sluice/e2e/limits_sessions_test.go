@@ -34,7 +34,7 @@ func TestLimitsMaxSessions(t *testing.T) {
 		waiting = append(waiting, dialFrom(t, "127.0.0.1", address, "w"))
 	}
 	r.expectAtLimit("limited", most)
-	r.untilLogged(`"level":"WARN"`, "near max_sessions", `"listener":"limited"`)
+	r.untilLogged(`"level":"WARN"`, "near the limit", `"listener":"limited"`)
 	served(t, "127.0.0.1", r.address("free"), "").Close() // has nothing to do with it
 	for _, c := range open {
 		expectEcho(t, c)
