@@ -1,0 +1,119 @@
+package l4
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sluice/pool"
+)
+
+// Cancel requests, which anybody may send, open no more connections at a time than sluice has
+// descriptors for: there may be hundreds of pools.
+func TestCancelAsksBoundedMany(t *testing.T) {
+	const pools, requests = 200, 3
+	server := newSilent(t)
+	r := newPostgresRig(t, rigConfig{listener: func(l *ListenerConfig) {
+		for i := range pools {
+			target := l.Target
+			addr := netip.AddrFrom4([4]byte{127, 0, 1, byte(i + 1)}) // one server with many addresses
+			port := server.Addr().(*net.TCPAddr).AddrPort().Port()
+			target.Pool = newPool(t, 1, 0, pool.Address{TCP: netip.AddrPortFrom(addr, port)})
+			route := Route{Database: []string{fmt.Sprint("db", i)}}
+			l.Routes = append(l.Routes, RoutedTarget{Route: route, Target: target})
+		}
+		l.Target = Target{}
+	}})
+	for i := range byte(requests) {
+		r.write(r.dial(), cancelRequest(cancelKey(i, 4)))
+	}
+	r.until("as many as may be are asked", func() bool { return server.open.Load() >= maxCancels })
+	r.turns(50)
+	if n := server.open.Load(); n > maxCancels {
+		t.Errorf("%d connections for %d cancel requests at once, want at most %d", n, requests, maxCancels)
+	}
+	server.release()
+	for range requests {
+		r.expectEnd(ServerClosed)
+	}
+}
+
+// That one server has closed the connection says nothing of the others: it does so, too, when the
+// session is not its own. The one that owns it is asked even if it is slow to be reached.
+func TestCancelReachesSlowServer(t *testing.T) {
+	slow := newBacklog(t)
+	r := newPostgresRig(t, rigConfig{backends: []pool.Address{tcpAddress(closer(t).Addr()), slow.address}})
+	request := cancelRequest(cancelKey(1, 4))
+	r.write(r.dial(), request)
+	r.until("one has been asked", func() bool { return r.pool.Backends()[0].Stats().Connects == 1 })
+	// The kernel's second SYN is lost as well; the third comes after three seconds.
+	wait(downTimeout+500*time.Millisecond, func() bool { r.step(); return false })
+	s := r.acceptFrom(slow.serve(t))
+	r.expect(s, request)
+	s.Close()
+	if n := r.pool.Backends()[1].Stats().ConnectFailures[pool.DialError]; n != 0 {
+		t.Errorf("%d connects to the slow server count as failed, though nobody waited for them", n)
+	}
+}
+
+// A silentServer takes connections and says nothing, until it is told to close all.
+type silentServer struct {
+	net.Listener
+	open     atomic.Int64
+	conns    sync.WaitGroup
+	released chan struct{}
+	release  func()
+}
+
+func newSilent(t *testing.T) *silentServer {
+	t.Helper()
+	s := &silentServer{Listener: listenTCP(t, "0.0.0.0:0"), released: make(chan struct{})}
+	s.release = sync.OnceFunc(func() { close(s.released) })
+	s.conns.Go(func() {
+		for {
+			c, err := s.Accept()
+			if err != nil {
+				return
+			}
+			s.open.Add(1)
+			s.conns.Go(func() {
+				<-s.released
+				io.ReadFull(c, make([]byte, 16)) // the request: what is unread would make the end a reset
+				c.Close()
+				s.open.Add(-1)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		s.release()
+		s.Close()
+		s.conns.Wait()
+	})
+	return s
+}
+
+// A session that has let its backend go has no backend to look after.
+func TestDeadPeerOfCancelling(t *testing.T) {
+	listeners, addresses := listenMany(t, 2)
+	r := newPostgresRig(t, rigConfig{backends: addresses, dead: [2]time.Duration{time.Minute, time.Minute}})
+	ends := [2]conn{client: r.dial()}
+	r.write(ends[client], sslRequest)
+	ends[server] = r.acceptFrom(listeners[0])
+	r.expect(ends[server], sslRequest)
+	r.write(ends[server], []byte("N"))
+	r.expect(ends[client], []byte("N"))
+	request := cancelRequest(cancelKey(1, 4))
+	r.write(ends[client], request)
+	asked := [...]conn{r.expectCancel(listeners[0], request), r.expectCancel(listeners[1], request)}
+	r.now += time.Hour // the servers take their time
+	r.settle()
+	r.expectState(stateCancelling)
+	for _, s := range asked {
+		s.Close()
+	}
+	r.expectEnd(ServerClosed)
+}
