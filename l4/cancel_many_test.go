@@ -2,6 +2,7 @@ package l4
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
