@@ -3,8 +3,6 @@ package l4
 import (
 	"testing"
 	"time"
-
-	"sluice/pool"
 )
 
 // A TLS client that hangs up before the server has answered is gone: it cannot go on without the
