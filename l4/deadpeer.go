@@ -70,9 +70,9 @@ func (l *loop) noteMoved(s *session) {
 	}
 }
 
-// lookAtPeers is called when lookAt has passed, and the first time soon after the
-// backend was connected. While bytes move there is another
-// look: they may move in one direction only, and the peer that sends not read.
+// lookAtPeers is called when lookAt has passed, the first time soon after the backend
+// was connected. While bytes move there is another look: they may move in one direction
+// only, and the peer that sends not read.
 func (l *loop) lookAtPeers(s *session) {
 	s.lookAt = 0
 	l.guard(s)
