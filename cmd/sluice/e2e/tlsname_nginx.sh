@@ -16,9 +16,16 @@ if enough nginx || enough "$folder/usr/sbin/nginx"; then
 fi
 . /etc/os-release
 mirror=
-if [ "${VERSION_CODENAME-}" = bookworm ]; then
+find_mirror() {
 	mirror=$(apt-get indextargets --no-release-info --format '$(REPO_URI)' \
 		'Created-By: Packages' 'Release: bookworm' 'Component: main' | head -n 1)
+}
+if [ "${VERSION_CODENAME-}" = bookworm ]; then
+	find_mirror
+	if [ -z "$mirror" ] && [ "$(id -u)" = 0 ]; then # a machine that has never asked for its lists
+		apt-get update -q
+		find_mirror
+	fi
 fi
 if [ -z "$mirror" ]; then
 	echo "The tests need nginx 1.23.2 or later. Install one, or unpack it to $folder/usr/sbin/nginx."
