@@ -28,7 +28,7 @@ func (l *loop) dial(s *session) {
 // connect starts to connect to a backend whose slot s has taken. It reports
 // whether that failed at once and another one may be tried.
 func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
-	s.backend, s.active = backend, l.now
+	s.backend, s.active, s.connect = backend, l.now, 0
 	s.attempt++
 	if o := s.opening; o != nil {
 		if o.secured {
@@ -41,6 +41,11 @@ func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
 			o.connectBy = 0 // a connect had all the time, for want of another backend; now there is one
 		}
 	}
+	local := s.packet() != nil && backend.Address().IsLocal()
+	var began time.Duration
+	if local {
+		began = l.server.clock()
+	}
 	fd, errno := connectTo(backend.Address())
 	if errno != 0 {
 		return l.mayRetryDial(s, dialResult(errno), errno)
@@ -48,9 +53,10 @@ func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
 	s.ends[server] = newEnd(fd, backend.Address().IsUnix())
 	// On one machine a connection is made while connect(2) is at it. That is worth
 	// asking when there is something to send.
-	made := s.packet() != nil && backend.Address().IsLocal() && sysutil.IsConnected(fd)
+	made := local && sysutil.IsConnected(fd)
 	if made {
 		s.ends[server].connected()
+		s.connect = l.server.clock() - began // the loop's own clock stands still meanwhile
 	}
 	switch {
 	case !l.watch(s, server):
@@ -160,8 +166,8 @@ func (l *loop) finishConnect(s *session) {
 }
 
 func (l *loop) connected(s *session) {
-	s.connect = max(l.now-s.active, 1) // made in the turn of its connect(2), it took some time as well
-	l.dialled(s, pool.DialOK)
+	s.connect = max(l.now-s.active, s.connect, 1)
+	l.dialled(s, pool.DialOK, s.connect)
 	l.guardLater(s)
 	if s.packet() != nil {
 		l.sendPacket(s)
@@ -201,7 +207,7 @@ func (l *loop) mayRetryDial(s *session, result pool.DialResult, errno syscall.Er
 	case isPortless(errno):
 		s.backend.Dialed(result) // no evidence against the backend, so OnDial is not told
 	default:
-		l.dialled(s, result)
+		l.dialled(s, result, l.now-s.active)
 	}
 	return l.mayRetry(s, connectReason(result), errno)
 }
@@ -214,9 +220,9 @@ func (l *loop) mayRetry(s *session, reason Reason, errno syscall.Errno) bool {
 	if opening.connectBy == 0 {
 		opening.connectBy = after(s.active, config.ConnectTimeout)
 	}
-	// A server that has been asked and does not take the client will not in a second.
-	// In Postgres it may: one that shuts down hangs up.
-	final := errno == errnoProtocol || s.state == stateAnswering && s.listener.config.Protocol == ProtocolTLS
+	// A server that has been shown a ClientHello and hangs up will do so in a second,
+	// too. Not one that has said before that it will speak TLS: it may be shutting down.
+	final := errno == errnoProtocol || s.state == stateAnswering && opening.kind == packetHello && !opening.secured
 	stuck := final && !config.Pool.HasOther(s.backend, s.failedOn())
 	s.backend.Release()
 	opening.waiter.Tried = append(opening.waiter.Tried, s.backend)
@@ -245,11 +251,11 @@ func (l *loop) mayFail(s *session) bool {
 	return s.opening.failures < s.target.config.Retries || s.target.config.Pool.QueueMax() > 0
 }
 
-// dialled reports how a connect to s.backend went.
-func (l *loop) dialled(s *session, result pool.DialResult) {
+// dialled reports how a connect to s.backend went, and how long it took.
+func (l *loop) dialled(s *session, result pool.DialResult, took time.Duration) {
 	s.backend.Dialed(result)
 	if l.server.config.OnDial != nil {
-		l.server.config.OnDial(s.backend, l.now-s.active, result)
+		l.server.config.OnDial(s.backend, took, result)
 	}
 }
 

@@ -1,6 +1,9 @@
 package l4
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // A quota bounds how many sessions are open, over all loops. A place is taken before
 // a connection is accepted, so that one for which there is none stays in the kernel's
@@ -10,6 +13,7 @@ type quota struct {
 	limit int64  // 0 = no limit; does not change
 	taken atomic.Int64
 	told  atomic.Bool // that the limit is near, since it last was not
+	near  warning
 	full  warning
 }
 
@@ -46,9 +50,11 @@ func (q *quota) give() {
 // isFull reports whether no place is left.
 func (q *quota) isFull() bool { return q.limit != 0 && q.taken.Load() >= q.limit }
 
-// isNear is true once when the limit has come near.
-func (q *quota) isNear() bool {
-	return q.limit != 0 && q.taken.Load()*100 >= q.limit*nearPercent && q.told.CompareAndSwap(false, true)
+// isNear is true once when the limit has come near, and not for every time that it
+// does so while sessions come and go around it.
+func (q *quota) isNear(now time.Duration) bool {
+	return q.limit != 0 && q.taken.Load()*100 >= q.limit*nearPercent && q.told.CompareAndSwap(false, true) &&
+		q.near.due(now)
 }
 
 // reservePlace takes a place for one more session, of the process and of the
@@ -84,7 +90,7 @@ func (l *loop) restFull(k *socket, q *quota) {
 // warnNear tells the operator of limits that are near since the last connection.
 func (l *loop) warnNear(ls *listener) {
 	for _, q := range [...]*quota{&l.server.places, &ls.places} {
-		if q.isNear() {
+		if q.isNear(l.now) {
 			l.warnLimit("sessions are near the limit", ls, q)
 		}
 	}

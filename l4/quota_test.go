@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestQuotaWarnsAt(t *testing.T) {
@@ -17,7 +18,7 @@ func TestQuotaWarnsAt(t *testing.T) {
 			if ok := q.take(); ok != (limit == 0 || i < limit) {
 				t.Errorf("limit %d: %v for number %d", limit, ok, i+1)
 			}
-			if q.isNear() {
+			if q.isNear(time.Hour) {
 				got = append(got, q.taken.Load())
 			}
 		}
@@ -226,15 +227,17 @@ func TestLimitWarnings(t *testing.T) {
 // is.
 func TestNearAgain(t *testing.T) {
 	q := &quota{limit: 100}
+	now := time.Hour
 	f := func(to int64, want bool) {
 		t.Helper()
+		now += time.Minute
 		for q.taken.Load() > to {
 			q.give()
 		}
 		near := false
 		for q.taken.Load() < to {
 			q.take()
-			near = q.isNear() || near
+			near = q.isNear(now) || near
 		}
 		if near != want {
 			t.Errorf("at %d: told %v, want %v", to, near, want)
@@ -251,4 +254,19 @@ func TestNearAgain(t *testing.T) {
 	f(80, true)
 	f(0, false)
 	f(90, true)
+
+	small := &quota{limit: 2} // one session more or less is far or near
+	told := 0
+	for range 100 {
+		small.take()
+		small.take()
+		if small.isNear(now) {
+			told++
+		}
+		small.give()
+		small.give()
+	}
+	if told > 1 {
+		t.Errorf("told %d times at once", told)
+	}
 }

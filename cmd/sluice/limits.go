@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"math"
 	"slices"
@@ -102,7 +103,7 @@ func limitFields(l *configs.Listener) (fields []any) {
 		fields = append(fields, "client_sessions", c.Sessions)
 	}
 	if c := l.PerClient; c.Rate > 0 {
-		fields = append(fields, "client_rate", c.Rate)
+		fields = append(fields, "client_rate", fmt.Sprintf("%g/s", c.Rate))
 	}
 	if c := l.PerClient; c.Burst > 0 {
 		fields = append(fields, "client_burst", c.Burst)

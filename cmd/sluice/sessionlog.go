@@ -50,9 +50,15 @@ func visible(log *slog.Logger, which configs.SessionLog) configs.SessionLog {
 	return which
 }
 
+// failed reports whether a session came to nothing. One whose client gave up while it waited for a backend has ended
+// cleanly as connections go, but nobody has served it.
+func failed(end *l4.End) bool {
+	return !end.Reason.Clean() || end.Waited > 0 && end.Backend == ""
+}
+
 // ended takes a session. It is called on event loops and never blocks.
 func (s *sessionLog) ended(end l4.End) {
-	if s.which == configs.SessionsOff || s.which == configs.SessionsFailed && end.Reason.Clean() {
+	if s.which == configs.SessionsOff || s.which == configs.SessionsFailed && !failed(&end) {
 		return
 	}
 	if s.refusals.suppress(&end) {
@@ -94,7 +100,7 @@ func (s *sessionLog) run() {
 // logEnd logs a failure as a warning, so that a log without everyday lines still has it.
 func (s *sessionLog) logEnd(end l4.End) {
 	level := slog.LevelWarn
-	if end.Reason.Clean() {
+	if !failed(&end) {
 		level = slog.LevelInfo
 	}
 	s.log.LogAttrs(context.Background(), level, "session", sessionAttrs(end)...)

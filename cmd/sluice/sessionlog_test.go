@@ -80,13 +80,14 @@ func TestSessionLineJSON(t *testing.T) {
 }
 
 func TestSessionLogChooses(t *testing.T) {
-	clean, cut := someEnd, someEnd
-	clean.Reason, cut.Reason = l4.ClientClosed, l4.Shutdown
+	clean, gaveUp, cut := someEnd, someEnd, someEnd
+	clean.Reason, gaveUp.Reason, cut.Reason = l4.ClientClosed, l4.ClientClosed, l4.Shutdown
+	gaveUp.Backend, gaveUp.Waited = "", time.Second // nobody has served it
 	f := func(c configs.Log, want ...string) {
 		t.Helper()
 		c.Format = configs.FormatText
 		var got []string
-		for line := range strings.Lines(logged(c, clean, cut)) {
+		for line := range strings.Lines(logged(c, clean, gaveUp, cut)) {
 			_, reason, _ := strings.Cut(line, "reason=")
 			reason, _, _ = strings.Cut(reason, " ")
 			_, level, _ := strings.Cut(line, "level=")
@@ -98,10 +99,10 @@ func TestSessionLogChooses(t *testing.T) {
 		}
 	}
 	f(configs.Log{Sessions: configs.SessionsOff})
-	f(configs.Log{Sessions: configs.SessionsFailed}, "shutdown WARN")
-	f(configs.Log{Sessions: configs.SessionsAll, Level: slog.LevelInfo}, "client_closed INFO", "shutdown WARN")
-	f(configs.Log{Sessions: configs.SessionsAll, Level: slog.LevelWarn}, "shutdown WARN")
-	f(configs.Log{Sessions: configs.SessionsFailed, Level: slog.LevelWarn}, "shutdown WARN")
+	f(configs.Log{Sessions: configs.SessionsFailed}, "client_closed WARN", "shutdown WARN")
+	f(configs.Log{Sessions: configs.SessionsAll, Level: slog.LevelInfo}, "client_closed INFO", "client_closed WARN", "shutdown WARN")
+	f(configs.Log{Sessions: configs.SessionsAll, Level: slog.LevelWarn}, "client_closed WARN", "shutdown WARN")
+	f(configs.Log{Sessions: configs.SessionsFailed, Level: slog.LevelWarn}, "client_closed WARN", "shutdown WARN")
 	f(configs.Log{Sessions: configs.SessionsAll, Level: slog.LevelError})
 }
 
