@@ -88,13 +88,28 @@ func (l *loop) address(s *session, c *cancellation) (ok bool) {
 	switch {
 	case len(c.asked) > 0:
 		s.target = s.listener.targets.of(c.asked[0].backend.Pool())
-	case owner != nil: // a server of another listener
-		n, ok := l.putHeader(s)
-		if !ok {
-			return false
-		}
-		c.asked = []addressee{{owner, slices.Clone(l.scratch[:n])}}
+	case owner != nil:
+		return l.addressOther(s, c, owner)
 	}
+	return true
+}
+
+// addressOther asks a server that is of other listeners only. It gets the header that it
+// gets there.
+func (l *loop) addressOther(s *session, c *cancellation, owner *pool.Backend) (ok bool) {
+	own := s.target
+	for _, ls := range l.server.listeners {
+		if t := ls.targets.of(owner.Pool()); t != nil {
+			s.target = t
+			n, ok := l.putHeader(s)
+			if !ok {
+				return false
+			}
+			c.asked = []addressee{{owner, slices.Clone(l.scratch[:n])}}
+			break
+		}
+	}
+	s.target = own
 	return true
 }
 
@@ -132,10 +147,7 @@ func (c *cancellation) run(ctx context.Context) Reason {
 	var all sync.WaitGroup
 	var heard sync.Once
 	for i, to := range c.asked {
-		select {
-		case c.dialled <- struct{}{}:
-		case <-ctx.Done():
-			results[i] = ctx.Err()
+		if results[i] = c.mayDial(ctx); results[i] != nil {
 			continue
 		}
 		all.Go(func() {
@@ -154,6 +166,22 @@ func (c *cancellation) run(ctx context.Context) Reason {
 		return ServerReset
 	}
 	return connectReason(failedDial(results[0]))
+}
+
+// mayDial waits until there may be one more connection. An error means that the time is
+// over: nobody is asked any more, so nobody has failed.
+func (c *cancellation) mayDial(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	default:
+	}
+	select {
+	case c.dialled <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // send takes one request to one backend. It takes no slot: a server that is full

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pires/go-proxyproto"
+
 	"sluice/pool"
 )
 
@@ -117,4 +119,32 @@ func TestDeadPeerOfCancelling(t *testing.T) {
 		s.Close()
 	}
 	r.expectEnd(ServerClosed)
+}
+
+// A cancel request that comes through another listener brings the server the PROXY header
+// that its own pool wants.
+func TestCancelOwnerOfAnotherListener(t *testing.T) {
+	at := listenTCP(t, "127.0.0.1:0")
+	r := newPostgresRig(t, rigConfig{})
+	other, err := openListener(ListenerConfig{
+		Name: "other", Bind: []pool.Address{tcpAddress(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})}, Protocol: ProtocolPostgres,
+		Target: Target{Pool: newPool(t, 1, 0, tcpAddress(at.Addr())), SendProxy: ProxyV2},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.srv.listeners = append(r.srv.listeners, other)
+	key := cancelKey(1, 4)
+	r.srv.cancelKeys.add(key, 99, other.targets.all[0].config.Pool.Backends()[0])
+	c := r.dial()
+	r.write(c, cancelRequest(key))
+	s := r.acceptFrom(at)
+	first := make([]byte, fixedV2+12+len(cancelRequest(key)))
+	r.while("read a header and the request", func() error { _, err := io.ReadFull(s, first); return err })
+	if string(first[:12]) != string(proxyproto.SIGV2) {
+		t.Errorf("the server got %q, want a PROXY header first", first)
+	}
+	s.Close()
+	r.expectEnd(ServerClosed)
+	r.srv.cancelKeys.remove(key, 99)
 }

@@ -29,6 +29,7 @@ func (l *loop) dial(s *session) {
 // whether that failed at once and another one may be tried.
 func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
 	s.backend, s.active, s.connect = backend, l.now, 0
+	l.pass(s, stateConnecting)
 	s.attempt++
 	if o := s.opening; o != nil {
 		if o.secured {
@@ -61,10 +62,9 @@ func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
 	switch {
 	case !l.watch(s, server):
 	case made:
-		l.pass(s, stateConnecting)
 		l.finishConnect(s)
 	default:
-		l.enter(s, stateConnecting)
+		l.rearm(s)
 	}
 	return false
 }
@@ -223,7 +223,8 @@ func (l *loop) mayRetry(s *session, reason Reason, errno syscall.Errno) bool {
 	// A server that has been shown a ClientHello and hangs up will do so in a second,
 	// too. Not one that has said before that it will speak TLS: it may be shutting down.
 	final := errno == errnoProtocol || s.state == stateAnswering && opening.kind == packetHello && !opening.secured
-	stuck := final && !config.Pool.HasOther(s.backend, s.failedOn())
+	stuck := final && !config.Pool.MayHaveOther(s.backend, s.failedOn())
+	opening.final = opening.final || final
 	s.backend.Release()
 	opening.waiter.Tried = append(opening.waiter.Tried, s.backend)
 	opening.last, opening.barred = s.backend, true

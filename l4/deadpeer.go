@@ -23,6 +23,9 @@ const guardAfter = time.Second
 func (l *loop) guard(s *session) {
 	for _, side := range [...]side{client, server} {
 		end := &s.ends[side]
+		if side == server && s.state == stateConnecting {
+			continue // a connect has a timeout of its own
+		}
 		if dead := s.deadPeer(side); dead != 0 && end.fd >= 0 && end.ready&guarded == 0 {
 			end.ready |= guarded
 			sysutil.SetDeadPeer(int(end.fd), dead)

@@ -3,6 +3,8 @@ package l4
 import (
 	"testing"
 	"time"
+
+	"sluice/pool"
 )
 
 // A TLS client that hangs up before the server has answered is gone: it cannot go on without the
@@ -43,5 +45,49 @@ func TestHelloIsNotAskedAgainAndAgain(t *testing.T) {
 		if n := r.pool.Backends()[0].Stats().Connects; n != 1 {
 			t.Errorf("%v: one hello was put to the only server %d times", protocol, n)
 		}
+	}
+}
+
+// What a server did that has hung up says nothing of the next one, which refuses.
+func TestRefusedAtOnceAfterHangUp(t *testing.T) {
+	at := listenTCP(t, "127.0.0.1:0")
+	r := newRig(t, rigConfig{
+		protocol: ProtocolTLS, peek: 5 * time.Second, retries: 3, queueMax: 5, queueTimeout: 30 * time.Second,
+		backends: []pool.Address{tcpAddress(at.Addr()), {Unix: t.TempDir() + "/none"}},
+	})
+	c := r.dial()
+	r.put(c, inRecords(validHello))
+	s := r.take(at)
+	r.get(s, inRecords(validHello))
+	s.Close()
+	r.until("it waits or has ended", func() bool { return len(r.ended) > 0 || r.pool.Waiting() == 1 })
+	if len(r.ended) > 0 {
+		t.Errorf("ended with %+v, want it to wait", r.ended[0])
+	}
+}
+
+// A session that one server hangs up on waits for another one that is full.
+func TestHangUpWhileOtherIsFull(t *testing.T) {
+	listeners, addresses := listenMany(t, 2)
+	r := newRig(t, rigConfig{
+		protocol: ProtocolTLS, peek: 5 * time.Second, retries: 3, maxConns: 1, queueMax: 5, queueTimeout: 30 * time.Second,
+		backends: addresses,
+	})
+	hello := inRecords(validHello)
+	first := r.dial()
+	r.put(first, hello)
+	held := r.take(listeners[0])
+	r.get(held, hello)
+	r.put(held, []byte("\x16\x03\x03 answer"))
+	r.get(first, []byte("\x16\x03\x03 answer"))
+
+	c := r.dial()
+	r.put(c, hello)
+	s := r.take(listeners[1])
+	r.get(s, hello)
+	s.Close()
+	r.until("it waits or has ended", func() bool { return len(r.ended) > 0 || r.pool.Waiting() == 1 })
+	if len(r.ended) > 0 {
+		t.Errorf("ended with %+v, want it to wait", r.ended[0])
 	}
 }

@@ -47,6 +47,7 @@ type tries struct {
 	queueBy   time.Duration // when the last wait must be over, and the connects between waits; 0 = never, or it has not waited
 	connectBy time.Duration // when the connects together must be over; 0 = no connect has failed
 	barred    bool          // some of the waiter's Tried are barred for a turnaround
+	final     bool          // one of them has turned the session down: they get no other try
 	failures  int           // in this round: connects that failed, and backends that did not answer
 	last      *pool.Backend // of the last failure
 	reason    Reason        // likewise

@@ -90,7 +90,9 @@ func (l *loop) waitedLong(s *session) {
 	}
 	// retries bounds one round of tries, the queue's timeout all of them together.
 	opening.barred, opening.failures = false, 0
-	target.Pool.Forgive(&opening.waiter)
+	if !opening.final {
+		target.Pool.Forgive(&opening.waiter)
+	}
 	l.rearm(s)
 	l.collect(s)
 }

@@ -1,6 +1,7 @@
 package l4
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -79,4 +80,20 @@ func TestBothLimitsAreWarnedOf(t *testing.T) {
 	}
 	r.expectWarnings("near the limit\" loop=0 listener=test limit_of=process", 1)
 	r.expectWarnings("near the limit\" loop=0 listener=test limit_of=listener", 1)
+}
+
+// One client that comes and goes near a small limit does not fill the log.
+func TestNearLimitFlood(t *testing.T) {
+	r := newRig(t, rigConfig{listener: func(l *ListenerConfig) { l.MaxSessions = 2 }})
+	stay := r.pair()
+	for range 20 {
+		ends := r.pair()
+		reset(ends[client])
+		r.expectEnd(ClientReset)
+		ends[server].Close()
+	}
+	if n := strings.Count(r.logs.String(), "sessions are near the limit"); n > 1 {
+		t.Errorf("%d warnings within ten seconds", n)
+	}
+	stay[client].Close()
 }

@@ -163,6 +163,9 @@ func (l *loop) greet(s *session) {
 
 // choose picks the pool, by what the first bytes have said.
 func (l *loop) choose(s *session) {
+	if s.backend != nil {
+		l.letGo(s) // it has been asked for encryption only, when nobody knew who is wanted
+	}
 	var key routeKey
 	if s.opening != nil {
 		key = s.opening.key

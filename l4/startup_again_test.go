@@ -79,3 +79,20 @@ func TestFailuresStayWithTheirPool(t *testing.T) {
 	f("the backend leaves", func(r *rig, s conn) { s.Close(); gone(r) })
 	f("the backend goes down", func(r *rig, s conn) { r.srv.Redispatch(r.newest().backend); gone(r) })
 }
+
+// A backend that was asked for GSS encryption is let go when the client goes on with TLS of
+// its own accord, or the session ends. Either way nothing of it is left.
+func TestDirectTLSAfterNoGSS(t *testing.T) {
+	r := newPostgresRig(t, rigConfig{})
+	c := r.dial()
+	r.write(c, gssRequest)
+	s := r.accept()
+	r.expect(s, gssRequest)
+	r.write(s, []byte("N"))
+	r.expect(c, []byte("N"))
+	r.write(c, clientHello)
+	r.until("the backend is let go", func() bool {
+		n := r.pool.Backends()[0].Stats().Active
+		return n == 0 || n == 1 && r.newest().state == stateRelaying
+	})
+}

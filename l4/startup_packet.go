@@ -33,8 +33,8 @@ func (l *loop) packetDone(s *session) {
 	switch kind := opening.kind; {
 	case kind == packetCancel:
 		l.cancel(s)
-	case kind == packetDirectTLS && opening.asked[packetTLS]:
-		l.end(s, HelloInvalid, 0) // it has been told that there is no TLS
+	case kind == packetDirectTLS && (opening.asked[packetTLS] || opening.asked[packetGSS]):
+		l.end(s, HelloInvalid, 0) // who asks first waits for a yes; nor does Postgres know anything else
 	case kind == packetDirectTLS:
 		// How long it is has not been looked at, so it cannot be sent twice.
 		s.halves[client].held = slices.Clip(opening.packet)
@@ -49,9 +49,6 @@ func (l *loop) packetDone(s *session) {
 	default:
 		if kind == packetStartup {
 			opening.key.user, opening.key.database, _ = startupParams(opening.packet)
-		}
-		if s.backend != nil {
-			l.letGo(s) // it has been asked for encryption only, when nobody knew who is wanted
 		}
 		l.choose(s)
 	}

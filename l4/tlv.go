@@ -66,8 +66,8 @@ func (l *loop) addTLVs(s *session, header *proxyproto.Header) error {
 		own = append(own, proxyproto.TLV{Type: proxyproto.PP2_TYPE_ALPN, Value: []byte(protocol)})
 	}
 	if wanted[TLVUniqueID] {
-		id := valueOf(received, proxyproto.PP2_TYPE_UNIQUE_ID)
-		if len(id) == 0 {
+		id := receivedID(received)
+		if id == nil {
 			id = []byte(l.server.uniqueIDs.of(s.id).String())
 		}
 		own = append(own, proxyproto.TLV{Type: proxyproto.PP2_TYPE_UNIQUE_ID, Value: id})
@@ -131,12 +131,19 @@ func uniqueIDIn(header *proxyproto.Header) string {
 	if err != nil {
 		return "" // of a header whose TLVs do not count
 	}
-	for _, t := range tlvs {
-		if t.Type == proxyproto.PP2_TYPE_UNIQUE_ID {
-			return printable(t.Value)
-		}
+	return printable(receivedID(tlvs))
+}
+
+// maxUniqueID is the longest unique ID there is (section 2.2.5).
+const maxUniqueID = 128
+
+// receivedID returns a unique ID that an earlier hop has given; nil = none, or nothing
+// that is one.
+func receivedID(tlvs []proxyproto.TLV) []byte {
+	if id := valueOf(tlvs, proxyproto.PP2_TYPE_UNIQUE_ID); len(id) > 0 && len(id) <= maxUniqueID {
+		return id
 	}
-	return ""
+	return nil
 }
 
 // printable returns a value that may be any bytes as it is, or else in hexadecimal.

@@ -1,8 +1,13 @@
 package l4
 
 import (
+	"encoding/binary"
+	"io"
+	"net"
 	"slices"
 	"testing"
+
+	"github.com/pires/go-proxyproto"
 )
 
 // A chain of two: what this one sends, another one takes.
@@ -27,4 +32,25 @@ func TestHeaderStaysWithinBounds(t *testing.T) {
 	f(0)
 	f(3900)
 	f(4096 - 12 - 3)
+}
+
+// What is passed on of an earlier hop leaves the header one that the next hop takes.
+func TestLongUniqueIDPassedOn(t *testing.T) {
+	r := newRig(t, rigConfig{send: ProxyV2, accept: accepting(), listener: func(l *ListenerConfig) {
+		l.Target.TLVs = []TLV{TLVUniqueID, TLVCRC32C}
+	}})
+	header := proxyproto.HeaderProxyFromAddrs(2, &net.TCPAddr{IP: net.IPv4(1, 2, 3, 4), Port: 5},
+		&net.TCPAddr{IP: net.IPv4(1, 2, 3, 5), Port: 6})
+	long := proxyproto.TLV{Type: proxyproto.PP2_TYPE_UNIQUE_ID, Value: random(1, 4096-12-tlvHead)}
+	if err := header.SetTLVs([]proxyproto.TLV{long}); err != nil {
+		t.Fatal(err)
+	}
+	c := r.dial()
+	r.write(c, must(header.Format()))
+	s := r.accept()
+	fixed := make([]byte, fixedV2)
+	r.while("read a header", func() error { _, err := io.ReadFull(s, fixed); return err })
+	if n := fixedV2 + int(binary.BigEndian.Uint16(fixed[offsetLength:])); n > maxHeaderV2 {
+		t.Errorf("the header has %d bytes, the next hop takes %d", n, maxHeaderV2)
+	}
 }

@@ -166,6 +166,13 @@ func (p *Pool) HasOther(b *Backend, tried []*Backend) bool {
 	})
 }
 
+// MayHaveOther is HasOther that counts the backends that are full, too: they may have room in a while.
+func (p *Pool) MayHaveOther(b *Backend, tried []*Backend) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.candidates, func(c *Backend) bool { return c != b && !slices.Contains(tried, c) })
+}
+
 // place takes a slot for a session and returns its backend, or nil when no candidate that is not among tried has one.
 // The mutex is held.
 func (p *Pool) place(client netip.Addr, tried []*Backend) *Backend {
