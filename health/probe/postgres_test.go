@@ -81,6 +81,7 @@ func testSSLModes(t *testing.T, c *cluster) {
 	_, others := authority(t, nil)
 	f := func(c Config, a *cluster, encrypted string) {
 		t.Helper()
+		until(t, "the sessions of others have ended", func() bool { return a.sessions() == 0 })
 		p := newProber(t, c, a.address())
 		if _, err := ask(t, p); err != nil {
 			t.Errorf("%s: %v", c.Postgres.SSLMode, err)
