@@ -1,6 +1,7 @@
 package l4
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -61,12 +62,16 @@ func (l *loop) cancel(s *session) {
 	}
 }
 
-// address finds who is to be asked. The session counts for the pool of the first
-// one. It returns false when the session has ended.
+// address finds who is to be asked. The session counts for the listener's pool of the
+// first one. It returns false when the session has ended.
 func (l *loop) address(s *session, c *cancellation) (ok bool) {
-	owner := l.server.cancelKeys.owner(c.packet[packetHead:])
+	own, owner := s.listener.targets, l.server.cancelKeys.owner(c.packet[packetHead:])
+	among := own.all
+	if owner != nil {
+		among = l.server.targetsOf(own, owner.Pool())
+	}
 	known := make(map[pool.Address]bool) // a server may be in several pools
-	for _, t := range s.listener.targets.all {
+	for _, t := range among {
 		var header []byte
 		for _, b := range t.config.Pool.Backends() {
 			if owner != nil && b != owner || owner == nil && !mayOwn(b) || known[b.Address()] {
@@ -84,33 +89,25 @@ func (l *loop) address(s *session, c *cancellation) (ok bool) {
 			c.asked = append(c.asked, addressee{b, header})
 		}
 	}
-	s.target = s.listener.targets.all[0]
-	switch {
-	case len(c.asked) > 0:
-		s.target = s.listener.targets.of(c.asked[0].backend.Pool())
-	case owner != nil:
-		return l.addressOther(s, c, owner)
+	s.target = own.all[0]
+	if len(c.asked) > 0 {
+		s.target = cmp.Or(own.of(c.asked[0].backend.Pool()), s.target)
 	}
 	return true
 }
 
-// addressOther asks a server that is of other listeners only. It gets the header that it
-// gets there.
-func (l *loop) addressOther(s *session, c *cancellation, owner *pool.Backend) (ok bool) {
-	own := s.target
-	for _, ls := range l.server.listeners {
-		if t := ls.targets.of(owner.Pool()); t != nil {
-			s.target = t
-			n, ok := l.putHeader(s)
-			if !ok {
-				return false
-			}
-			c.asked = []addressee{{owner, slices.Clone(l.scratch[:n])}}
-			break
+// targetsOf returns the target of a pool, preferably that of a listener's own: a server
+// may be of other listeners only, and then gets the header that it gets there.
+func (srv *Server) targetsOf(own *targets, p *pool.Pool) []*target {
+	if t := own.of(p); t != nil {
+		return []*target{t}
+	}
+	for _, ls := range srv.listeners {
+		if t := ls.targets.of(p); t != nil {
+			return []*target{t}
 		}
 	}
-	s.target = own
-	return true
+	return nil
 }
 
 // mayOwn reports whether a session may be b's: it takes new ones, or still has some.

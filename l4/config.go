@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"sluice/pool"
@@ -116,25 +115,13 @@ var protocols = []string{ProtocolTCP: "tcp", ProtocolPostgres: "postgres", Proto
 func Protocols() []string { return slices.Clone(protocols) }
 
 // String returns the word for p.
-func (p Protocol) String() string {
-	if int(p) < len(protocols) {
-		return protocols[p]
-	}
-	return "unknown"
-}
+func (p Protocol) String() string { return wordOf(protocols, p) }
 
 // MarshalText returns the word for p.
 func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText sets p from its word.
-func (p *Protocol) UnmarshalText(text []byte) error {
-	i := slices.Index(protocols, string(text))
-	if i < 0 {
-		return fmt.Errorf("unknown protocol %q: use %s", text, strings.Join(protocols, ", "))
-	}
-	*p = Protocol(i)
-	return nil
-}
+func (p *Protocol) UnmarshalText(text []byte) error { return readWord("protocol", protocols, text, p) }
 
 // AcceptProxy says from whom a PROXY header is accepted. Any other peer is
 // refused, because the specification forbids to guess (section 2).
@@ -166,24 +153,14 @@ var proxyVersions = []string{ProxyOff: "off", ProxyV1: "v1", ProxyV2: "v2"}
 func ProxyVersions() []string { return slices.Clone(proxyVersions) }
 
 // String returns the word for v.
-func (v ProxyVersion) String() string {
-	if int(v) < len(proxyVersions) {
-		return proxyVersions[v]
-	}
-	return "unknown"
-}
+func (v ProxyVersion) String() string { return wordOf(proxyVersions, v) }
 
 // MarshalText returns the word for v.
 func (v ProxyVersion) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
 // UnmarshalText sets v from its word.
 func (v *ProxyVersion) UnmarshalText(text []byte) error {
-	i := slices.Index(proxyVersions, string(text))
-	if i < 0 {
-		return fmt.Errorf("unknown PROXY version %q: use %s", text, strings.Join(proxyVersions, ", "))
-	}
-	*v = ProxyVersion(i)
-	return nil
+	return readWord("PROXY version", proxyVersions, text, v)
 }
 
 func (c *Config) validate() error {

@@ -29,7 +29,7 @@ func (l *loop) dial(s *session) {
 // whether that failed at once and another one may be tried.
 func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
 	s.backend, s.active, s.connect = backend, l.now, 0
-	l.pass(s, stateConnecting)
+	l.pass(s, stateConnecting) // from here on the slot is the session's, not its waiter's
 	s.attempt++
 	if o := s.opening; o != nil {
 		if o.secured {

@@ -61,7 +61,6 @@ func (l *loop) collect(s *session) bool {
 		return false
 	}
 	s.waited += l.now - s.opening.waiting
-	l.enter(s, stateConnecting) // from here on the slot is the session's, not its waiter's
 	if l.connect(s, backend) {
 		l.dial(s)
 	}

@@ -29,16 +29,22 @@ func (l *loop) readHello(s *session) {
 // says before it is answered. It returns false when the session has ended.
 func (l *loop) readEarly(s *session) bool {
 	s.ends[client].ready |= readable
-	n, errno := receive(&s.halves[client], &s.ends[client], l.scratch[:helloRead])
+	_, open := l.readInput(s, helloRead)
+	return open
+}
+
+// readInput reads once, at most so many bytes. open is false when the session has ended.
+func (l *loop) readInput(s *session, most int) (n int, open bool) {
+	n, errno := receive(&s.halves[client], &s.ends[client], l.scratch[:min(most, len(l.scratch))])
 	if errno != 0 {
 		l.end(s, ClientReset, errno)
-		return false
+		return 0, false
 	}
 	if n > 0 {
 		opening := l.open(s)
 		opening.input = append(opening.input, l.scratch[:n]...)
 	}
-	return true
+	return n, true
 }
 
 // comesInTLS reports whether a ClientHello is what is expected.
@@ -64,15 +70,8 @@ func (l *loop) readMore(s *session, size int, inTLS bool) bool {
 		size = max(size, have+helloRead)
 	}
 	for src.ready&readable != 0 && !h.eof {
-		n, errno := receive(h, src, l.scratch[:min(size-have, len(l.scratch))])
-		if errno != 0 {
-			l.end(s, ClientReset, errno)
-			return false
-		}
-		if n > 0 {
-			opening := l.open(s)
-			opening.input = append(opening.input, l.scratch[:n]...)
-			return true
+		if n, open := l.readInput(s, size-have); n > 0 || !open {
+			return open
 		}
 	}
 	switch {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
-	"strings"
 
 	"github.com/pires/go-proxyproto"
 )
@@ -30,25 +29,13 @@ var tlvWords = []string{TLVAuthority: "authority", TLVALPN: "alpn", TLVUniqueID:
 func TLVWords() []string { return slices.Clone(tlvWords) }
 
 // String returns the word for t.
-func (t TLV) String() string {
-	if int(t) < len(tlvWords) {
-		return tlvWords[t]
-	}
-	return "unknown"
-}
+func (t TLV) String() string { return wordOf(tlvWords, t) }
 
 // MarshalText returns the word for t.
 func (t TLV) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // UnmarshalText sets t from its word.
-func (t *TLV) UnmarshalText(text []byte) error {
-	i := slices.Index(tlvWords, string(text))
-	if i < 0 {
-		return fmt.Errorf("unknown TLV %q: use %s", text, strings.Join(tlvWords, ", "))
-	}
-	*t = TLV(i)
-	return nil
-}
+func (t *TLV) UnmarshalText(text []byte) error { return readWord("TLV", tlvWords, text, t) }
 
 // addTLVs adds to a header what the pool wants to know of s. What was read here goes
 // before what an earlier hop has said of it, but a unique ID stays what it is.

@@ -159,18 +159,20 @@ func (p *Pool) Reserve(client netip.Addr, tried []*Backend) (*Backend, error) {
 // HasOther reports whether there is a backend to go to other than b and those in tried: one that Reserve could pick
 // now.
 func (p *Pool) HasOther(b *Backend, tried []*Backend) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.ContainsFunc(p.candidates, func(c *Backend) bool {
-		return c != b && !c.full() && !slices.Contains(tried, c)
-	})
+	return p.hasOther(b, tried, func(c *Backend) bool { return !c.full() })
 }
 
 // MayHaveOther is HasOther that counts the backends that are full, too: they may have room in a while.
 func (p *Pool) MayHaveOther(b *Backend, tried []*Backend) bool {
+	return p.hasOther(b, tried, func(*Backend) bool { return true })
+}
+
+func (p *Pool) hasOther(b *Backend, tried []*Backend, takes func(*Backend) bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.ContainsFunc(p.candidates, func(c *Backend) bool { return c != b && !slices.Contains(tried, c) })
+	return slices.ContainsFunc(p.candidates, func(c *Backend) bool {
+		return c != b && takes(c) && !slices.Contains(tried, c)
+	})
 }
 
 // place takes a slot for a session and returns its backend, or nil when no candidate that is not among tried has one.
