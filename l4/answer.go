@@ -151,8 +151,9 @@ func (s *session) postgresWord(reason Reason) []byte {
 	case QueueFull:
 		state = stateTooMany
 	case NoRoute:
-		return errorResponse(stateNoDatabase, fmt.Sprintf("no route for database %q and user %q", s.opening.key.database,
-			s.opening.key.user))
+		// Postgres knows no name of more than 63 bytes (NAMEDATALEN).
+		return errorResponse(stateNoDatabase, fmt.Sprintf("no route for database %.64q and user %.64q",
+			s.opening.key.database, s.opening.key.user))
 	case NoBackend, QueueTimeout, ConnectRefused, ConnectTimeout, ConnectFailed, ServerReset, ServerClosed, BackendDown:
 	default:
 		return nil

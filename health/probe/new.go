@@ -8,12 +8,20 @@ import (
 )
 
 // New returns a prober of the server at address. Config.Kind must not be Off. It fails when the configuration cannot
-// work: nothing is asked yet.
+// work: nothing is asked yet. The text of a probe's error is printable, one line and bounded, whatever the server says.
 func New(c Config, address pool.Address) (Prober, error) {
 	d, err := newDialer(c, address)
 	if err != nil {
 		return nil, err
 	}
+	p, err := newProberOf(c, d)
+	if err != nil {
+		return nil, err
+	}
+	return harmless{p}, nil
+}
+
+func newProberOf(c Config, d *dialer) (Prober, error) {
 	switch c.Kind {
 	case TCP:
 		return &tcpProber{dialer: d}, nil

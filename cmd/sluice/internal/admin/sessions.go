@@ -2,7 +2,6 @@ package admin
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -83,7 +82,7 @@ func parseSessionQuery(values url.Values) (q sessionQuery, err error) {
 		case "limit":
 			q.limit, err = strconv.Atoi(value)
 			if err != nil || q.limit < 1 || q.limit > maxSessions {
-				return q, fmt.Errorf("limit=%s: want a number from 1 to %d", value, maxSessions)
+				return q, fmt.Errorf("limit=%.64q: want a number from 1 to %d", value, maxSessions)
 			}
 		case "listener":
 			q.listener = value
@@ -96,7 +95,7 @@ func parseSessionQuery(values url.Values) (q sessionQuery, err error) {
 				return q, err
 			}
 		default:
-			return q, fmt.Errorf("unknown parameter %q: want limit, listener, pool, backend or client", name)
+			return q, fmt.Errorf("unknown parameter %.64q: want limit, listener, pool, backend or client", name)
 		}
 		if len(all) > 1 || value == "" {
 			return q, fmt.Errorf("%s: want one value", name)
@@ -112,7 +111,7 @@ func parseClient(text string) (netip.Prefix, error) {
 	}
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
-		return netip.Prefix{}, errors.New("client=" + text + ": want an address, or a network such as 192.0.2.0/24")
+		return netip.Prefix{}, fmt.Errorf("client=%.64q: want an address, or a network such as 192.0.2.0/24", text)
 	}
 	return prefix, nil
 }

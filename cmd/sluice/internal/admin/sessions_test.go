@@ -119,13 +119,13 @@ func TestSessionQueryIsStrict(t *testing.T) {
 			t.Errorf("%s: %s %q, want 400 %q", query, answer.Status, got, want)
 		}
 	}
-	f("limit=0", "limit=0: want a number from 1 to 10000")
-	f("limit=10001", "limit=10001: want a number from 1 to 10000")
-	f("limit=x", "limit=x: want a number from 1 to 10000")
-	f("limit=", "limit=: want a number from 1 to 10000")
+	f("limit=0", `limit="0": want a number from 1 to 10000`)
+	f("limit=10001", `limit="10001": want a number from 1 to 10000`)
+	f("limit=x", `limit="x": want a number from 1 to 10000`)
+	f("limit=", `limit="": want a number from 1 to 10000`)
 	f("pool=a&pool=b", "pool: want one value")
 	f("pool=", "pool: want one value")
-	f("client=example.com", "client=example.com: want an address, or a network such as 192.0.2.0/24")
+	f("client=example.com", `client="example.com": want an address, or a network such as 192.0.2.0/24`)
 	f("idle=5", `unknown parameter "idle": want limit, listener, pool, backend or client`)
 }
 
