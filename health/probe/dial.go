@@ -55,7 +55,8 @@ func asked(c Config, backend pool.Address) (pool.Address, error) {
 	return address, nil
 }
 
-// dial connects. The PROXY header, if there is one, goes out with the first bytes that are written.
+// dial connects. The PROXY header, if there is one, goes out with the first bytes that are written. What can be read is
+// bounded: see takeMost.
 func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
 	target := d.address.Unix
 	if !d.address.IsUnix() {
@@ -66,14 +67,14 @@ func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
 		return nil, err // "dial tcp 10.0.0.1:80: connect: connection refused" says it all
 	}
 	if d.version == 0 {
-		return conn, nil
+		return newBounded(conn), nil
 	}
 	header, err := proxyHeader(d.version, conn)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	return &prefixed{Conn: conn, prefix: header}, nil
+	return &prefixed{Conn: newBounded(conn), prefix: header}, nil
 }
 
 // host returns the IP that is asked, without a zone, or "" for a Unix socket: a certificate can be for it.

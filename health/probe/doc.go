@@ -11,5 +11,7 @@
 //	expect    the steps                          one per probe
 //	postgres  role, system, timeline, lag        kept between probes; Wait tells when it is lost
 //
+// No kind takes more than a mebibyte for one question, whatever the server sends: see bounded.
+//
 // The role that Postgres is asked as needs the right to log in and to connect to its database, and no other.
 package probe

@@ -8,7 +8,7 @@ import (
 	"net"
 )
 
-// answerMost bounds what is read in search of one step's answer.
+// answerMost bounds what is searched for one step's answer.
 const answerMost = 64 << 10
 
 // expectProber sends bytes and compares what comes back.
@@ -58,6 +58,7 @@ type dialog struct {
 }
 
 func (d *dialog) step(ctx context.Context, s Step) error {
+	nextQuestion(d.conn)
 	if len(s.Send) > 0 {
 		d.got = d.got[:0] // what came before cannot be the answer
 		if _, err := d.conn.Write(s.Send); err != nil {

@@ -14,10 +14,8 @@ import (
 	"strings"
 )
 
-const (
-	bodyMost     = 64 << 10 // of an answer's body that is read
-	responseMost = 1 << 20  // of an answer, with its header and all framing
-)
+// bodyMost bounds what is read of an answer's body.
+const bodyMost = 64 << 10
 
 // httpProber makes one HTTP/1.1 request. It follows no redirect.
 type httpProber struct {
@@ -99,9 +97,9 @@ func (p *httpProber) ask(ctx context.Context, conn net.Conn) error {
 	if err := p.request.Write(conn); err != nil {
 		return fmt.Errorf("send request: %w", plainly(ctx, err))
 	}
-	response, err := readResponse(io.LimitReader(conn, responseMost), p.request)
+	response, err := readResponse(conn, p.request)
 	if err != nil {
-		return fmt.Errorf("read response: %w", tersely(plainly(ctx, err)))
+		return fmt.Errorf("read response: %w", tersely(plainly(ctx, overrun(conn, err))))
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, bodyMost)) // to its end, so that the server ends in peace
@@ -109,7 +107,7 @@ func (p *httpProber) ask(ctx context.Context, conn net.Conn) error {
 	case !expected(p.status, response.StatusCode):
 		return fmt.Errorf("status %d, want %s", response.StatusCode, wanted(p.status))
 	case err != nil:
-		return fmt.Errorf("read body: %w", tersely(plainly(ctx, err)))
+		return fmt.Errorf("read body: %w", tersely(plainly(ctx, overrun(conn, err))))
 	case !bytes.Contains(body, p.body):
 		return fmt.Errorf("body does not contain %s", quoted(p.body))
 	}

@@ -133,7 +133,7 @@ func TestHTTPOdd(t *testing.T) {
 	f("220 mail.test\r\n", "read response", "malformed")
 	f(strings.Repeat("x", 100_000)+"\r\n", "read response", "malformed")
 	f("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfour", "read body: the server closed the connection")
-	f(strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", responseMost/20), "read response")
+	f(strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", takeMost/20), "read response: the server sent more than 1 MiB")
 }
 
 func TestHTTPSilent(t *testing.T) {

@@ -36,11 +36,16 @@ func part(ctx context.Context, conn net.Conn) {
 
 // closeWrite sends a FIN.
 func closeWrite(conn net.Conn) {
-	if c, ok := conn.(*prefixed); ok {
-		conn = c.Conn
-	}
-	if c, ok := conn.(interface{ CloseWrite() error }); ok {
-		_ = c.CloseWrite()
+	for {
+		switch c := conn.(type) {
+		case interface{ CloseWrite() error }:
+			_ = c.CloseWrite()
+			return
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		default:
+			return
+		}
 	}
 }
 

@@ -110,7 +110,7 @@ func (p *postgresProber) release(conn *pgconn.PgConn) {
 		return
 	}
 	p.mu.Lock()
-	surplus := p.idle != nil
+	surplus := p.idle != nil || worn(conn.Conn())
 	if !surplus {
 		p.idle = conn
 	}

@@ -40,6 +40,7 @@ var errOddAnswer = errors.New("an answer of another form than expected")
 
 // query asks over conn. After an error conn may be closed.
 func query(ctx context.Context, conn *pgconn.PgConn) (PostgresAnswer, error) {
+	nextQuestion(conn.Conn())
 	results, err := conn.Exec(ctx, question).ReadAll()
 	if err == nil {
 		var said PostgresAnswer
@@ -50,7 +51,7 @@ func query(ctx context.Context, conn *pgconn.PgConn) (PostgresAnswer, error) {
 	if answer := (*pgconn.PgError)(nil); errors.As(err, &answer) {
 		err = serverError{answer}
 	}
-	return PostgresAnswer{}, fmt.Errorf("query: %w", plainly(ctx, err))
+	return PostgresAnswer{}, fmt.Errorf("query: %w", plainly(ctx, overrun(conn.Conn(), err)))
 }
 
 func parseAnswer(results []*pgconn.Result) (PostgresAnswer, error) {

@@ -41,6 +41,9 @@ func (c *prefixed) Write(p []byte) (int, error) {
 	return max(n-ahead, 0), err
 }
 
+// NetConn returns the connection below.
+func (c *prefixed) NetConn() net.Conn { return c.Conn }
+
 // sendPrefix sends what is to be ahead of everything, where the server speaks first or nothing else is sent.
 func sendPrefix(conn net.Conn) error {
 	if c, ok := conn.(*prefixed); ok && c.prefix != nil {
