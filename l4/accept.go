@@ -56,19 +56,15 @@ func (l *loop) accept(k *socket) {
 		if errno != 0 {
 			l.server.returnPlace(k.listener)
 		}
-		switch errno {
-		case 0:
+		switch {
+		case errno == 0:
 			k.listener.accepts.Add(1)
 			l.warnNear(k.listener)
 			l.receive(k.listener, fd, peer)
-		case syscall.EAGAIN:
+		case errno == syscall.EAGAIN:
 			k.batch = max(1, k.batch/2)
 			return
-		case syscall.ECONNABORTED, syscall.EINTR, syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN,
-			syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENONET,
-			syscall.ENOPROTOOPT, syscall.EOPNOTSUPP:
-			// An error of the connection that was to be accepted, or a firewall's
-			// refusal (accept(2), "Error handling"): the next may be fine.
+		case isOfConnection(errno):
 			k.listener.acceptErrors.Add(1)
 		default: // isScarcity, and what nobody has thought of
 			l.rest(k, errno)
@@ -76,6 +72,19 @@ func (l *loop) accept(k *socket) {
 		}
 	}
 	k.batch = min(k.batch*2, maxAcceptBatch)
+}
+
+// isOfConnection reports whether accept failed with an error of the connection that was
+// to be accepted, or with a firewall's refusal (accept(2), "Error handling"): the next
+// may be fine.
+func isOfConnection(errno syscall.Errno) bool {
+	switch errno {
+	case syscall.ECONNABORTED, syscall.EINTR, syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN,
+		syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENONET,
+		syscall.ENOPROTOOPT, syscall.EOPNOTSUPP:
+		return true
+	}
+	return false
 }
 
 // receive takes an accepted connection, which has a place.
@@ -149,7 +158,7 @@ func (l *loop) wakeResting() {
 }
 
 // stopAccepting stops watching every socket for good. An event for one may
-// still be in the batch at hand.
+// still be in the batch at hand. What waits there is left to takeBacklogs.
 func (l *loop) stopAccepting() {
 	for i := range l.sockets {
 		k := &l.sockets[i]

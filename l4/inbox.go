@@ -14,7 +14,8 @@ type messageKind uint8
 
 const (
 	adoptConnection messageKind = iota // serve listener, fd, peer, counted
-	stopAccepting                      // rest all listening sockets for good, then call done
+	stopAccepting                      // rest all listening sockets for good, then call ended
+	takeBacklogs                       // accept all that waits there, and call ended with at how many some are left
 	reportDrained                      // close loop.drained when no session is left
 	slotGranted                        // the session of token has a backend
 	redispatch                         // let sessions that backend has not answered try another one

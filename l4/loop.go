@@ -182,7 +182,9 @@ func (l *loop) readInbox() {
 			l.begin(m.listener, m.fd, m.peer, m.counted)
 		case stopAccepting:
 			l.stopAccepting()
-			m.done()
+			m.ended(0)
+		case takeBacklogs:
+			l.takeBacklogs(m)
 		case slotGranted:
 			l.slotGranted(m.token)
 		case redispatch:

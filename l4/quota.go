@@ -37,6 +37,13 @@ func (q *quota) take() bool {
 	return false
 }
 
+// force takes a place whether there is one or not.
+func (q *quota) force() {
+	if q.limit != 0 {
+		q.taken.Add(1)
+	}
+}
+
 // give gives a place back.
 func (q *quota) give() {
 	if q.limit == 0 {

@@ -172,55 +172,35 @@ func TestLimitOfAllListeners(t *testing.T) {
 	})
 }
 
-// A shutdown at the limit ends what is open as it is told to; those that wait are reset by the
-// kernel when the sockets close.
-func TestShutdownAtLimit(t *testing.T) {
-	f := func(name string, cut bool) {
-		t.Helper()
-		t.Run(name, func(t *testing.T) {
-			backend := newEcho(t)
-			defer backend.stop()
-			srv, _ := limitedServer(t, 2, 2, backend.Addr())
-			open := []net.Conn{dialEcho(t, srv), dialEcho(t, srv)}
-			var waiting []net.Conn
-			for range 3 {
-				c := must(net.Dial("tcp", srv.testAddress()))
-				c.SetDeadline(time.Now().Add(patient))
-				waiting = append(waiting, c)
-			}
-			eventually(t, "it rests", func() bool { return srv.Stats().Listeners[0].Resting })
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			done := shutdownInBackground(ctx, srv)
-			for _, c := range waiting {
-				if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-					t.Errorf("a client that waits: %v, want a reset", err)
-				}
-				c.Close()
-			}
-			if srv.Stats().Listeners[0].Resting {
-				t.Error("a listener that has stopped rests")
-			}
-			for _, c := range open {
-				if !cut {
-					talk(t, c)
-					c.Close()
-				}
-			}
-			if cut {
-				cancel()
-			}
-			if err := <-done; cut != (err != nil) || cut && !strings.Contains(err.Error(), "2 sessions cut") {
-				t.Errorf("the shutdown says %v", err)
-			}
-			for _, c := range open {
-				c.Close()
-			}
-			if n := srv.places.taken.Load(); n != 0 || srv.Stats().Listeners[0].Accepts != 2 {
-				t.Errorf("%d places are taken in the end, %+v", n, srv.Stats().Listeners[0])
-			}
-		})
+// A shutdown that has no patience cuts those that wait at the limit like those that are
+// open, and counts them.
+func TestShutdownCutAtLimit(t *testing.T) {
+	backend := newEcho(t)
+	defer backend.stop()
+	srv, _ := limitedServer(t, 2, 2, backend.Addr())
+	conns := []net.Conn{dialEcho(t, srv), dialEcho(t, srv)}
+	for range 3 {
+		c := must(net.Dial("tcp", srv.testAddress()))
+		c.SetDeadline(time.Now().Add(patient))
+		conns = append(conns, c)
 	}
-	f("graceful", false)
-	f("cut", true)
+	eventually(t, "it rests", func() bool { return srv.Stats().Listeners[0].Resting })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := srv.Shutdown(ctx); err == nil || !strings.Contains(err.Error(), "5 sessions cut") {
+		t.Errorf("the shutdown says %v", err)
+	}
+	for _, c := range conns {
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("a client that was cut: %v, want a reset", err)
+		}
+		c.Close()
+	}
+	stats := srv.Stats()
+	if n := srv.places.taken.Load(); n != 0 || stats.Listeners[0].Accepts != 5 || stats.Listeners[0].Resting {
+		t.Errorf("%d places are taken in the end, %+v", n, stats.Listeners[0])
+	}
+	if len(stats.Ended) != 1 || stats.Ended[0].Reason != Shutdown || stats.Ended[0].Count != 5 {
+		t.Errorf("%+v, want five sessions cut by the shutdown", stats.Ended)
+	}
 }

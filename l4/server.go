@@ -120,52 +120,6 @@ func (srv *Server) Start() error {
 // a broken kernel; the process should end.
 func (srv *Server) Failed() <-chan error { return srv.failed }
 
-// Shutdown is called once, after Start. It stops accepting, waits until every
-// session has ended by itself, and releases everything. When ctx is done before
-// that, the sessions that are left are ended with reason shutdown, and the error
-// says how many.
-func (srv *Server) Shutdown(ctx context.Context) error {
-	srv.stopAccepting()
-	for _, l := range srv.loops {
-		l.inbox.post(message{kind: reportDrained})
-	}
-	err := srv.waitDrained(ctx)
-	for _, l := range srv.loops {
-		l.inbox.post(message{kind: endSessions})
-		l.inbox.post(message{kind: exitLoop})
-	}
-	srv.end()
-	srv.running.Wait()
-	return err
-}
-
-// stopAccepting returns when no loop accepts or hands over connections any
-// more, and then closes the listening sockets.
-func (srv *Server) stopAccepting() {
-	var stopped sync.WaitGroup
-	for _, l := range srv.loops {
-		stopped.Add(1)
-		l.inbox.post(message{kind: stopAccepting, done: stopped.Done})
-	}
-	stopped.Wait()
-	for _, ls := range srv.listeners {
-		ls.close()
-	}
-}
-
-func (srv *Server) waitDrained(ctx context.Context) error {
-	for _, l := range srv.loops {
-		select {
-		case <-l.drained:
-		case <-ctx.Done():
-			if n := srv.sessionCount(); n > 0 {
-				return fmt.Errorf("%d sessions cut: %w", n, context.Cause(ctx))
-			}
-		}
-	}
-	return nil
-}
-
 // Close releases a Server on which Start was never called.
 func (srv *Server) Close() {
 	srv.end()

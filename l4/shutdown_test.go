@@ -124,7 +124,7 @@ func TestShutdownIdle(t *testing.T) {
 // Connections keep coming while the server stops: each is either refused or
 // served to its end, and all of them are accounted for.
 func TestShutdownInAFlood(t *testing.T) {
-	for range 5 {
+	for range 2 {
 		backend := newEcho(t)
 		var ended atomic.Uint64
 		p := newPool(t, 3, 0, tcpAddress(backend.Addr()))

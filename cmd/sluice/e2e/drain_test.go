@@ -50,6 +50,36 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// Clients that wait at the limit of sessions when SIGTERM comes have been accepted by the kernel, and their requests are
+// on this side: they are served, by a process without any capability as well.
+func TestDrainServesTheBacklog(t *testing.T) {
+	t.Parallel()
+	const most, crowd = 2, 25
+	e := startCountedEcho(t)
+	r := startSluiceBy(t, fmt.Sprintf(limitedConfig, most, e.address()), "setpriv", "--bounding-set=-all", "--inh-caps=-all")
+	address := r.address("limited")
+	open := []net.Conn{served(t, "127.0.0.1", address, ""), served(t, "127.0.0.1", address, "")}
+	var waiting []net.Conn
+	for range crowd {
+		waiting = append(waiting, dialFrom(t, "127.0.0.1", address, "w"))
+	}
+	r.expectAtLimit("limited", most)
+	r.signal(syscall.SIGTERM)
+	for _, c := range waiting {
+		expectByte(t, c, "w")
+	}
+	for _, c := range open {
+		expectEcho(t, c)
+	}
+	for _, c := range append(waiting, open...) {
+		c.Close()
+	}
+	if err := r.wait(); err != nil {
+		t.Errorf("sluice ended with %v, want exit status 0", err)
+	}
+	r.expectLoggedEnds(most + crowd)
+}
+
 // expectLoggedEnds checks the log of a sluice that has ended: n sessions, each of which ended cleanly.
 func (r *rig) expectLoggedEnds(n uint64) {
 	r.t.Helper()
