@@ -5,10 +5,10 @@ BIN      := ./sluice
 PACKAGES := ./...
 FUZZTIME ?= 60s
 # What the tests run for real, from Debian. Names of packages, not of programs.
-DEBIAN   := nginx libnginx-mod-stream postgresql patroni etcd-server haproxy curl openssl util-linux \
+DEBIAN   := nginx libnginx-mod-stream postgresql mariadb-server patroni etcd-server haproxy curl openssl util-linux \
 	chromium-headless-shell
 # One program of each package, to see whether it is there.
-PROGRAMS := nginx patroni etcd haproxy curl openssl setpriv chromium-headless-shell
+PROGRAMS := nginx mariadbd patroni etcd haproxy curl openssl setpriv chromium-headless-shell
 # What they run that is not installed.
 UNPACKED := .deps
 # Linters are run by version, so that go.mod holds only what the program needs.

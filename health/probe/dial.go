@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"syscall"
 
 	"sluice/pool"
 )
@@ -58,13 +60,9 @@ func asked(c Config, backend pool.Address) (pool.Address, error) {
 // dial connects. The PROXY header, if there is one, goes out with the first bytes that are written. What can be read is
 // bounded: see takeMost.
 func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
-	target := d.address.Unix
-	if !d.address.IsUnix() {
-		target = d.address.TCP.String()
-	}
-	conn, err := d.net.DialContext(ctx, d.address.Network(), target)
+	conn, err := d.connect(ctx, &d.net)
 	if err != nil {
-		return nil, err // "dial tcp 10.0.0.1:80: connect: connection refused" says it all
+		return nil, err
 	}
 	if d.version == 0 {
 		return newBounded(conn), nil
@@ -75,6 +73,25 @@ func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	return &prefixed{Conn: newBounded(conn), prefix: header}, nil
+}
+
+// connect connects in the way of a net.Dialer. Its error, "dial tcp 10.0.0.1:80: connect: connection refused", says it
+// all.
+func (d *dialer) connect(ctx context.Context, by *net.Dialer) (net.Conn, error) {
+	if d.address.IsUnix() {
+		return by.DialContext(ctx, d.address.Network(), d.address.Unix)
+	}
+	target := d.address.TCP.String()
+	conn, err := by.DialContext(ctx, d.address.Network(), target)
+	if err != nil || conn.LocalAddr().String() != conn.RemoteAddr().String() {
+		return conn, err
+	}
+	// The kernel chose the port that is asked as the connection's own, and so connected it to itself: nobody listens.
+	// (net tries again when that happens, but only twice.) A reset leaves no TIME_WAIT, which would keep a server from
+	// binding its port.
+	reset(conn)
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: conn.RemoteAddr(),
+		Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 }
 
 // host returns the IP that is asked, without a zone, or "" for a Unix socket: a certificate can be for it.

@@ -10,7 +10,7 @@ import (
 type Kind uint8
 
 const (
-	// TCP connects and closes.
+	// TCP connects, but so that the server accepts nothing.
 	TCP Kind = iota
 	// Off asks nothing: every backend counts as up.
 	Off

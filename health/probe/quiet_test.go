@@ -33,10 +33,16 @@ func freePorts(t *testing.T, n int) []uint16 {
 // runServer runs a program until the test is over and returns a function that ends it and returns its output.
 func runServer(t *testing.T, ports []uint16, path string, args ...string) (stop func() string) {
 	t.Helper()
+	return runServerAs(t, nil, ports, path, args...)
+}
+
+// runServerAs is runServer as another user; nil = as the one there is.
+func runServerAs(t *testing.T, as *syscall.Credential, ports []uint16, path string, args ...string) (stop func() string) {
+	t.Helper()
 	var out strings.Builder
 	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

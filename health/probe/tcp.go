@@ -5,14 +5,18 @@ import (
 	"fmt"
 )
 
-// tcpProber connects and closes. A listening socket whose backlog has room passes, even if its process hangs.
+// tcpProber asks whether somebody listens. A listening socket whose backlog has room passes, even if its process hangs.
 type tcpProber struct {
 	transient
 	dialer *dialer
 }
 
-// Probe returns no error when the server accepts a connection before ctx is done.
+// Probe returns no error when the server's kernel answers before ctx is done. Only a Unix socket, and a server that
+// wants a PROXY header, get to see a connection.
 func (p *tcpProber) Probe(ctx context.Context) (Answer, error) {
+	if !p.dialer.address.IsUnix() && p.dialer.version == 0 {
+		return Answer{}, p.dialer.knock(ctx)
+	}
 	conn, err := p.dialer.dial(ctx)
 	if err != nil {
 		return Answer{}, err

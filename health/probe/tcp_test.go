@@ -14,13 +14,52 @@ import (
 
 func silent(net.Conn) error { return nil }
 
-func TestTCPOpen(t *testing.T) {
-	a, reports := serve(t, nil, silent)
-	if _, err := ask(t, newProber(t, Config{}, a)); err != nil {
+// TestTCPNeverAccepted: what accepts sees nothing of a probe, however many there were.
+func TestTCPNeverAccepted(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		p := newProber(t, Config{}, pool.Address{TCP: l.Addr().(*net.TCPAddr).AddrPort()})
+		for range 50 {
+			if _, err := ask(t, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		client, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		_ = l.(*net.TCPListener).SetDeadline(time.Now().Add(patient))
+		first, err := l.Accept() // in the order in which connections were made
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer first.Close()
+		if first.RemoteAddr().String() != client.LocalAddr().String() {
+			t.Errorf("%s: accepted %v before the client %v: a probe was seen", host, first.RemoteAddr(), client.LocalAddr())
+		}
+	}
+}
+
+// TestTCPSelfConnect: a connection that ends where it began is no sign of a server.
+func TestTCPSelfConnect(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if r := report(t, reports); r.err != nil || len(r.first) != 0 {
-		t.Errorf("the server saw %q and %v, want a FIN and no byte", r.first, r.err)
+	own := l.Addr().(*net.TCPAddr)
+	_ = l.Close()
+	for _, version := range []uint8{0, 1} {
+		p := &tcpProber{dialer: &dialer{address: pool.Address{TCP: own.AddrPort()}, version: version}}
+		p.dialer.net.LocalAddr = own // what the kernel does by chance, with any port that it hands out
+		_, err = ask(t, p)
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%v, want a refusal", err)
+		}
 	}
 }
 
