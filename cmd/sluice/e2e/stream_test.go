@@ -162,7 +162,7 @@ func (s *streamServer) serve(c *net.TCPConn) {
 	defer c.Close()
 	kind := make([]byte, 1)
 	if _, err := io.ReadFull(c, kind); err != nil {
-		return // a check connects and closes
+		return
 	}
 	if kind[0] == kindStream {
 		s.streams <- exchange(c, seedDown)
