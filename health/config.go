@@ -18,7 +18,7 @@ type Config struct {
 	Jitter       float64       // 0.2 = intervals up to 20 % shorter or longer, a tenth at least; 0 = none, at most 1
 
 	Role   Role          // of Postgres servers
-	MaxLag time.Duration // a replica that lags more is taken out; 0 = no limit
+	MaxLag time.Duration // a replica that lags more is taken out while another backend is left; 0 = no limit
 
 	Eject  EjectConfig
 	OnDown OnDown
@@ -99,8 +99,11 @@ func (c Config) judged() bool {
 	return c.Probe.Kind == probe.Postgres && (c.Role != RoleAny || c.MaxLag > 0)
 }
 
-// elects reports whether the servers are judged together: one of them is the primary.
+// elects reports whether one of the servers is to be the primary.
 func (c Config) elects() bool { return c.Probe.Kind == probe.Postgres && c.Role == RolePrimary }
+
+// compares reports whether the servers are judged together.
+func (c Config) compares() bool { return c.elects() || c.judged() && c.MaxLag > 0 }
 
 func orDefault[T int | time.Duration](v, fallback T) T {
 	if v <= 0 {

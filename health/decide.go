@@ -23,7 +23,7 @@ func (m *Monitor) decideFor(t *target) {
 
 // decide makes up a pool's mind again about backends of which there is news, and acts on it. The mutex is held.
 func (m *Monitor) decide(w *poolWatch, news []*member, now time.Time) {
-	if w.cfg.elects() {
+	if w.cfg.compares() {
 		news = w.members
 	}
 	facts := make([]fact, len(news))
@@ -34,6 +34,9 @@ func (m *Monitor) decide(w *poolWatch, news []*member, now time.Time) {
 	verdicts := judge(w.cfg, facts, w.seen)
 	if w.cfg.elects() {
 		m.lookSplit(w, facts, verdicts)
+	}
+	if w.cfg.MaxLag > 0 {
+		m.lookLagging(w, facts, verdicts)
 	}
 	changed := false
 	for _, up := range []bool{false, true} { // the old primary goes before the new one comes

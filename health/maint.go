@@ -48,6 +48,7 @@ func (m *Monitor) readAdmin(now time.Time) {
 func (b *member) setMaint(maint bool, now time.Time) {
 	b.maint = maint
 	b.lag.forget()
+	b.behindKnown = false
 	t := b.target
 	if t == nil {
 		return

@@ -17,8 +17,10 @@ type poolWatch struct {
 
 	// Guarded by Monitor.mu.
 	seen     timelines
-	split    bool   // two servers claim to be the primary
-	splits   uint64 // how often that began
+	progress map[uint64]*progress // of each cluster, by system identifier
+	lags     bool                 // replicas serve although they lag
+	split    bool                 // two servers claim to be the primary
+	splits   uint64               // how often that began
 	ejected  int
 	stranded bool // no backend is usable, and one could be if it were up
 }
@@ -31,15 +33,17 @@ type member struct {
 	backup  bool    // it is a backup whatever its role
 
 	// Guarded by Monitor.mu.
-	maint    bool // the operator has it in maintenance
-	verdict  verdict
-	tier     bool       // the pool was told that it is a backup
-	since    time.Time  // of verdict.up
-	lag      checkState // does it keep up?
-	failing  failing
-	evidence evidence
-	blamed   atomic.Bool // evidence has failures to forget; read without the mutex
-	closing  *closing    // nil: it is not out, or not closing
+	maint       bool // the operator has it in maintenance
+	verdict     verdict
+	tier        bool          // the pool was told that it is a backup
+	since       time.Time     // of verdict.up
+	lag         checkState    // does it keep up?
+	behind      time.Duration // how much it lagged when it last answered as a replica
+	behindKnown bool
+	failing     failing
+	evidence    evidence
+	blamed      atomic.Bool // evidence has failures to forget; read without the mutex
+	closing     *closing    // nil: it is not out, or not closing
 }
 
 // failing is where the failures began that took a backend down, or are about to.
@@ -51,13 +55,17 @@ type failing struct {
 // hear takes in what the target has counted last. The mutex is held.
 func (b *member) hear(now time.Time, ok bool) {
 	t := b.target
-	switch {
-	case b.maint:
+	if b.maint {
 		return
+	}
+	if ok && t.answer != nil {
+		b.pool.hearProgress(b, t.asked, now)
+	}
+	switch {
 	case !ok && t.checks.failures == 1 && b.verdict.cause != causeFailed:
 		b.failing = failing{now, b.backend.Stats().Received}
 	case ok && b.pool.cfg.MaxLag > 0 && t.answer != nil && !t.answer.Primary:
-		b.lag.observe(keepsUp(t.answer, b.pool.cfg.MaxLag), t.cfg.Rise, t.cfg.Fall)
+		b.lag.observe(b.behindKnown && b.behind <= b.pool.cfg.MaxLag, t.cfg.Rise, t.cfg.Fall)
 	}
 	if !t.checks.up || t.answer != nil && t.answer.Primary {
 		b.lag.forget() // the next answer as a replica decides alone
@@ -67,7 +75,10 @@ func (b *member) hear(now time.Time, ok bool) {
 // fact returns what is known of the backend's server. The mutex is held.
 func (b *member) fact() fact {
 	t := b.target
-	f := fact{name: b.backend.Name(), before: b.verdict, maint: b.maint, lag: b.lag}
+	f := fact{
+		name: b.backend.Name(), before: b.verdict, maint: b.maint, lag: b.lag, behind: b.behind, behindKnown: b.behindKnown,
+		wanted: b.backend.Admin() == pool.Ready && b.backend.Weight() > 0 && !b.evidence.ejected(),
+	}
 	if t == nil {
 		return f
 	}

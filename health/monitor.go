@@ -96,7 +96,7 @@ func (m *Monitor) addPools(pools []Watched, newProber func(probe.Config, pool.Ad
 		}
 		seen[given.Pool] = true
 		w := &poolWatch{
-			pool: given.Pool, cfg: given.Config.withDefaults(), seen: make(timelines),
+			pool: given.Pool, cfg: given.Config.withDefaults(), seen: make(timelines), progress: make(map[uint64]*progress),
 			wakeClosing: make(chan struct{}, 1),
 		}
 		m.pools = append(m.pools, w)

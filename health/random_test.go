@@ -32,7 +32,7 @@ func (p *play) step() {
 	case 2:
 		f.maint = !f.maint
 	case 3: // it says that it is a replica
-		p.answer(f, probe.PostgresAnswer{System: p.system(), Timeline: uint32(p.random.IntN(4)), LagKnown: true})
+		p.answer(f, probe.PostgresAnswer{System: p.system(), Timeline: uint32(p.random.IntN(4))})
 	case 4, 5, 6: // it says that it is the primary, or its answer is the same as before
 		p.answer(f, probe.PostgresAnswer{Primary: true, System: p.system(), Timeline: uint32(1 + p.random.IntN(6))})
 	case 7:

@@ -101,12 +101,17 @@ func (s *server) fallSilent() {
 
 // primary makes the server a primary of system 7.
 func (s *server) primary(timeline uint32) {
-	s.say(probe.PostgresAnswer{Primary: true, System: 7, Timeline: timeline})
+	s.say(probe.PostgresAnswer{Primary: true, System: 7, Timeline: timeline, Has: 100, Whole: 100})
 }
 
-// replica makes the server a replica of system 7.
+// replica makes the server a replica of system 7 that has replayed everything, or else, when it is to lag, half of it:
+// then the age of the last transaction is how much, or is not known when that is negative.
 func (s *server) replica(lag time.Duration) {
-	s.say(probe.PostgresAnswer{System: 7, Lag: lag, LagKnown: lag >= 0})
+	a := probe.PostgresAnswer{System: 7, Has: 100, Whole: 100, Replayed: 100}
+	if lag != 0 {
+		a.Replayed, a.Age, a.AgeKnown = 50, max(lag, 0), lag > 0
+	}
+	s.say(a)
 }
 
 func (s *server) say(a probe.PostgresAnswer) {

@@ -22,19 +22,19 @@ func TestSplitBrainDoesNotFlap(t *testing.T) {
 			for r.Status(r.backend("pg1")).Failures == 0 {
 				after(time.Millisecond)
 			}
-			if s := r.PoolStatus(r.pool); s != (PoolStatus{true, 1}) {
+			if s := r.PoolStatus(r.pool); s != (PoolStatus{SplitBrain: true, SplitBrains: 1}) {
 				t.Errorf("after one missed check: %+v", s)
 			}
 			pg1.set(nil)
 			after(3 * time.Second)
 		}
-		if s := r.PoolStatus(r.pool); s != (PoolStatus{true, 1}) {
+		if s := r.PoolStatus(r.pool); s != (PoolStatus{SplitBrain: true, SplitBrains: 1}) {
 			t.Errorf("after ten missed checks: %+v", s)
 		}
 		r.wantLog("all the time")
 		pg1.set(errDead)
 		after(5 * time.Second)
-		if s := r.PoolStatus(r.pool); s != (PoolStatus{false, 1}) {
+		if s := r.PoolStatus(r.pool); s != (PoolStatus{SplitBrain: false, SplitBrains: 1}) {
 			t.Errorf("one is dead: %+v", s)
 		}
 	})

@@ -21,7 +21,7 @@ type Status struct {
 
 	Role     string        // of a Postgres server that answers: "primary" or "replica"; "" = unknown
 	Timeline uint32        // that it writes, or replays; 0 = unknown
-	Lag      time.Duration // of a replica
+	Lag      time.Duration // of a replica: 0 when it has replayed all that a server of the pool was seen to have
 	LagKnown bool          // false: no replica, or it cannot tell
 
 	EjectedUntil time.Time // zero: not ejected
@@ -42,6 +42,9 @@ func (m *Monitor) Status(b *pool.Backend) Status {
 	if one.target != nil {
 		one.target.fill(&s)
 	}
+	if s.Role == RoleReplica.String() {
+		s.Lag, s.LagKnown = one.behind, one.behindKnown
+	}
 	return s
 }
 
@@ -52,7 +55,7 @@ func (t *target) fill(s *Status) {
 		s.Error = t.last.err.Error()
 	}
 	if a := t.answer; a != nil && t.current {
-		s.Role, s.Timeline, s.Lag, s.LagKnown = roleOf(a), a.Timeline, a.Lag, a.LagKnown && !a.Primary
+		s.Role, s.Timeline = roleOf(a), a.Timeline
 	}
 }
 
@@ -60,16 +63,17 @@ func (t *target) fill(s *Status) {
 type PoolStatus struct {
 	SplitBrain  bool   // two servers claim to be the primary
 	SplitBrains uint64 // how often that began
+	AllLag      bool   // replicas that lag more than MaxLag serve, for want of others
 }
 
 // PoolStatus returns a copy of what is known of one of the pools, and the zero PoolStatus for any other. Only pools that
-// want the primary know of a split brain.
+// want the primary know of a split brain, and only those with a limit of a lag.
 func (m *Monitor) PoolStatus(p *pool.Pool) PoolStatus {
 	for _, w := range m.pools {
 		if w.pool == p {
 			m.mu.Lock()
 			defer m.mu.Unlock()
-			return PoolStatus{w.split, w.splits}
+			return PoolStatus{w.split, w.splits, w.lags}
 		}
 	}
 	return PoolStatus{}

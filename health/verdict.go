@@ -33,12 +33,16 @@ type fact struct {
 	checks  checkState // does it answer?
 	failure string     // what was wrong with the last check; "" = nothing
 	lag     checkState // does it keep up?
+	wanted  bool       // the operator wants it to serve, and it is not ejected
 
 	answer       *probe.PostgresAnswer // the last one it gave; nil: none
 	current      bool                  // it has not gone down since it gave that answer
 	answering    bool                  // the last check gave it
 	asked        time.Time             // when it was asked for that answer
 	primarySince time.Time             // when it was asked for the first of its last answers that said primary
+
+	behind      time.Duration // how much a replica lags
+	behindKnown bool
 }
 
 // claims reports whether a server says that it is the primary.
@@ -50,11 +54,12 @@ type verdict struct {
 	backup bool // it serves only while there is no other kind, by its role
 	cause  cause
 	reason string // why it is not up: one line for whoever looks at it at 3 a.m.
+	spared string // why it would not be up if there were another; "" = it deserves to be
 }
 
 const notChecked = "not checked yet"
 
-// judge makes up a pool's mind about servers: about all that it has when it elects, else about any of them.
+// judge makes up a pool's mind about servers: about all that it has when it compares them, else about any of them.
 func judge(c Config, facts []fact, seen timelines) []verdict {
 	verdicts := make([]verdict, len(facts))
 	for i, f := range facts {
@@ -62,6 +67,9 @@ func judge(c Config, facts []fact, seen timelines) []verdict {
 	}
 	if c.elects() {
 		elect(facts, verdicts, seen)
+	}
+	if c.MaxLag > 0 {
+		spareLagging(facts, verdicts)
 	}
 	return verdicts
 }
@@ -118,13 +126,10 @@ func (f fact) silence(c Config) string {
 // lagText says how a replica lags.
 func (f fact) lagText(c Config) string {
 	switch {
-	case !f.answer.LagKnown:
+	case !f.behindKnown:
 		return fmt.Sprintf("cannot tell how far it lags, the limit is %v", c.MaxLag)
-	case f.answer.Lag > c.MaxLag:
-		return fmt.Sprintf("lags %v, the limit is %v", f.answer.Lag.Round(time.Millisecond), c.MaxLag)
+	case f.behind > c.MaxLag:
+		return fmt.Sprintf("lags %v, the limit is %v", f.behind.Round(time.Millisecond), c.MaxLag)
 	}
 	return fmt.Sprintf("lagged more than %v, keeps up again, %d of %d checks so far", c.MaxLag, f.lag.successes, c.Rise)
 }
-
-// keepsUp reports whether a replica's lag is known and within the limit.
-func keepsUp(a *probe.PostgresAnswer, limit time.Duration) bool { return a.LagKnown && a.Lag <= limit }

@@ -12,7 +12,9 @@ import (
 // answered) or "pg3 up replica".
 func factOf(text string) fact {
 	words := strings.Fields(text)
-	f := fact{name: words[0], checks: checkState{decided: true, successes: 1, up: true}, current: true, answering: true}
+	f := fact{
+		name: words[0], checks: checkState{decided: true, successes: 1, up: true}, current: true, answering: true, wanted: true,
+	}
 	for _, w := range words[1:] {
 		switch w {
 		case "up":
@@ -29,18 +31,21 @@ func factOf(text string) fact {
 			f.failure = "too many open files"
 		case "maint":
 			f.maint = true
+		case "unwanted":
+			f.wanted = false
 		case "was-up":
 			f.before = verdict{up: true}
 		case "replica":
-			f.answer = &probe.PostgresAnswer{System: 7, LagKnown: true}
+			f.answer = &probe.PostgresAnswer{System: 7}
+			f.behindKnown = true
 		case "lagging":
-			f.answer.Lag, f.lag = 90*time.Second, checkState{decided: true, failures: 3}
+			f.behind, f.lag = 90*time.Second, checkState{decided: true, failures: 3}
 		case "lagging-less":
-			f.answer.Lag, f.lag = 12345678*time.Microsecond, checkState{decided: true, failures: 3}
+			f.behind, f.lag = 12345678*time.Microsecond, checkState{decided: true, failures: 3}
 		case "catching-up":
 			f.lag = checkState{decided: true, successes: 1}
 		case "lag-unknown":
-			f.answer.LagKnown, f.lag = false, checkState{decided: true, failures: 3}
+			f.behindKnown, f.lag = false, checkState{decided: true, failures: 3}
 		case "primary":
 			f.answer = &probe.PostgresAnswer{Primary: true, System: 7}
 		case "other-system":
@@ -62,6 +67,8 @@ func judged(c Config, seen timelines, facts ...string) string {
 	var lines []string
 	for _, v := range judge(c, all, seen) {
 		switch {
+		case v.spared != "":
+			lines = append(lines, "spared: "+v.spared)
 		case v.up && v.backup:
 			lines = append(lines, "up, backup")
 		case v.up:
@@ -90,19 +97,19 @@ func TestVerdictByRole(t *testing.T) {
 	)
 	f(RoleAny, "pg1 up primary 1", "up")
 	f(RoleAny, "pg1 up replica", "up")
-	f(RoleAny, "pg1 up replica lagging", "lagging: lags 1m30s, the limit is 10s")
+	f(RoleAny, "pg1 up replica lagging", "spared: lags 1m30s, the limit is 10s")
 	f(RolePrimary, "pg1 up primary 1", "up")
 	f(RolePrimary, "pg1 up replica", wantsPrimary)
 	f(RolePrimary, "pg1 up replica lagging", wantsPrimary)
 	f(RoleReplica, "pg1 up primary 1", wantsReplicas)
 	f(RoleReplica, "pg1 up replica", "up")
-	f(RoleReplica, "pg1 up replica lagging", "lagging: lags 1m30s, the limit is 10s")
-	f(RoleReplica, "pg1 up replica lagging-less", "lagging: lags 12.346s, the limit is 10s")
-	f(RoleReplica, "pg1 up replica lag-unknown", "lagging: cannot tell how far it lags, the limit is 10s")
-	f(RoleReplica, "pg1 up replica catching-up", "lagging: lagged more than 10s, keeps up again, 1 of 2 checks so far")
+	f(RoleReplica, "pg1 up replica lagging", "spared: lags 1m30s, the limit is 10s")
+	f(RoleReplica, "pg1 up replica lagging-less", "spared: lags 12.346s, the limit is 10s")
+	f(RoleReplica, "pg1 up replica lag-unknown", "spared: cannot tell how far it lags, the limit is 10s")
+	f(RoleReplica, "pg1 up replica catching-up", "spared: lagged more than 10s, keeps up again, 1 of 2 checks so far")
 	f(RolePreferReplica, "pg1 up primary 1", "up, backup")
 	f(RolePreferReplica, "pg1 up replica", "up")
-	f(RolePreferReplica, "pg1 up replica lagging", "lagging: lags 1m30s, the limit is 10s")
+	f(RolePreferReplica, "pg1 up replica lagging", "spared: lags 1m30s, the limit is 10s")
 
 	for _, role := range []Role{RoleAny, RolePrimary, RoleReplica, RolePreferReplica} {
 		f(role, "pg1 down primary 1", "failed: nobody home")

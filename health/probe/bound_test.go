@@ -76,7 +76,8 @@ func TestHostileServerInTLS(t *testing.T) {
 }
 
 // answered is what a replica says, in a row.
-var answered = message('T', "\x00\x00") + message('D', "\x00\x04\x00\x00\x00\x01t\x00\x00\x00\x017\xff\xff\xff\xff\xff\xff\xff\xff") +
+var answered = message('T', "\x00\x00") + message('D', "\x00\x06\x00\x00\x00\x01t\x00\x00\x00\x017"+
+	strings.Repeat("\xff\xff\xff\xff", 4)) +
 	message('C', "SELECT 1\x00") + message('Z', "I")
 
 // TestHostileServerBetweenQuestions: a connection that is kept is no way around the bound either.

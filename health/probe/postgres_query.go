@@ -18,9 +18,8 @@ import (
 // the role may see of what it does: a member of pg_read_all_stats or pg_monitor. For others received_tli is null, which
 // greatest passes over.
 //
-// A replica lags by nothing when it has replayed all it has received and a receiver runs: a primary without writes is
-// no lag. (The position received can be behind: it starts anew, at the start of a file, when a receiver first does.)
-// A receiver that is gone says nothing, so then the age of the last transaction counts, and grows.
+// A replica has what it has received, or replayed: the position received is null before a receiver runs, and starts anew,
+// at the start of a file, when one first does. Whether it lags, only a comparison with the others tells.
 const question = `WITH server AS (SELECT pg_catalog.pg_is_in_recovery() AS replica)
 SELECT replica,
 	(SELECT system_identifier FROM pg_catalog.pg_control_system()),
@@ -29,10 +28,12 @@ SELECT replica,
 		(SELECT min_recovery_end_timeline FROM pg_catalog.pg_control_recovery()),
 		(SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver))::text
 	END,
-	CASE WHEN NOT replica THEN NULL
-	WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_stat_wal_receiver)
-		AND pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn() THEN 0
-	ELSE (extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()) * 1000000)::bigint
+	CASE WHEN NOT replica THEN pg_catalog.pg_current_wal_flush_lsn()
+	ELSE greatest(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())
+	END - '0/0'::pg_catalog.pg_lsn,
+	CASE WHEN replica THEN pg_catalog.pg_last_wal_replay_lsn() - '0/0'::pg_catalog.pg_lsn END,
+	CASE WHEN replica THEN
+		(extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()) * 1000000)::bigint
 	END
 FROM server`
 
@@ -55,7 +56,7 @@ func query(ctx context.Context, conn *pgconn.PgConn) (PostgresAnswer, error) {
 }
 
 func parseAnswer(results []*pgconn.Result) (PostgresAnswer, error) {
-	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 4 {
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 6 {
 		return PostgresAnswer{}, errOddAnswer
 	}
 	row := results[0].Rows[0]
@@ -64,20 +65,55 @@ func parseAnswer(results []*pgconn.Result) (PostgresAnswer, error) {
 		return PostgresAnswer{}, errOddAnswer
 	}
 	said := PostgresAnswer{Primary: string(row[0]) == "f", System: uint64(system)}
+	if said.Has, err = position(row[3]); err != nil {
+		return said, err
+	}
+	said.Whole = whole(said.Has)
 	if said.Primary {
 		said.Timeline, err = timeline(row[2])
 		return said, err
 	}
+	if said.Replayed, err = position(row[4]); err != nil {
+		return said, err
+	}
+	said.Whole = max(said.Whole, said.Replayed)
 	if row[2] != nil {
 		if said.Timeline, err = number(row[2], 10); err != nil {
 			return said, err
 		}
 	}
-	if row[3] != nil {
-		said.Lag, err = lag(row[3])
-		said.LagKnown = true
+	if row[5] != nil {
+		said.Age, err = age(row[5])
+		said.AgeKnown = true
 	}
 	return said, err
+}
+
+// position returns a position in the WAL, 0 for null.
+func position(text []byte) (uint64, error) {
+	if text == nil {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(string(text), 10, 64)
+	if err != nil {
+		return 0, errOddAnswer
+	}
+	return n, nil
+}
+
+const (
+	walPage   = 8 << 10  // of a server that was built as usual
+	walRecord = 64 << 10 // few records are longer: two images of pages and a header are 17 KiB
+)
+
+// whole returns a position before has that no record reaches across. A commit flushes whole records, but the WAL writer
+// and whoever needs room write full pages, and the last record in them may have its end in the next one. There it waits,
+// for up to 15 s when nobody commits, and no replica can replay it.
+func whole(has uint64) uint64 {
+	if has%walPage != 0 {
+		return has
+	}
+	return has - min(has, walRecord)
 }
 
 // timeline returns the timeline in the name of a WAL file.
@@ -96,8 +132,8 @@ func number(text []byte, base int) (uint32, error) {
 	return uint32(n), nil
 }
 
-// lag returns a lag written in microseconds. The two servers' clocks may differ: there is no negative lag.
-func lag(text []byte) (time.Duration, error) {
+// age returns an age written in microseconds. The two servers' clocks may differ: there is no negative age.
+func age(text []byte) (time.Duration, error) {
 	microseconds, err := strconv.ParseInt(string(text), 10, 64)
 	if err != nil {
 		return 0, errOddAnswer

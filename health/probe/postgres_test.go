@@ -45,8 +45,11 @@ func testAnswer(t *testing.T, c *cluster) {
 		t.Fatal(err)
 	}
 	got, err := askOnce(t, as("sluice", "prefer"), c.address())
-	if err != nil || got != (PostgresAnswer{Primary: true, System: want, Timeline: 1}) {
+	if err != nil || got != (PostgresAnswer{Primary: true, System: want, Timeline: 1, Has: got.Has, Whole: got.Whole}) {
 		t.Errorf("%+v, %v", got, err)
+	}
+	if flushed := c.exec("SELECT pg_current_wal_flush_lsn() - '0/0'"); strconv.FormatUint(got.Has, 10) != flushed {
+		t.Errorf("it has %d, want %s", got.Has, flushed)
 	}
 }
 

@@ -145,14 +145,23 @@ func TestPostgresParseAnswer(t *testing.T) {
 			t.Errorf("%+v, %v, want %+v", got, err, want)
 		}
 	}
-	f(row("f", "7", "0000000A0000000100000002", "null"), PostgresAnswer{Primary: true, System: 7, Timeline: 10})
-	f(row("f", "-1", "FFFFFFFF0000000100000002", "null"),
-		PostgresAnswer{Primary: true, System: 1<<64 - 1, Timeline: 1<<32 - 1})
-	f(row("t", "7", "null", "null"), PostgresAnswer{System: 7})
-	f(row("t", "7", "12", "null"), PostgresAnswer{System: 7, Timeline: 12})
-	f(row("t", "7", "null", "0"), PostgresAnswer{System: 7, LagKnown: true})
-	f(row("t", "7", "null", "1500000"), PostgresAnswer{System: 7, LagKnown: true, Lag: 1500 * time.Millisecond})
-	f(row("t", "7", "null", "-20"), PostgresAnswer{System: 7, LagKnown: true})
+	f(row("f", "7", "0000000A0000000100000002", "null", "null", "null"),
+		PostgresAnswer{Primary: true, System: 7, Timeline: 10})
+	f(row("f", "-1", "FFFFFFFF0000000100000002", "18446744073709551615", "null", "null"), PostgresAnswer{
+		Primary: true, System: 1<<64 - 1, Timeline: 1<<32 - 1, Has: 1<<64 - 1, Whole: 1<<64 - 1})
+	f(row("t", "7", "null", "null", "null", "null"), PostgresAnswer{System: 7})
+	f(row("t", "7", "12", "900", "800", "null"), PostgresAnswer{System: 7, Timeline: 12, Has: 900, Whole: 900, Replayed: 800})
+	f(row("t", "7", "null", "900", "900", "1500000"), PostgresAnswer{
+		System: 7, Has: 900, Whole: 900, Replayed: 900, AgeKnown: true, Age: 1500 * time.Millisecond})
+	f(row("t", "7", "null", "900", "900", "-20"), PostgresAnswer{
+		System: 7, Has: 900, Whole: 900, Replayed: 900, AgeKnown: true})
+	// A record may reach across the end of a page.
+	f(row("t", "7", "null", "819200", "810000", "null"), PostgresAnswer{
+		System: 7, Has: 819200, Whole: 810000, Replayed: 810000})
+	f(row("f", "7", "0000000A0000000100000002", "819200", "null", "null"), PostgresAnswer{
+		Primary: true, System: 7, Timeline: 10, Has: 819200, Whole: 753664})
+	f(row("f", "7", "0000000A0000000100000002", "8192", "null", "null"), PostgresAnswer{
+		Primary: true, System: 7, Timeline: 10, Has: 8192})
 
 	odd := func(answer []*pgconn.Result) {
 		t.Helper()
@@ -162,9 +171,11 @@ func TestPostgresParseAnswer(t *testing.T) {
 	}
 	odd(nil)
 	odd(row("f"))
-	odd(row("f", "null", "000000010000000100000002", "null"))
-	odd(row("f", "7", "null", "null"))
-	odd(row("f", "7", "xxxxxxxx0000000100000002", "null"))
-	odd(row("t", "7", "null", "soon"))
-	odd(row("t", "7", "0000000A0000000100000002", "0"))
+	odd(row("f", "null", "000000010000000100000002", "1", "null", "null"))
+	odd(row("f", "7", "null", "1", "null", "null"))
+	odd(row("f", "7", "xxxxxxxx0000000100000002", "1", "null", "null"))
+	odd(row("f", "7", "000000010000000100000002", "1/2", "null", "null"))
+	odd(row("t", "7", "null", "1", "-1", "null"))
+	odd(row("t", "7", "null", "1", "1", "soon"))
+	odd(row("t", "7", "0000000A0000000100000002", "1", "1", "0"))
 }

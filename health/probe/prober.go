@@ -28,10 +28,15 @@ type PostgresAnswer struct {
 	// Timeline is the one that a primary writes. Of a replica: the one it replays, which it tells at its next
 	// restartpoint or page flush after a promotion, and at once to members of pg_read_all_stats; 0 = unknown.
 	Timeline uint32
-	// Lag is the age of the last transaction that a replica replayed; 0 when a receiver runs and all it has received is
-	// replayed, and for a primary.
-	Lag time.Duration
-	// LagKnown is false for a primary, and for a replica that is behind, or without a receiver, and has replayed no
-	// transaction since it started.
-	LagKnown bool
+	// Has is up to where the WAL is that the server has: of a primary what it has flushed, which is all that a replica
+	// can get, of a replica what it has received or replayed; 0 = unknown.
+	Has uint64
+	// Whole is a position up to Has that no record reaches across: all before it can be replayed.
+	Whole uint64
+	// Replayed is up to where a replica has replayed, always the end of a record; 0 for a primary, or unknown.
+	Replayed uint64
+	// Age is that of the last transaction that a replica replayed. A replica that lags does so by no more, but a
+	// database without writes has replicas of any age that do not lag.
+	Age      time.Duration
+	AgeKnown bool // false for a primary, and for a replica that has replayed no transaction since it started
 }

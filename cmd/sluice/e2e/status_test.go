@@ -22,6 +22,7 @@ type listenerStatus struct {
 type poolStatus struct {
 	Name     string
 	Split    bool `json:"split_brain"`
+	AllLag   bool `json:"all_lag"`
 	Backends []backendStatus
 }
 
@@ -34,7 +35,11 @@ type backendStatus struct {
 	ConnectFailures map[string]uint64 `json:"connect_failures"`
 	Received        uint64            `json:"received_bytes"`
 	Sent            uint64            `json:"sent_bytes"`
-	Check           struct{ Role string }
+	Check           struct {
+		Role      string
+		Successes int
+		Lag       *float64 `json:"lag_seconds"`
+	}
 }
 
 type endedStatus struct {

@@ -179,6 +179,10 @@ func (c *counters) writePools(e *exposition) {
 	for i, s := range all {
 		e.sample(c.pools[i], s.SplitBrains)
 	}
+	e.gauge("sluice_pool_all_lag", "1 while replicas that lag more than max_lag serve, for want of others.")
+	for i, s := range all {
+		e.sample(c.pools[i], flag(s.AllLag))
+	}
 }
 
 // writeRoles shows what Postgres servers say of themselves; nothing for other servers.
@@ -193,7 +197,7 @@ func (c *counters) writeRoles(e *exposition) {
 			e.sample(s.labels, flag(all[i].Role == "primary"))
 		}
 	}
-	e.gauge("sluice_backend_replay_lag_seconds", "Age of the last transaction that a replica replayed, 0 when it has all.")
+	e.gauge("sluice_backend_replay_lag_seconds", "How much a replica lags, 0 when it has replayed all that a server of its pool was seen to have.")
 	for i, s := range c.backends {
 		if all[i].LagKnown {
 			e.seconds(s.labels, all[i].Lag)

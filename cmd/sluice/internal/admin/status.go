@@ -93,6 +93,7 @@ type PoolStatus struct {
 	Waiting  int             `json:"waiting"` // sessions in the queue
 	QueueMax int             `json:"queue_max"`
 	Split    bool            `json:"split_brain"` // two or more servers claim to be the primary
+	AllLag   bool            `json:"all_lag"`     // replicas that lag more than max_lag serve, for want of others
 	Backends []BackendStatus `json:"backends"`
 }
 
@@ -129,7 +130,7 @@ type CheckStatus struct {
 	Reason   string   `json:"reason,omitempty"`      // why the backend is down; absent: it is up
 	Role     string   `json:"role,omitempty"`        // primary or replica, of Postgres; absent: not known
 	Timeline uint32   `json:"timeline,omitempty"`    // of a primary
-	Lag      *float64 `json:"lag_seconds,omitempty"` // of a replica; absent: not known
+	Lag      *float64 `json:"lag_seconds,omitempty"` // of a replica, see sluice_backend_replay_lag_seconds; absent: not known
 }
 
 // EndedStatus counts sessions that ended for one reason.
@@ -206,9 +207,10 @@ func listenerStatus(l l4.ListenerStats) ListenerStatus {
 }
 
 func (s *Server) poolStatus(p *pool.Pool) PoolStatus {
+	known := s.options.PoolHealth(p)
 	status := PoolStatus{
 		Name: p.Name(), Balance: p.Policy(), Usable: p.Usable(), Waiting: p.Waiting(), QueueMax: p.QueueMax(),
-		Split: s.options.PoolHealth(p).SplitBrain, Backends: []BackendStatus{},
+		Split: known.SplitBrain, AllLag: known.AllLag, Backends: []BackendStatus{},
 	}
 	for _, b := range p.Backends() {
 		status.Backends = append(status.Backends, backendStatus(b.Stats(), s.options.Health(b)))
