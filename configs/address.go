@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode"
 
+	"sluice/l4"
 	"sluice/pool"
 )
 
@@ -149,11 +150,11 @@ func checkHostName(host string) error {
 	return nil
 }
 
-// parsePrefix parses a CIDR; a single address stands for itself.
+// parsePrefix parses a CIDR; a single address stands for itself. Every network of a configuration and of its files is
+// read by it.
 func parsePrefix(text string) (netip.Prefix, error) {
 	if ip, err := netip.ParseAddr(text); err == nil && ip.Zone() == "" {
-		ip = ip.Unmap()
-		return netip.PrefixFrom(ip, ip.BitLen()), nil
+		return l4.Network(netip.PrefixFrom(ip, ip.BitLen())), nil
 	}
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
@@ -162,5 +163,5 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	if p != p.Masked() {
 		return p, fmt.Errorf("%s has bits set after the first %d: write %s", quote(text), p.Bits(), p.Masked())
 	}
-	return p, nil
+	return l4.Network(p), nil
 }

@@ -21,8 +21,8 @@ type access struct {
 }
 
 // newAccess makes the answer from networks that are valid. Deny wins over
-// allow; an empty allow list means everybody. Networks of IPv4-mapped addresses
-// stand for the IPv4 ones, any other IPv6 network says nothing about IPv4.
+// allow; an empty allow list means everybody. An IPv6 network says nothing about
+// IPv4, see Network.
 func newAccess(allow, deny []netip.Prefix) *access {
 	if len(allow) == 0 {
 		allow = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
@@ -34,6 +34,16 @@ func newAccess(allow, deny []netip.Prefix) *access {
 		a.v4[i] = uint32(at.hi >> 32)
 	}
 	return a
+}
+
+// Network returns a network in the form in which clients' addresses are compared with
+// it: one of IPv4-mapped addresses (::ffff:10.0.0.0/104) is that of the IPv4 ones. Every
+// list of networks goes through it.
+func Network(p netip.Prefix) netip.Prefix {
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p
 }
 
 // permits reports whether a client may come in. One without an address, on a
@@ -114,10 +124,7 @@ func changes(allow, deny []netip.Prefix, family int) (changes []wide) {
 
 func addBorders(borders []border, list []netip.Prefix, family int, allow, deny int8) []border {
 	for _, p := range list {
-		if p.Addr().Is4In6() && p.Bits() >= 96 {
-			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-		}
-		if p.Addr().BitLen() != family {
+		if p = Network(p); p.Addr().BitLen() != family {
 			continue
 		}
 		first := wideOf(p.Masked().Addr())

@@ -134,7 +134,7 @@ type AcceptProxy struct {
 // trusts reports whether peer may send a header. A peer on a Unix socket has
 // passed the file system's permissions, so it may.
 func (a *AcceptProxy) trusts(peer netip.Addr) bool {
-	return !peer.IsValid() || slices.ContainsFunc(a.From, func(p netip.Prefix) bool { return p.Contains(peer) })
+	return !peer.IsValid() || slices.ContainsFunc(a.From, func(p netip.Prefix) bool { return Network(p).Contains(peer) })
 }
 
 // ProxyVersion is the PROXY protocol version sent to backends.

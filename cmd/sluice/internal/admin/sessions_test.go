@@ -65,6 +65,7 @@ func TestSessions(t *testing.T) {
 	f("?client=192.0.2.1", true, 2)
 	f("?client=192.0.2.0/24", true, 1, 2)
 	f("?client=::ffff:192.0.2.2", true, 1)
+	f("?client=::ffff:192.0.2.0/120", true, 1, 2)
 	f("?client=2001:db8::/32", true, 3)
 	f("?listener=nobody", true)
 }
