@@ -167,10 +167,11 @@ func versionOne(header *proxyproto.Header) *proxyproto.Header {
 }
 
 // socketAddresses are the two ends of the client's own connection. A client on
-// a Unix socket has no name of its own.
+// a Unix socket has no name, and what is said of the family of such sockets many
+// servers refuse (Dovecot): without addresses the header says LOCAL, or UNKNOWN.
 func socketAddresses(peer netip.AddrPort, local pool.Address) (source, destination net.Addr) {
 	if !peer.IsValid() {
-		return &net.UnixAddr{Net: "unix"}, &net.UnixAddr{Net: "unix", Name: local.Unix}
+		return nil, nil
 	}
 	return net.TCPAddrFromAddrPort(peer), net.TCPAddrFromAddrPort(local.TCP)
 }

@@ -43,7 +43,7 @@ func TestSendHeader(t *testing.T) {
 			}
 			source, destination, tcp := addressesOf(header)
 			if !tcp {
-				r.expectUnixNames(header, version)
+				r.expectNoNames(header, version)
 			} else if source.String() != c.LocalAddr().String() || destination.String() != c.RemoteAddr().String() {
 				t.Errorf("header names %v and %v, want %v and %v", source, destination, c.LocalAddr(), c.RemoteAddr())
 			}
@@ -58,7 +58,7 @@ func TestSendHeader(t *testing.T) {
 		f("[::]:0", version, proxyproto.TCPv6)
 	}
 	f("unix", ProxyV1, proxyproto.UNSPEC)
-	f("unix", ProxyV2, proxyproto.UnixStream)
+	f("unix", ProxyV2, proxyproto.UNSPEC)
 }
 
 func listenAddress(t *testing.T, text string) pool.Address {
@@ -68,14 +68,11 @@ func listenAddress(t *testing.T, text string) pool.Address {
 	return pool.Address{TCP: netip.MustParseAddrPort(text)}
 }
 
-func (r *rig) expectUnixNames(header *proxyproto.Header, version ProxyVersion) {
+// expectNoNames checks that a backend is told that the connection is the balancer's own.
+func (r *rig) expectNoNames(header *proxyproto.Header, version ProxyVersion) {
 	r.t.Helper()
-	if version == ProxyV1 {
-		return // UNKNOWN
-	}
-	source, destination, ok := header.UnixAddrs()
-	if !ok || source.Name != "" || destination.Name != r.address().Unix {
-		r.t.Errorf("header names %v and %v, want none and %s", source, destination, r.address().Unix)
+	if header.SourceAddr != nil || header.DestinationAddr != nil || version == ProxyV2 && !header.Command.IsLocal() {
+		r.t.Errorf("header %+v, want LOCAL without addresses", header)
 	}
 }
 
@@ -120,6 +117,10 @@ func TestPassHeaderOn(t *testing.T) {
 	f("v1 to v1, IPv6", []byte(lineTCP6), ProxyV1, []byte(lineTCP6))
 	f("v1 to v2", []byte(lineTCP4), ProxyV2, v2(commandProxy, familyTCP4, addresses4))
 	f("v1 to v2, IPv6", []byte(lineTCP6), ProxyV2, v2(commandProxy, familyTCP6, addresses6))
+	f("v1 to v1, IPv6 to IPv4", validHeaders["v1 TCP6 to IPv4"], ProxyV1,
+		[]byte("PROXY TCP6 2001:db8::7 ::ffff:198.51.100.1 40001 443\r\n"))
+	f("v1 to v2, IPv6 to IPv4", validHeaders["v1 TCP6 to IPv4"], ProxyV2,
+		v2(commandProxy, familyTCP6, addressBlock(source6, mapped(destination4))))
 	f("v1 UNKNOWN to v1", []byte(lineUnknown), ProxyV1, nil)
 	f("v1 UNKNOWN to v2", []byte(lineUnknown), ProxyV2, nil)
 	f("v2 to v1", v2(commandProxy, familyTCP4, addresses4, alpn), ProxyV1, []byte(lineTCP4))

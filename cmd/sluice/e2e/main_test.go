@@ -35,6 +35,7 @@ func run(m *testing.M) int {
 // packages says what to install for a program.
 var packages = map[string]string{
 	"curl":          "curl",
+	"dovecot":       "dovecot-imapd",
 	"etcd":          "etcd-server",
 	"haproxy":       "haproxy",
 	"initdb":        "postgresql",
