@@ -30,6 +30,9 @@ func FuzzProxyHeader(f *testing.F) {
 		}
 		checkPieces(t, data, size, err)
 		if err != nil {
+			if len(data) > 0 {
+				headerFault(data, err)
+			}
 			if header != nil || size != 0 {
 				t.Fatalf("error %v with header %+v and size %d", err, header, size)
 			}

@@ -47,7 +47,7 @@ func (l *loop) readHeader(s *session) {
 			l.headerDone(s, header, data[size:])
 			return
 		case err != errShort:
-			l.end(s, HeaderInvalid, 0)
+			l.endBroken(s, data, err)
 			return
 		case s.opening == nil && n > 0:
 			l.open(s).input = bytes.Clone(data)
@@ -64,8 +64,14 @@ func (l *loop) endHeaderless(s *session) {
 	if s.opening == nil {
 		l.end(s, ClientClosed, 0)
 	} else {
-		l.end(s, HeaderInvalid, 0)
+		l.endBroken(s, s.opening.input, errShort)
 	}
+}
+
+// endBroken ends a session whose header is none, and says why.
+func (l *loop) endBroken(s *session, data []byte, err error) {
+	l.open(s).detail = headerFault(data, err)
+	l.end(s, HeaderInvalid, 0)
 }
 
 // headerDone takes the addresses from the header and goes on with what the
@@ -112,17 +118,12 @@ func parseHeader(data []byte) (header *proxyproto.Header, size int, err error) {
 		return nil, 0, err
 	}
 	raw := data[:size]
-	if isUnspecified(raw) {
-		// "The receiver should ignore address information", section 2.2: the
-		// same as LOCAL, which is what the library knows.
-		raw = slices.Clone(raw)
-		raw[offsetVerCmd] = byte(proxyproto.LOCAL)
-	}
-	header, err = proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(raw), size))
+	readable := strict(raw)
+	header, err = proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(readable), max(len(readable), 1)))
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := checkTLVs(header, data[:size]); err != nil {
+	if err := checkTLVs(header, raw); err != nil {
 		return nil, 0, err
 	}
 	return header, size, nil
@@ -160,13 +161,6 @@ func headerSize(data []byte) (int, error) {
 func hasPrefix(data, prefix []byte) bool {
 	n := min(len(data), len(prefix))
 	return bytes.Equal(data[:n], prefix[:n])
-}
-
-// isUnspecified reports whether raw is a version 2 header with command PROXY
-// and family UNSPEC.
-func isUnspecified(raw []byte) bool {
-	return raw[0] == proxyproto.SIGV2[0] && raw[offsetVerCmd] == byte(proxyproto.PROXY) &&
-		raw[offsetFamily] == byte(proxyproto.UNSPEC)
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

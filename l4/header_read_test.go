@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ func TestAcceptHeader(t *testing.T) {
 		"v1 TCP4": source4, "v1 TCP6": source6,
 		"v2 TCP4": source4, "v2 TCP6": source6,
 		"v1 TCP6 of IPv4": source4, "v2 TCP6 of IPv4": source4,
+		"v1 TCP6 to IPv4": source6, "v1 TCP4 to IPv6": source4,
+		"v1 TCP4 to Unix": source4, "v1 TCP6 to Unix": source6,
 		"v2 fields": source4, "v2 padding": source6,
 		"v2 checksum": source4, "v2 checksum, IPv6": source6, "v2 longest": source4,
 	}
@@ -138,8 +141,12 @@ func TestHeaderInvalid(t *testing.T) {
 					break // the connection is reset already
 				}
 			}
-			if end := r.expectEnd(HeaderInvalid); end.Pool != "" || end.Backend != "" {
+			end := r.expectEnd(HeaderInvalid)
+			if end.Pool != "" || end.Backend != "" {
 				t.Errorf("ended with %+v, want no pool and no backend", end)
+			}
+			if !strings.Contains(end.Detail, "byte") {
+				t.Errorf("the end says %q, want the rule and the byte", end.Detail)
 			}
 			if data, err := r.rest(c); err == nil || len(data) > 0 {
 				t.Errorf("the client read %q, %v; want a reset", data, err)
@@ -273,6 +280,9 @@ func TestTrusts(t *testing.T) {
 	f("2001:db9::1", "2001:db8::/32", false)
 	f("2001:db8::1", "0.0.0.0/0", false)
 	f("10.1.2.3", "::/0", false)
+	f("10.1.2.3", "::ffff:10.0.0.0/104", true)
+	f("11.1.2.3", "::ffff:10.0.0.0/104", false)
+	f("10.1.2.3", "::ffff:0:0/96", true)
 	f("", "10.0.0.0/8", true) // a Unix socket
 }
 

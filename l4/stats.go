@@ -67,6 +67,7 @@ type End struct {
 	UniqueID    string         // as received, or as the pool's backends are told; "" = neither
 	Reason      Reason
 	Errno       syscall.Errno // the cause as the kernel gave it; 0 = none
+	Detail      string        // what exactly was wrong with what the client sent; "" = nothing, or the reason says it
 	Duration    time.Duration // from accept to end
 	ConnectTime time.Duration // of the connect that was made; 0 = none was
 	Waited      time.Duration // in the pool's queue
@@ -145,6 +146,9 @@ func (l *loop) record(s *session, reason Reason, errno syscall.Errno) End {
 		Retries:     int(s.retries),
 		Received:    s.halves[server].bytes,
 		Sent:        s.halves[client].bytes,
+	}
+	if s.opening != nil {
+		end.Detail = s.opening.detail
 	}
 	if s.state == stateWaiting {
 		end.Waited += l.now - s.opening.waiting

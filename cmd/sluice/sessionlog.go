@@ -131,6 +131,8 @@ func sessionAttrs(end l4.End) []slog.Attr {
 	}
 	if end.Errno != 0 {
 		attrs = append(attrs, slog.String("error", end.Errno.Error()))
+	} else if end.Detail != "" {
+		attrs = append(attrs, slog.String("error", end.Detail))
 	}
 	return attrs
 }

@@ -175,6 +175,13 @@ func TestHeaderRefused(t *testing.T) {
 				t.Error(err)
 			}
 			r.expectEnds(map[string]uint64{reason: 1})
+			until(t, "the log says what is wrong with the header", func() error {
+				s := r.sessions()
+				if len(s) != 1 || strings.Contains(s[0].Error, "byte ") != (reason == "header_invalid") {
+					return fmt.Errorf("it has %+v", s)
+				}
+				return nil
+			})
 			if c := r.status().backend(t, "out").Connects; c != 0 || len(n.logged()) != 0 {
 				t.Errorf("%d connects were made for a peer that is refused", c)
 			}
