@@ -1,9 +1,6 @@
 package configs
 
 import (
-	"bytes"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,44 +32,4 @@ func readSideFile(path string, most int64) ([]byte, error) {
 		return nil, fmt.Errorf("%q is larger than %d MiB", path, most>>20)
 	}
 	return data, nil
-}
-
-// readPassword reads the password that a file holds, without the line end that editors put after it.
-func readPassword(path string) (string, error) {
-	data, err := readSideFile(path, maxFileSize)
-	if err != nil {
-		return "", err
-	}
-	data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
-	switch {
-	case len(data) == 0:
-		return "", fmt.Errorf("%q is empty: write the password into it", path)
-	case bytes.ContainsAny(data, "\n\x00"):
-		return "", fmt.Errorf("%q has more than one line: write the password into it, and nothing else", path)
-	}
-	return string(data), nil
-}
-
-// readCertificates reads the certificates that a PEM file holds.
-func readCertificates(path string) (*x509.CertPool, error) {
-	data, err := readSideFile(path, maxFileSize)
-	if err != nil {
-		return nil, err
-	}
-	roots, n := x509.NewCertPool(), 0
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		n++
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d in %q is damaged", n, path)
-		}
-		roots.AddCert(certificate)
-	}
-	if n == 0 {
-		return nil, fmt.Errorf("no certificate in %q: write one or more in PEM form (-----BEGIN CERTIFICATE-----)", path)
-	}
-	return roots, nil
 }

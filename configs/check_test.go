@@ -129,7 +129,7 @@ func TestCheckFiles(t *testing.T) {
 	write("password", "a secret \n")
 	write("ca.pem", certificate(t))
 	got := checkedPool(t, dir, "    check: {type: postgres, user: u, password_file: password, ca_file: ca.pem, sslmode: verify-full}")
-	if p := got.Health.Probe; p.Postgres.Password != "a secret " || p.TLS.CA == nil || p.TLS.CAFile != filepath.Join(dir, "ca.pem") {
+	if p := got.Health.Probe; p.Postgres.PasswordFile != filepath.Join(dir, "password") || p.TLS.CAFile != filepath.Join(dir, "ca.pem") {
 		t.Errorf("got %+v", p)
 	}
 	f := func(text, want string) {

@@ -23,19 +23,16 @@ func (c *check) finishType(d *decoder) {
 	}
 }
 
-// readCA reads the certificates to trust.
+// readCA names the certificates to trust. They are read at every handshake, and now to see whether that is possible.
 func (c *check) readCA(d *decoder) {
 	v, ok := c.has("ca_file")
 	if !ok || c.caFile == "" {
 		return
 	}
 	c.Probe.TLS.CAFile = d.path(c.caFile)
-	roots, err := readCertificates(c.Probe.TLS.CAFile)
-	if err != nil {
+	if _, err := probe.ReadCertificates(c.Probe.TLS.CAFile); err != nil {
 		d.reportAt(v, "ca_file: %v", err)
-		return
 	}
-	c.Probe.TLS.CA = roots
 }
 
 // finishHTTP refuses what could never be true of an answer, and what is for TLS only.
@@ -78,10 +75,9 @@ func (c *check) finishPostgres(d *decoder) {
 		c.readCA(d)
 	}
 	if v, ok := c.has("password_file"); ok && c.passwordFile != "" {
-		password, err := readPassword(d.path(c.passwordFile))
-		if err != nil {
+		c.Probe.Postgres.PasswordFile = d.path(c.passwordFile)
+		if _, err := probe.ReadPassword(c.Probe.Postgres.PasswordFile); err != nil {
 			d.reportAt(v, "password_file: %v", err)
 		}
-		c.Probe.Postgres.Password = password
 	}
 }

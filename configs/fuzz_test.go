@@ -155,7 +155,7 @@ func checkHealth(t *testing.T, p Pool) {
 		t.Errorf("dead_peer is %v", p.DeadPeer)
 	}
 	pg := asks.Postgres
-	if asks.Kind == probe.Postgres && (pg.User == "" || strings.HasPrefix(pg.SSLMode, "verify-") && asks.TLS.CA == nil) {
+	if asks.Kind == probe.Postgres && (pg.User == "" || strings.HasPrefix(pg.SSLMode, "verify-") && asks.TLS.CAFile == "") {
 		t.Errorf("nobody to log in as, or nothing to verify with: %+v", asks)
 	}
 	for _, b := range p.Config.Backends {

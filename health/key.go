@@ -8,7 +8,7 @@ import (
 )
 
 // targetKey is the same for two backends exactly when they are asked the same in the same way, so that one probe does
-// for both. It holds the check's password: it must not be written anywhere.
+// for both.
 type targetKey string
 
 // keyOf returns the key of a backend's probe. What a pool makes of the answers, Role, MaxLag, OnDown and Eject, is not
@@ -18,16 +18,7 @@ func keyOf(c Config, address pool.Address) targetKey {
 	key := fmt.Sprintf("%q %v %v %v %v %d %d %g", address, c.Interval, c.FastInterval, c.DownInterval, c.Timeout,
 		c.Rise, c.Fall, c.Jitter)
 	key += fmt.Sprintf(" %v %q %d %d", p.Kind, p.Address, p.Port, p.ProxyVersion)
-	return targetKey(key + tlsKey(p.TLS) + fmt.Sprintf("%#v %#v", p.HTTP, p.Postgres) + stepsKey(p.Steps))
-}
-
-// tlsKey compares certificates by the file they were read from: two pools of one configuration that name the same file
-// have read it twice.
-func tlsKey(t probe.TLSConfig) string {
-	if t.CAFile != "" {
-		return fmt.Sprintf(" %q %t %q", t.ServerName, t.CA != nil, t.CAFile)
-	}
-	return fmt.Sprintf(" %q %p", t.ServerName, t.CA)
+	return targetKey(key + fmt.Sprintf(" %#v %#v %#v", p.TLS, p.HTTP, p.Postgres) + stepsKey(p.Steps))
 }
 
 // stepsKey writes out what steps point to.

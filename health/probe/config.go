@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"crypto/x509"
 	"regexp"
 
 	"sluice/pool"
@@ -24,11 +23,13 @@ type Config struct {
 	Steps    []Step // of Expect
 }
 
-// TLSConfig is how a TLS handshake is made: by the kind TLS, by HTTP when HTTPConfig.TLS is set, and by Postgres.
+// TLSConfig is how a TLS handshake is made: by the kind TLS, by HTTP when HTTPConfig.TLS is set, and by Postgres. The
+// files are read at every handshake: who rotates them needs no reload.
 type TLSConfig struct {
-	ServerName string         // asked for (SNI) and verified; "" = none is sent, and the backend's IP is verified
-	CA         *x509.CertPool // certificates that are trusted; nil = none is verified, but see PostgresConfig.SSLMode
-	CAFile     string         // where CA was read from, for messages
+	ServerName string // asked for (SNI) and verified; "" = none is sent, and the backend's IP is verified
+	CAFile     string // certificates to trust, in PEM form; "" = none is verified, but see PostgresConfig.SSLMode
+	CertFile   string // the client's own certificate, in PEM form; "" = it has none
+	KeyFile    string // its key; given exactly when CertFile is
 }
 
 // HTTPConfig is the request of the kind HTTP, and what answers are good.
@@ -46,12 +47,12 @@ type StatusRange struct{ First, Last int }
 
 // PostgresConfig is how the kind Postgres logs in.
 type PostgresConfig struct {
-	User     string
-	Password string // "" = none is offered
-	Database string
+	User         string
+	PasswordFile string // holds the password, and is read at every login; "" = none is offered
+	Database     string
 	// SSLMode is one of libpq's words: disable, allow, prefer (also for ""), require, verify-ca, verify-full. With a
-	// TLSConfig.CA every mode that comes to speak TLS verifies the certificate, verify-full its name too. The last two
-	// verify without a CA as well, with the system's certificates. Over a Unix socket there is no TLS.
+	// TLSConfig.CAFile every mode that comes to speak TLS verifies the certificate, verify-full its name too. The last two
+	// verify without one as well, with the system's certificates. Over a Unix socket there is no TLS.
 	SSLMode string
 }
 

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +20,7 @@ const bodyMost = 64 << 10
 type httpProber struct {
 	transient
 	dialer  *dialer
-	tls     *tls.Config // nil = in clear
+	tls     *tlsClient // nil = in clear
 	request *http.Request
 	status  []StatusRange
 	body    []byte
@@ -34,7 +33,7 @@ func newHTTPProber(c Config, d *dialer) (Prober, error) {
 	}
 	var err error
 	if c.HTTP.TLS {
-		if p.tls, err = c.TLS.client(d); err != nil {
+		if p.tls, err = newTLSClient(c.TLS, d); err != nil {
 			return nil, err
 		}
 	}
@@ -78,14 +77,9 @@ func newRequest(c HTTPConfig, d *dialer) (*http.Request, error) {
 func (p *httpProber) Probe(ctx context.Context) (Answer, error) {
 	ctx, cancel := finishing(ctx)
 	defer cancel()
-	conn, err := p.dialer.dial(ctx)
+	conn, err := p.dialer.dialTLS(ctx, p.tls)
 	if err != nil {
 		return Answer{}, err
-	}
-	if p.tls != nil {
-		if conn, err = handshake(ctx, conn, p.tls); err != nil {
-			return Answer{}, err
-		}
 	}
 	defer part(ctx, conn)
 	defer cutAt(ctx, conn)()

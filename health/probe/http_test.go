@@ -3,7 +3,6 @@ package probe
 import (
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
@@ -83,9 +82,9 @@ func TestHTTPOverTLS(t *testing.T) {
 	s.Config.ErrorLog = newLogger(&log)
 	s.StartTLS()
 	a := addressOf(t, s)
-	f := func(ca *x509.CertPool, name string, words ...string) {
+	f := func(ca, name string, words ...string) {
 		t.Helper()
-		c := Config{Kind: HTTP, HTTP: HTTPConfig{TLS: true, Body: "ok"}, TLS: TLSConfig{CA: ca, ServerName: name}}
+		c := Config{Kind: HTTP, HTTP: HTTPConfig{TLS: true, Body: "ok"}, TLS: TLSConfig{CAFile: ca, ServerName: name}}
 		_, err := ask(t, newProber(t, c, a))
 		if len(words) > 0 {
 			wantError(t, err, words...)
@@ -93,8 +92,8 @@ func TestHTTPOverTLS(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	f(nil, "")
-	f(nil, "any.test")
+	f("", "")
+	f("", "any.test")
 	f(trusted, "")
 	f(trusted, "web.test")
 	s.Close() // waits for the connections

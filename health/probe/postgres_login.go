@@ -15,9 +15,10 @@ import (
 
 // login is how the prober logs in.
 type login struct {
-	config *pgconn.Config
-	dialer *dialer
-	tls    *tls.Config
+	config       *pgconn.Config
+	passwordFile string // "" = no password is offered
+	dialer       *dialer
+	tls          *tlsClient
 
 	mu   sync.Mutex
 	ways []encryption // to try, in this order
@@ -29,8 +30,8 @@ func newLogin(c Config, d *dialer) (*login, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.User, config.Password, config.Database = c.Postgres.User, c.Postgres.Password, c.Postgres.Database
-	l := &login{config: config, dialer: d}
+	config.User, config.Password, config.Database = c.Postgres.User, "", c.Postgres.Database
+	l := &login{config: config, passwordFile: c.Postgres.PasswordFile, dialer: d}
 	if d.address.IsUnix() {
 		l.ways = []encryption{plain} // as libpq does, whatever the mode
 		return l, nil
@@ -38,14 +39,14 @@ func newLogin(c Config, d *dialer) (*login, error) {
 	if l.ways, err = waysOf(c.Postgres.SSLMode); err != nil {
 		return nil, err
 	}
+	verify := nothing
 	switch {
 	case c.Postgres.SSLMode == "verify-full":
-		l.tls, err = c.TLS.verified(d)
-	case c.Postgres.SSLMode == "verify-ca", c.TLS.CA != nil:
-		l.tls = c.TLS.chainVerified()
-	default:
-		l.tls = c.TLS.unverified()
+		verify = chainAndName
+	case c.Postgres.SSLMode == "verify-ca", c.TLS.CAFile != "":
+		verify = chain
 	}
+	l.tls, err = c.TLS.client(verify, d)
 	return l, err
 }
 
@@ -103,14 +104,17 @@ func (l *login) open(ctx context.Context) (*pgconn.PgConn, error) {
 
 // openBy opens a connection in one way.
 func (l *login) openBy(ctx context.Context, way encryption) (*pgconn.PgConn, error) {
+	config, secured, err := l.settings(way)
+	if err != nil {
+		return nil, err
+	}
 	conn, err := l.dialer.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if conn, err = encrypt(ctx, conn, way, l.tls); err != nil {
+	if conn, err = encrypt(ctx, conn, way, secured); err != nil {
 		return nil, err
 	}
-	config := l.config.Copy()
 	config.DialFunc = once(conn)
 	pg, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
@@ -118,6 +122,21 @@ func (l *login) openBy(ctx context.Context, way encryption) (*pgconn.PgConn, err
 		return nil, fmt.Errorf("log in as %q: %w", config.User, plainly(ctx, loginError(err)))
 	}
 	return pg, nil
+}
+
+// settings returns the settings of one login, and of its TLS if the way wants it. The files are read now: a password that
+// was changed since the last login, and certificates, count from this one on.
+func (l *login) settings(way encryption) (config *pgconn.Config, secured *tls.Config, err error) {
+	config = l.config.Copy()
+	if l.passwordFile != "" {
+		if config.Password, err = ReadPassword(l.passwordFile); err != nil {
+			return nil, nil, fmt.Errorf("password_file: %w", err)
+		}
+	}
+	if way != plain {
+		secured, err = l.tls.settings()
+	}
+	return config, secured, err
 }
 
 // once returns a DialFunc that hands out conn. pgconn dials again only to cancel a query whose context is done, which

@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
@@ -31,7 +30,7 @@ type cluster struct {
 	t       *testing.T
 	dir     string // holds data, log, and the socket
 	port    int
-	trusted *x509.CertPool // for the server's certificate, which is for 127.0.0.1 and db.test
+	trusted string // the file to trust for the server's certificate, which is for 127.0.0.1 and db.test
 	cmd     *exec.Cmd
 	ended   chan struct{}
 }
@@ -44,7 +43,7 @@ hostssl all tlsonly 127.0.0.1/32 scram-sha-256
 hostnossl all clearonly 127.0.0.1/32 scram-sha-256
 host all inclear 127.0.0.1/32 password
 host all hashed 127.0.0.1/32 md5
-host all sluice 127.0.0.1/32 scram-sha-256
+host all sluice,rotated 127.0.0.1/32 scram-sha-256
 `
 
 // newCluster makes and starts a primary.
@@ -308,7 +307,7 @@ func (c *cluster) quiet(f func()) {
 // as returns the configuration of a probe that logs in as a user.
 func as(name, sslmode string) Config {
 	return Config{Kind: Postgres, Postgres: PostgresConfig{
-		User: name, Password: password, Database: "postgres", SSLMode: sslmode}}
+		User: name, PasswordFile: passwordFile, Database: "postgres", SSLMode: sslmode}}
 }
 
 // askOnce asks with a prober of its own.

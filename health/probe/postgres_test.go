@@ -28,6 +28,9 @@ func TestPostgres(t *testing.T) {
 		{"Chatter", testChatter},
 		{"Cut", testCut},
 		{"Relayed", testRelayed},
+		{"RotatedPassword", testRotatedPassword},
+		{"RotatedCA", testRotatedCA},
+		{"ClientCertificate", testClientCertificate},
 		{"Stopped", testStopped},
 		{"Restart", testRestart}, // the last one, for what it does to the log
 	} {
@@ -99,7 +102,7 @@ func testSSLModes(t *testing.T, c *cluster) {
 	}
 	trusting := func(sslmode, name string) Config {
 		config := as("sluice", sslmode)
-		config.TLS = TLSConfig{CA: c.trusted, ServerName: name}
+		config.TLS = TLSConfig{CAFile: c.trusted, ServerName: name}
 		return config
 	}
 	c.quiet(func() {
@@ -120,7 +123,7 @@ func testSSLModes(t *testing.T, c *cluster) {
 		t.Helper()
 		config := trusting(sslmode, name)
 		if name == "" {
-			config.TLS.CA = others
+			config.TLS.CAFile = others
 		}
 		_, err := askOnce(t, config, c.address())
 		wantError(t, err, words...)
@@ -183,9 +186,9 @@ func testRefusals(t *testing.T, c *cluster) {
 			t.Errorf("%q (unavailable %t)", err, Unavailable(err))
 		}
 	}
-	f(func(c *Config) { c.Postgres.Password = "s3cret" },
+	f(func(c *Config) { c.Postgres.PasswordFile = tempFile(t, []byte("s3cret")) },
 		`log in as "sluice": FATAL: password authentication failed for user "sluice" (28P01)`)
-	f(func(c *Config) { c.Postgres.Password = "" }, `log in as "sluice": FATAL: `, "28P01")
+	f(func(c *Config) { c.Postgres.PasswordFile = "" }, `log in as "sluice": FATAL: `, "28P01")
 	f(func(c *Config) { c.Postgres.Database = "none" },
 		`log in as "sluice": FATAL: database "none" does not exist (3D000)`)
 	f(func(c *Config) { c.Postgres.User = "clearonly"; c.Postgres.SSLMode = "require" },

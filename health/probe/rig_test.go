@@ -16,6 +16,8 @@ import (
 	"log"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -167,8 +169,8 @@ func dialogue(lines ...string) func(net.Conn) error {
 	}
 }
 
-// authority makes a certificate for names and IPs, and returns it with the pool that trusts it.
-func authority(t *testing.T, names []string, ips ...string) (tls.Certificate, *x509.CertPool) {
+// authority makes a certificate for names and IPs, and returns it with the file for who is to trust it.
+func authority(t *testing.T, names []string, ips ...string) (made tls.Certificate, caFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -191,9 +193,18 @@ func authority(t *testing.T, names []string, ips ...string) (tls.Certificate, *x
 	if err != nil {
 		t.Fatal(err)
 	}
-	trusted := x509.NewCertPool()
-	trusted.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, trusted
+	made = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+	certificate, _ := pemOf(t, made)
+	return made, tempFile(t, certificate)
+}
+
+func tempFile(t *testing.T, content []byte) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // pemOf returns a certificate and its key as files have them.

@@ -59,7 +59,7 @@ func TestHostileServers(t *testing.T) {
 	certificate, trusted := authority(t, names)
 	ofCertificate := serveTLS(&tls.Config{Certificates: []tls.Certificate{certificate}}, nil)
 	a, _ := serve(t, nil, ofCertificate)
-	_, err := ask(t, newProber(t, Config{Kind: TLS, TLS: TLSConfig{CA: trusted, ServerName: "db.test"}}, a))
+	_, err := ask(t, newProber(t, Config{Kind: TLS, TLS: TLSConfig{CAFile: trusted, ServerName: "db.test"}}, a))
 	wantError(t, err)
 	wantHarmless(t, err.Error())
 

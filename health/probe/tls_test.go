@@ -53,11 +53,11 @@ func TestTLS(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		f(TLSConfig{}, certificate, version, "")
 		f(TLSConfig{ServerName: "other.test"}, certificate, version, "other.test")
-		f(TLSConfig{CA: trusted}, certificate, version, "")
-		f(TLSConfig{CA: trusted, ServerName: "db.test"}, certificate, version, "db.test")
-		f(TLSConfig{CA: trusted, ServerName: "other.test"}, certificate, version, "", "other.test")
-		f(TLSConfig{CA: trustedNameless}, nameless, version, "", "127.0.0.1")
-		f(TLSConfig{CA: others}, certificate, version, "", "unknown authority")
+		f(TLSConfig{CAFile: trusted}, certificate, version, "")
+		f(TLSConfig{CAFile: trusted, ServerName: "db.test"}, certificate, version, "db.test")
+		f(TLSConfig{CAFile: trusted, ServerName: "other.test"}, certificate, version, "", "other.test")
+		f(TLSConfig{CAFile: trustedNameless}, nameless, version, "", "127.0.0.1")
+		f(TLSConfig{CAFile: others}, certificate, version, "", "unknown authority")
 	}
 }
 
