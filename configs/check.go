@@ -24,6 +24,8 @@ type check struct {
 	port         int
 	sendProxy    bool
 	caFile       string
+	certFile     string
+	keyFile      string
 	passwordFile string
 }
 
@@ -44,9 +46,12 @@ func readCheck(d *decoder, v value, to *poolDraft) {
 	checkFields.decode(d, v, to.check)
 }
 
+// speakTLS are the types of check that speak TLS, or can.
+var speakTLS = []probe.Kind{probe.TLS, probe.HTTP, probe.Postgres}
+
 // checkOwners are the types of check that a key belongs to. Keys that are not listed belong to every type.
 var checkOwners = map[string][]probe.Kind{
-	"server_name": {probe.TLS, probe.HTTP, probe.Postgres}, "ca_file": {probe.TLS, probe.HTTP, probe.Postgres},
+	"server_name": speakTLS, "ca_file": speakTLS, "cert": speakTLS, "key": speakTLS,
 	"method": {probe.HTTP}, "path": {probe.HTTP}, "host": {probe.HTTP}, "status": {probe.HTTP}, "body": {probe.HTTP},
 	"tls": {probe.HTTP}, "steps": {probe.Expect},
 	"role": {probe.Postgres}, "user": {probe.Postgres}, "password_file": {probe.Postgres}, "database": {probe.Postgres},

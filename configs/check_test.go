@@ -127,9 +127,15 @@ func TestCheckFiles(t *testing.T) {
 		}
 	}
 	write("password", "a secret \n")
-	write("ca.pem", certificate(t))
+	cert, key := keyPair(t)
+	write("ca.pem", cert)
+	write("check.key", key)
 	got := checkedPool(t, dir, "    check: {type: postgres, user: u, password_file: password, ca_file: ca.pem, sslmode: verify-full}")
 	if p := got.Health.Probe; p.Postgres.PasswordFile != filepath.Join(dir, "password") || p.TLS.CAFile != filepath.Join(dir, "ca.pem") {
+		t.Errorf("got %+v", p)
+	}
+	got = checkedPool(t, dir, "    check: {type: tls, cert: ca.pem, key: check.key}")
+	if p := got.Health.Probe.TLS; p.CertFile != filepath.Join(dir, "ca.pem") || p.KeyFile != filepath.Join(dir, "check.key") {
 		t.Errorf("got %+v", p)
 	}
 	f := func(text, want string) {
@@ -164,6 +170,13 @@ func TestCheckFiles(t *testing.T) {
 // certificate returns a certificate in PEM form.
 func certificate(t *testing.T) string {
 	t.Helper()
+	made, _ := keyPair(t)
+	return made
+}
+
+// keyPair returns a certificate and its key in PEM form.
+func keyPair(t *testing.T) (cert, private string) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +186,12 @@ func certificate(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
 }
 
 func TestRoles(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 func (c *check) finishType(d *decoder) {
 	switch c.Probe.Kind {
 	case probe.TLS:
-		c.readCA(d)
+		c.readTLSFiles(d)
 	case probe.HTTP:
 		c.finishHTTP(d)
 	case probe.Postgres:
@@ -23,15 +23,28 @@ func (c *check) finishType(d *decoder) {
 	}
 }
 
-// readCA names the certificates to trust. They are read at every handshake, and now to see whether that is possible.
-func (c *check) readCA(d *decoder) {
-	v, ok := c.has("ca_file")
-	if !ok || c.caFile == "" {
-		return
+// readTLSFiles names the files of TLS. They are read at every handshake, and now to see whether that is possible.
+func (c *check) readTLSFiles(d *decoder) {
+	if v, ok := c.has("ca_file"); ok && c.caFile != "" {
+		c.Probe.TLS.CAFile = d.path(c.caFile)
+		if _, err := probe.ReadCertificates(c.Probe.TLS.CAFile); err != nil {
+			d.reportAt(v, "ca_file: %v", err)
+		}
 	}
-	c.Probe.TLS.CAFile = d.path(c.caFile)
-	if _, err := probe.ReadCertificates(c.Probe.TLS.CAFile); err != nil {
-		d.reportAt(v, "ca_file: %v", err)
+	cert, hasCert := c.has("cert")
+	key, hasKey := c.has("key")
+	hasCert, hasKey = hasCert && c.certFile != "", hasKey && c.keyFile != ""
+	switch {
+	case c.bad["cert"] || c.bad["key"] || !hasCert && !hasKey:
+	case !hasKey:
+		d.reportAt(cert, "cert needs its key: add key: PATH, or remove cert")
+	case !hasCert:
+		d.reportAt(key, "key is of no use without the certificate: add cert: PATH, or remove key")
+	default:
+		c.Probe.TLS.CertFile, c.Probe.TLS.KeyFile = d.path(c.certFile), d.path(c.keyFile)
+		if _, err := probe.ReadKeyPair(c.Probe.TLS.CertFile, c.Probe.TLS.KeyFile); err != nil {
+			d.reportAt(cert, "cert: %v", err)
+		}
 	}
 }
 
@@ -44,7 +57,7 @@ func (c *check) finishHTTP(d *decoder) {
 		c.refuseTLSKeys(d, "without TLS: write tls: true, or remove it")
 		return
 	}
-	c.readCA(d)
+	c.readTLSFiles(d)
 }
 
 // refuseTLSKeys reports keys that say something of certificates, where none is seen.
@@ -52,8 +65,10 @@ func (c *check) refuseTLSKeys(d *decoder, why string) {
 	if v, ok := c.has("server_name"); ok && c.Probe.TLS.ServerName != "" {
 		d.report(v.at, "server_name is of no use %s", why)
 	}
-	if v, ok := c.has("ca_file"); ok && c.caFile != "" {
-		d.report(v.at, "ca_file is of no use %s", why)
+	for _, file := range []struct{ key, path string }{{"ca_file", c.caFile}, {"cert", c.certFile}, {"key", c.keyFile}} {
+		if v, ok := c.has(file.key); ok && file.path != "" {
+			d.report(v.at, "%s is of no use %s", file.key, why)
+		}
 	}
 }
 
@@ -72,7 +87,7 @@ func (c *check) finishPostgres(d *decoder) {
 		d.reportAt(c.given["sslmode"],
 			"sslmode %s needs the certificates to trust, those of the system are not used: add ca_file", mode)
 	default:
-		c.readCA(d)
+		c.readTLSFiles(d)
 	}
 	if v, ok := c.has("password_file"); ok && c.passwordFile != "" {
 		c.Probe.Postgres.PasswordFile = d.path(c.passwordFile)

@@ -121,6 +121,8 @@ var checkFields = noteKeys(fields[check]{
 	textField("server_name", "the name in the server's certificate", func(c *check) *string { return &c.Probe.TLS.ServerName },
 		checkServerName),
 	textField("ca_file", "the path of a PEM file", func(c *check) *string { return &c.caFile }),
+	textField("cert", "the path of a PEM file with a client's certificate", func(c *check) *string { return &c.certFile }),
+	textField("key", "the path of a PEM file with the key of cert", func(c *check) *string { return &c.keyFile }),
 	{key: "method", read: readMethod},
 	{key: "path", read: readHTTPPath},
 	textField("host", "the name of the site to ask for", func(c *check) *string { return &c.Probe.HTTP.Host },
