@@ -13,9 +13,9 @@ import (
 type verification uint8
 
 const (
-	nothing verification = iota
-	chain                // who has signed it
-	chainAndName         // and whom it is for
+	nothing      verification = iota
+	chain                     // who has signed it
+	chainAndName              // and whom it is for
 )
 
 // tlsClient makes TLS handshakes. The files that its configuration names are read at each, so that new ones count.
