@@ -6,10 +6,14 @@
 //
 //	kind      asked                              connection
 //	tcp       connect, halfway                   none that the server accepts (see knock)
-//	tls       handshake                          one per probe
+//	tls       handshake, or a ServerHello        one per probe
 //	http      one request                        one per probe
 //	expect    the steps                          one per probe
 //	postgres  role, system, timeline, lag        kept between probes; Wait tells when it is lost
+//
+// TLS asks no more of a server than its clients may: every version from 1.0 on and every cipher. The kind tls, where it
+// has nothing to verify and no certificate to show, takes a ServerHello for an answer. The others need the whole
+// handshake, and there crypto/tls has its limits: no DHE, no RSA key below 1024 bits, no SHA-1 signature in TLS 1.2.
 //
 // No kind takes more than a mebibyte for one question, whatever the server sends: see bounded.
 //

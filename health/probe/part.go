@@ -15,10 +15,12 @@ const moment = 200 * time.Millisecond
 // part ends a connection without provoking a reset, which servers log: it sends a FIN, in TLS a close_notify before it,
 // and reads what the server still has to say until that closes too. A close with bytes unread, such as the session
 // tickets of TLS 1.3, would be a reset. When ctx is done it just closes.
-func part(ctx context.Context, conn net.Conn) {
+//
+// The error is why reading failed, if it did; it is for who expects a last word.
+func part(ctx context.Context, conn net.Conn) error {
 	defer conn.Close()
 	if ctx.Err() != nil {
-		return
+		return ctx.Err()
 	}
 	until := time.Now().Add(moment)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
@@ -31,7 +33,8 @@ func part(ctx context.Context, conn net.Conn) {
 	} else {
 		closeWrite(conn)
 	}
-	_, _ = io.Copy(io.Discard, conn)
+	_, err := io.Copy(io.Discard, conn)
+	return err
 }
 
 // closeWrite sends a FIN.

@@ -1,12 +1,20 @@
 package probe
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+)
 
-// tlsProber makes a TLS handshake.
+// tlsProber makes a TLS handshake. Where nothing is to be verified and no certificate to be shown, a ServerHello is
+// enough: whether a certificate or a cipher will do is for clients to say, and they may be older than crypto/tls likes.
 type tlsProber struct {
 	transient
 	dialer *dialer
 	client *tlsClient
+	// helloOnly is set by a server with which crypto/tls gets no further than to a ServerHello, or not even there: it is
+	// asked for no more the next time. Elsewhere the handshake goes to its end, since many servers log one that does not.
+	helloOnly atomic.Bool
 }
 
 func newTLSProber(c Config, d *dialer) (Prober, error) {
@@ -17,14 +25,69 @@ func newTLSProber(c Config, d *dialer) (Prober, error) {
 	return &tlsProber{dialer: d, client: client}, nil
 }
 
-// Probe returns no error when the handshake succeeds before ctx is done, and the certificate is good if that matters.
+// Probe returns no error when the server speaks TLS before ctx is done, and the certificate is good if that matters.
 func (p *tlsProber) Probe(ctx context.Context) (Answer, error) {
 	ctx, cancel := finishing(ctx)
 	defer cancel()
+	switch {
+	case !p.client.isLenient():
+		return Answer{}, p.shake(ctx)
+	case p.helloOnly.Load():
+		return Answer{}, p.askHello(ctx)
+	}
+	return Answer{}, p.shakeLeniently(ctx)
+}
+
+// shake makes the whole handshake.
+func (p *tlsProber) shake(ctx context.Context) error {
 	conn, err := p.dialer.dialTLS(ctx, p.client)
 	if err != nil {
-		return Answer{}, err
+		return err
 	}
-	part(ctx, conn)
-	return Answer{}, nil
+	// In TLS 1.3 the server sees the client's certificate after the client's last word.
+	if err := part(ctx, conn); isRemote(err) {
+		return fmt.Errorf("TLS handshake: %w", err)
+	}
+	return nil
+}
+
+// shakeLeniently begins with a handshake, and is content with a ServerHello.
+func (p *tlsProber) shakeLeniently(ctx context.Context) error {
+	config, err := p.client.settings()
+	if err != nil {
+		return err
+	}
+	conn, err := p.dialer.dial(ctx)
+	if err != nil {
+		return err
+	}
+	heard := &overheard{Conn: conn}
+	secure, err := handshake(ctx, heard, config)
+	switch {
+	case err == nil:
+		if err := part(ctx, secure); isRemote(err) { // it wants a certificate
+			p.helloOnly.Store(true)
+		}
+		return nil
+	case ctx.Err() != nil:
+		return err
+	case heard.saidHello():
+		p.helloOnly.Store(true)
+		return nil
+	case heard.mayKnowAnother():
+		return p.askHello(ctx)
+	}
+	return err
+}
+
+// askHello asks for a ServerHello and no more.
+func (p *tlsProber) askHello(ctx context.Context) error {
+	conn, err := p.dialer.dial(ctx)
+	if err != nil {
+		return err
+	}
+	err = hello(ctx, conn, p.client.sni())
+	p.helloOnly.Store(err == nil)
+	_ = part(ctx, conn)
+	return err
 }

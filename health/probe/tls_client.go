@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
+	"strings"
 )
 
 // verification is what is verified of a server's certificate.
@@ -51,9 +54,32 @@ func (c TLSConfig) client(verify verification, d *dialer) (*tlsClient, error) {
 	return client, nil
 }
 
+// isLenient reports whether nothing is verified and nothing shown.
+func (c *tlsClient) isLenient() bool { return c.verify == nothing && c.files.CertFile == "" }
+
+// sni returns the name that is asked for; "" for none, and for an IP, which SNI does not have (RFC 6066, section 3).
+func (c *tlsClient) sni() string {
+	if _, err := netip.ParseAddr(c.name); err == nil {
+		return ""
+	}
+	return strings.TrimSuffix(c.name, ".")
+}
+
+// allSuites are all cipher suites that crypto/tls has, among them those it warns of.
+var allSuites = func() (ids []uint16) {
+	for _, suite := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		ids = append(ids, suite.ID)
+	}
+	return ids
+}()
+
 // settings returns the settings of one handshake.
 func (c *tlsClient) settings() (*tls.Config, error) {
-	config := &tls.Config{ServerName: c.name, InsecureSkipVerify: c.verify != chainAndName}
+	config := &tls.Config{
+		ServerName: c.name, InsecureSkipVerify: c.verify != chainAndName,
+		// What clients accept is theirs to say: no version and no cipher is too weak for a check.
+		MinVersion: tls.VersionTLS10, CipherSuites: allSuites,
+	}
 	if c.roots != nil {
 		roots, err := c.roots.read()
 		if err != nil {
