@@ -18,10 +18,10 @@ func readers() []spec {
 // at makes the server a primary, or a replica with a last transaction of a minute ago, that has got so far.
 func (s *server) at(timeline uint32, has, replayed uint64) {
 	if replayed == 0 {
-		s.say(probe.PostgresAnswer{Primary: true, System: 7, Timeline: timeline, Has: has, Whole: has})
+		s.say(probe.DatabaseAnswer{Primary: true, System: 7, Timeline: timeline, Has: has, Whole: has})
 		return
 	}
-	s.say(probe.PostgresAnswer{
+	s.say(probe.DatabaseAnswer{
 		System: 7, Timeline: timeline, Has: has, Whole: has, Replayed: replayed, AgeKnown: true, Age: time.Minute})
 }
 

@@ -117,7 +117,7 @@ func (w *poolWatch) couldServe() bool {
 }
 
 // roleOf returns the word of a server's role.
-func roleOf(a *probe.PostgresAnswer) string {
+func roleOf(a *probe.DatabaseAnswer) string {
 	if a.Primary {
 		return RolePrimary.String()
 	}

@@ -21,7 +21,7 @@ type progress struct {
 // sample is a position that somebody was seen to have reached.
 type sample struct {
 	has   uint64
-	whole uint64    // see probe.PostgresAnswer.Whole
+	whole uint64    // see probe.DatabaseAnswer.Whole
 	first time.Time // end of the first probe that told of it
 	last  time.Time // start of the last one that told of it, and of no more
 }
@@ -30,7 +30,7 @@ type sample struct {
 const mostSamples = 128
 
 // learn takes in how far a server has got.
-func (p *progress) learn(a *probe.PostgresAnswer, asked, ended time.Time) {
+func (p *progress) learn(a *probe.DatabaseAnswer, asked, ended time.Time) {
 	if top := len(p.samples) - 1; top >= 0 {
 		latest := &p.samples[top]
 		if a.Has == latest.has && asked.After(latest.last) {
@@ -68,7 +68,7 @@ func (p *progress) cut(has uint64) {
 // lag returns by how much a replica lags that was asked then. It is told by two things that err in different ways: the
 // age of the last transaction that was replayed, which is too much after a time without writes, and when what is missing
 // was seen, which is exact only to the time between two probes.
-func (p *progress) lag(a *probe.PostgresAnswer, asked time.Time) (lag time.Duration, known bool) {
+func (p *progress) lag(a *probe.DatabaseAnswer, asked time.Time) (lag time.Duration, known bool) {
 	if a.Replayed == 0 {
 		return 0, false
 	}

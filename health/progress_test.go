@@ -13,12 +13,12 @@ func second(n float64) time.Time { return time.Unix(0, int64(n*float64(time.Seco
 func TestProgress(t *testing.T) {
 	p := new(progress)
 	learn := func(at float64, has, whole uint64) {
-		p.learn(&probe.PostgresAnswer{Has: has, Whole: whole}, second(at), second(at+0.5))
+		p.learn(&probe.DatabaseAnswer{Has: has, Whole: whole}, second(at), second(at+0.5))
 	}
 	// lags checks the lag of a replica with a last transaction of that age; a negative one is not known.
 	lags := func(at float64, replayed uint64, age, want float64) {
 		t.Helper()
-		a := &probe.PostgresAnswer{Replayed: replayed, AgeKnown: age >= 0, Age: time.Duration(age * float64(time.Second))}
+		a := &probe.DatabaseAnswer{Replayed: replayed, AgeKnown: age >= 0, Age: time.Duration(age * float64(time.Second))}
 		got, known := p.lag(a, second(at))
 		if !known || got != time.Duration(want*float64(time.Second)) {
 			t.Errorf("at %v, %d replayed, last transaction %v s ago: lag %v, known %t, want %v s", at, replayed, age, got, known, want)
@@ -51,17 +51,17 @@ func TestProgress(t *testing.T) {
 // What a replica that has replayed nothing since it started lags is not known, unless it has everything.
 func TestProgressUnknown(t *testing.T) {
 	p := new(progress)
-	p.learn(&probe.PostgresAnswer{Has: 100, Whole: 100}, second(1), second(2))
-	f := func(a probe.PostgresAnswer, want bool) {
+	p.learn(&probe.DatabaseAnswer{Has: 100, Whole: 100}, second(1), second(2))
+	f := func(a probe.DatabaseAnswer, want bool) {
 		t.Helper()
 		if lag, known := p.lag(&a, second(60)); known != want {
 			t.Errorf("%+v: lag %v, known %t", a, lag, known)
 		}
 	}
-	f(probe.PostgresAnswer{}, false)
-	f(probe.PostgresAnswer{Replayed: 50}, false)
-	f(probe.PostgresAnswer{Replayed: 50, AgeKnown: true}, true)
-	f(probe.PostgresAnswer{Replayed: 100}, true)
+	f(probe.DatabaseAnswer{}, false)
+	f(probe.DatabaseAnswer{Replayed: 50}, false)
+	f(probe.DatabaseAnswer{Replayed: 50, AgeKnown: true}, true)
+	f(probe.DatabaseAnswer{Replayed: 100}, true)
 }
 
 // The history is bounded, and still tells the lag of a replica that replays nothing for long.
@@ -69,13 +69,13 @@ func TestProgressIsBounded(t *testing.T) {
 	p := new(progress)
 	const hours = 10 * 3600
 	for s := 1; s <= hours; s++ {
-		p.learn(&probe.PostgresAnswer{Has: uint64(s), Whole: uint64(s)}, second(float64(s)), second(float64(s)))
+		p.learn(&probe.DatabaseAnswer{Has: uint64(s), Whole: uint64(s)}, second(float64(s)), second(float64(s)))
 		if len(p.samples) > mostSamples {
 			t.Fatalf("%d samples", len(p.samples))
 		}
 	}
 	for _, ago := range []int{1, 10, 100, 1000, 10000} {
-		lag, known := p.lag(&probe.PostgresAnswer{Replayed: uint64(hours - ago)}, second(hours))
+		lag, known := p.lag(&probe.DatabaseAnswer{Replayed: uint64(hours - ago)}, second(hours))
 		want := time.Duration(ago) * time.Second
 		if !known || lag < want || lag > 2*want+time.Second {
 			t.Errorf("lag %v, known %t, want %v", lag, known, want)

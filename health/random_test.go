@@ -32,9 +32,9 @@ func (p *play) step() {
 	case 2:
 		f.maint = !f.maint
 	case 3: // it says that it is a replica
-		p.answer(f, probe.PostgresAnswer{System: p.system(), Timeline: uint32(p.random.IntN(4))})
+		p.answer(f, probe.DatabaseAnswer{System: p.system(), Timeline: uint32(p.random.IntN(4))})
 	case 4, 5, 6: // it says that it is the primary, or its answer is the same as before
-		p.answer(f, probe.PostgresAnswer{Primary: true, System: p.system(), Timeline: uint32(1 + p.random.IntN(6))})
+		p.answer(f, probe.DatabaseAnswer{Primary: true, System: p.system(), Timeline: uint32(1 + p.random.IntN(6))})
 	case 7:
 		f.checks.forget()
 		f.current, f.answering = false, false
@@ -49,7 +49,7 @@ func (p *play) system() uint64 {
 	return 7
 }
 
-func (p *play) answer(f *fact, a probe.PostgresAnswer) {
+func (p *play) answer(f *fact, a probe.DatabaseAnswer) {
 	f.checks.observe(true, 2, 3)
 	f.answer, f.current, f.answering = &a, true, true
 }

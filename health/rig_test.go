@@ -26,7 +26,7 @@ type server struct {
 	err    error
 	silent bool // answers nothing until the timeout
 	delay  time.Duration
-	answer *probe.PostgresAnswer
+	answer *probe.DatabaseAnswer
 
 	lost     chan struct{} // a connection that was kept
 	probers  int           // that were made of it
@@ -66,7 +66,7 @@ func (s *server) Probe(ctx context.Context) (probe.Answer, error) {
 		return probe.Answer{}, nil
 	}
 	a := *s.answer
-	return probe.Answer{Postgres: &a}, nil
+	return probe.Answer{Database: &a}, nil
 }
 
 // Wait implements probe.Prober.
@@ -101,20 +101,20 @@ func (s *server) fallSilent() {
 
 // primary makes the server a primary of system 7.
 func (s *server) primary(timeline uint32) {
-	s.say(probe.PostgresAnswer{Primary: true, System: 7, Timeline: timeline, Has: 100, Whole: 100})
+	s.say(probe.DatabaseAnswer{Primary: true, System: 7, Timeline: timeline, Has: 100, Whole: 100})
 }
 
 // replica makes the server a replica of system 7 that has replayed everything, or else, when it is to lag, half of it:
 // then the age of the last transaction is how much, or is not known when that is negative.
 func (s *server) replica(lag time.Duration) {
-	a := probe.PostgresAnswer{System: 7, Has: 100, Whole: 100, Replayed: 100}
+	a := probe.DatabaseAnswer{System: 7, Has: 100, Whole: 100, Replayed: 100}
 	if lag != 0 {
 		a.Replayed, a.Age, a.AgeKnown = 50, max(lag, 0), lag > 0
 	}
 	s.say(a)
 }
 
-func (s *server) say(a probe.PostgresAnswer) {
+func (s *server) say(a probe.DatabaseAnswer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err, s.silent, s.answer = nil, false, &a

@@ -46,7 +46,7 @@ func TestStartWithAStalePrimary(t *testing.T) {
 	inBubble(t, specs, func(r *rig) {
 		r.servers["pg1"].primary(1)
 		r.servers["pg2"].fallSilent()
-		r.servers["pg3"].say(probe.PostgresAnswer{System: 7, Timeline: 2})
+		r.servers["pg3"].say(probe.DatabaseAnswer{System: 7, Timeline: 2})
 	}, func(r *rig) {
 		for range 600 {
 			after(10 * time.Millisecond)

@@ -25,7 +25,7 @@ type target struct {
 	shortage string    // why the last probe could not be made, on this machine; "" = it could
 	stale    time.Time // a probe that started before is not news any more
 
-	answer       *probe.PostgresAnswer // the last one; nil: none
+	answer       *probe.DatabaseAnswer // the last one; nil: none
 	current      bool                  // the server has not gone down since it gave that answer
 	asked        time.Time             // start of the probe that it answered
 	primarySince time.Time             // start of the first of the latest probes that it answered as a primary
@@ -149,7 +149,7 @@ func (t *target) hear(p finished, answer probe.Answer) {
 	t.checks.observe(p.err == nil, t.cfg.Rise, fall)
 	ended := p.started.Add(p.took)
 	if p.err == nil {
-		t.answered(p.started, answer.Postgres)
+		t.answered(p.started, answer.Database)
 	} else if !t.checks.up {
 		t.current = false
 	}
@@ -159,7 +159,7 @@ func (t *target) hear(p finished, answer probe.Answer) {
 }
 
 // answered takes in what the server said. The mutex is held.
-func (t *target) answered(asked time.Time, a *probe.PostgresAnswer) {
+func (t *target) answered(asked time.Time, a *probe.DatabaseAnswer) {
 	wasPrimary := t.current && t.answer != nil && t.answer.Primary
 	if a != nil && a.Primary && !wasPrimary {
 		t.primarySince = asked

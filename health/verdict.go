@@ -35,7 +35,7 @@ type fact struct {
 	lag     checkState // does it keep up?
 	wanted  bool       // the operator wants it to serve, and it is not ejected
 
-	answer       *probe.PostgresAnswer // the last one it gave; nil: none
+	answer       *probe.DatabaseAnswer // the last one it gave; nil: none
 	current      bool                  // it has not gone down since it gave that answer
 	answering    bool                  // the last check gave it
 	asked        time.Time             // when it was asked for that answer

@@ -36,7 +36,7 @@ func factOf(text string) fact {
 		case "was-up":
 			f.before = verdict{up: true}
 		case "replica":
-			f.answer = &probe.PostgresAnswer{System: 7}
+			f.answer = &probe.DatabaseAnswer{System: 7}
 			f.behindKnown = true
 		case "lagging":
 			f.behind, f.lag = 90*time.Second, checkState{decided: true, failures: 3}
@@ -47,7 +47,7 @@ func factOf(text string) fact {
 		case "lag-unknown":
 			f.behindKnown, f.lag = false, checkState{decided: true, failures: 3}
 		case "primary":
-			f.answer = &probe.PostgresAnswer{Primary: true, System: 7}
+			f.answer = &probe.DatabaseAnswer{Primary: true, System: 7}
 		case "other-system":
 			f.answer.System = 8
 		default: // a timeline of one digit

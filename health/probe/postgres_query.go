@@ -40,11 +40,11 @@ FROM server`
 var errOddAnswer = errors.New("an answer of another form than expected")
 
 // query asks over conn. After an error conn may be closed.
-func query(ctx context.Context, conn *pgconn.PgConn) (PostgresAnswer, error) {
+func query(ctx context.Context, conn *pgconn.PgConn) (DatabaseAnswer, error) {
 	nextQuestion(conn.Conn())
 	results, err := conn.Exec(ctx, question).ReadAll()
 	if err == nil {
-		var said PostgresAnswer
+		var said DatabaseAnswer
 		if said, err = parseAnswer(results); err == nil {
 			return said, nil
 		}
@@ -52,19 +52,19 @@ func query(ctx context.Context, conn *pgconn.PgConn) (PostgresAnswer, error) {
 	if answer := (*pgconn.PgError)(nil); errors.As(err, &answer) {
 		err = serverError{answer}
 	}
-	return PostgresAnswer{}, fmt.Errorf("query: %w", plainly(ctx, overrun(conn.Conn(), err)))
+	return DatabaseAnswer{}, fmt.Errorf("query: %w", plainly(ctx, overrun(conn.Conn(), err)))
 }
 
-func parseAnswer(results []*pgconn.Result) (PostgresAnswer, error) {
+func parseAnswer(results []*pgconn.Result) (DatabaseAnswer, error) {
 	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 6 {
-		return PostgresAnswer{}, errOddAnswer
+		return DatabaseAnswer{}, errOddAnswer
 	}
 	row := results[0].Rows[0]
 	system, err := strconv.ParseInt(string(row[1]), 10, 64) // a bigint, of which all bits count
 	if err != nil {
-		return PostgresAnswer{}, errOddAnswer
+		return DatabaseAnswer{}, errOddAnswer
 	}
-	said := PostgresAnswer{Primary: string(row[0]) == "f", System: uint64(system)}
+	said := DatabaseAnswer{Primary: string(row[0]) == "f", System: uint64(system)}
 	if said.Has, err = position(row[3]); err != nil {
 		return said, err
 	}

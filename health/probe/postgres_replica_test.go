@@ -11,13 +11,13 @@ func TestPostgresReplica(t *testing.T) {
 	primary := newCluster(t)
 	replica := primary.newReplica()
 	p := newProber(t, as("sluice", "prefer"), replica.address())
-	said := func() PostgresAnswer {
+	said := func() DatabaseAnswer {
 		t.Helper()
 		answer, err := ask(t, p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return *answer.Postgres
+		return *answer.Database
 	}
 	keepsUp := func() bool {
 		primary, err := askOnce(t, as("sluice", "prefer"), primary.address())
@@ -84,10 +84,10 @@ func TestPostgresReplicaTimeline(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if answer.Postgres.Primary {
+		if answer.Database.Primary {
 			t.Error("it says that it is the primary")
 		}
-		return answer.Postgres.Timeline
+		return answer.Database.Timeline
 	}
 	if a, b := said(plain), said(reader); a != 1 || b != 1 {
 		t.Errorf("timelines %d and %d before the promotion", a, b)
@@ -119,13 +119,13 @@ func TestPostgresHalfRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer writer.Close(context.Background())
-	said := func(p Prober) PostgresAnswer {
+	said := func(p Prober) DatabaseAnswer {
 		t.Helper()
 		answer, err := ask(t, p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return *answer.Postgres
+		return *answer.Database
 	}
 	halves := 0
 	for _, sql := range []string{"BEGIN", "INSERT INTO written SELECT generate_series(1, 20000)",

@@ -311,7 +311,7 @@ func as(name, sslmode string) Config {
 }
 
 // askOnce asks with a prober of its own.
-func askOnce(t *testing.T, c Config, a pool.Address) (PostgresAnswer, error) {
+func askOnce(t *testing.T, c Config, a pool.Address) (DatabaseAnswer, error) {
 	t.Helper()
 	p, err := New(c, a)
 	if err != nil {
@@ -320,9 +320,9 @@ func askOnce(t *testing.T, c Config, a pool.Address) (PostgresAnswer, error) {
 	defer p.Close()
 	answer, err := ask(t, p)
 	if err != nil {
-		return PostgresAnswer{}, err
+		return DatabaseAnswer{}, err
 	}
-	return *answer.Postgres, nil
+	return *answer.Database, nil
 }
 
 // lostSoon runs Wait in the background and returns what it returned.

@@ -48,7 +48,7 @@ func testAnswer(t *testing.T, c *cluster) {
 		t.Fatal(err)
 	}
 	got, err := askOnce(t, as("sluice", "prefer"), c.address())
-	if err != nil || got != (PostgresAnswer{Primary: true, System: want, Timeline: 1, Has: got.Has, Whole: got.Whole}) {
+	if err != nil || got != (DatabaseAnswer{Primary: true, System: want, Timeline: 1, Has: got.Has, Whole: got.Whole}) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if flushed := c.exec("SELECT pg_current_wal_flush_lsn() - '0/0'"); strconv.FormatUint(got.Has, 10) != flushed {

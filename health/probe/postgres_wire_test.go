@@ -139,28 +139,28 @@ func TestPostgresParseAnswer(t *testing.T) {
 		}
 		return []*pgconn.Result{r}
 	}
-	f := func(answer []*pgconn.Result, want PostgresAnswer) {
+	f := func(answer []*pgconn.Result, want DatabaseAnswer) {
 		t.Helper()
 		if got, err := parseAnswer(answer); err != nil || got != want {
 			t.Errorf("%+v, %v, want %+v", got, err, want)
 		}
 	}
 	f(row("f", "7", "0000000A0000000100000002", "null", "null", "null"),
-		PostgresAnswer{Primary: true, System: 7, Timeline: 10})
-	f(row("f", "-1", "FFFFFFFF0000000100000002", "18446744073709551615", "null", "null"), PostgresAnswer{
+		DatabaseAnswer{Primary: true, System: 7, Timeline: 10})
+	f(row("f", "-1", "FFFFFFFF0000000100000002", "18446744073709551615", "null", "null"), DatabaseAnswer{
 		Primary: true, System: 1<<64 - 1, Timeline: 1<<32 - 1, Has: 1<<64 - 1, Whole: 1<<64 - 1})
-	f(row("t", "7", "null", "null", "null", "null"), PostgresAnswer{System: 7})
-	f(row("t", "7", "12", "900", "800", "null"), PostgresAnswer{System: 7, Timeline: 12, Has: 900, Whole: 900, Replayed: 800})
-	f(row("t", "7", "null", "900", "900", "1500000"), PostgresAnswer{
+	f(row("t", "7", "null", "null", "null", "null"), DatabaseAnswer{System: 7})
+	f(row("t", "7", "12", "900", "800", "null"), DatabaseAnswer{System: 7, Timeline: 12, Has: 900, Whole: 900, Replayed: 800})
+	f(row("t", "7", "null", "900", "900", "1500000"), DatabaseAnswer{
 		System: 7, Has: 900, Whole: 900, Replayed: 900, AgeKnown: true, Age: 1500 * time.Millisecond})
-	f(row("t", "7", "null", "900", "900", "-20"), PostgresAnswer{
+	f(row("t", "7", "null", "900", "900", "-20"), DatabaseAnswer{
 		System: 7, Has: 900, Whole: 900, Replayed: 900, AgeKnown: true})
 	// A record may reach across the end of a page.
-	f(row("t", "7", "null", "819200", "810000", "null"), PostgresAnswer{
+	f(row("t", "7", "null", "819200", "810000", "null"), DatabaseAnswer{
 		System: 7, Has: 819200, Whole: 810000, Replayed: 810000})
-	f(row("f", "7", "0000000A0000000100000002", "819200", "null", "null"), PostgresAnswer{
+	f(row("f", "7", "0000000A0000000100000002", "819200", "null", "null"), DatabaseAnswer{
 		Primary: true, System: 7, Timeline: 10, Has: 819200, Whole: 753664})
-	f(row("f", "7", "0000000A0000000100000002", "8192", "null", "null"), PostgresAnswer{
+	f(row("f", "7", "0000000A0000000100000002", "8192", "null", "null"), DatabaseAnswer{
 		Primary: true, System: 7, Timeline: 10, Has: 8192})
 
 	odd := func(answer []*pgconn.Result) {
