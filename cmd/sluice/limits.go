@@ -29,7 +29,7 @@ const (
 	descriptorsPerCheck         = 1
 	descriptorsPerPostgresCheck = 2
 	// adminDescriptors: the two listening sockets, and connections of scrapers and people.
-	adminDescriptors = 2 + 30
+	adminDescriptors = 2 + admin.TCPConns + admin.SocketConns
 	// cancelDescriptors: a listener for Postgres passes on so many cancel requests at a time.
 	cancelDescriptors = 128
 	// cancelShare: where descriptors are few, cancel requests get no more than one in so many.

@@ -70,7 +70,7 @@ func (s *Server) ServeTCP(l net.Listener) {
 	s.mu.Lock()
 	s.listen = l.Addr().String()
 	s.mu.Unlock()
-	s.serve(l, readOnly(s.routes))
+	s.serve(l, TCPConns, readOnly(s.routes))
 }
 
 // ServeSocket answers on the control socket, the place of every call that changes something. It does not block, and
@@ -79,7 +79,7 @@ func (s *Server) ServeSocket(l net.Listener) {
 	s.mu.Lock()
 	s.socket = l.Addr().String()
 	s.mu.Unlock()
-	s.serve(l, s.routes)
+	s.serve(l, SocketConns, s.routes)
 }
 
 // Drain makes /readyz answer 503 from now on.
@@ -98,14 +98,15 @@ func (s *Server) Close(ctx context.Context) {
 	s.serving.Wait()
 }
 
-func (s *Server) serve(l net.Listener, h http.Handler) {
+func (s *Server) serve(l net.Listener, conns int, h http.Handler) {
 	hs := &http.Server{
-		Handler: plain(h),
+		Handler:     placed(plain(h)),
+		ConnContext: withConn,
 		// A client that sends or reads a byte now and then must not hold a connection for ever.
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute, // longer than the usual scrape interval of a minute
+		IdleTimeout:       30 * time.Second, // longer than the scrape interval where scrapes are frequent
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.options.Logger.Handler(), slog.LevelWarn),
 	}
@@ -113,7 +114,7 @@ func (s *Server) serve(l net.Listener, h http.Handler) {
 	s.servers = append(s.servers, hs)
 	s.mu.Unlock()
 	s.serving.Go(func() {
-		if err := hs.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := hs.Serve(newPlaces(l, conns)); !errors.Is(err, http.ErrServerClosed) {
 			s.options.Logger.Error("admin API has ended", "address", l.Addr().String(), "error", err)
 		}
 	})
