@@ -17,7 +17,8 @@ import (
 
 const (
 	// maxCancels bounds the cancel requests under way at once, and the connections
-	// for them: anybody may send one, and it may be for many servers.
+	// for them, unless the configuration does: anybody may send one, and it may be
+	// for many servers.
 	maxCancels = 128
 	// cancelTimeout bounds each of them: Postgres answers with FIN at once.
 	cancelTimeout = 5 * time.Second

@@ -18,9 +18,14 @@ import (
 // Cancel requests, which anybody may send, open no more connections at a time than sluice has
 // descriptors for: there may be hundreds of pools.
 func TestCancelAsksBoundedMany(t *testing.T) {
+	t.Run("usual", func(t *testing.T) { testCancelAsksBoundedMany(t, 0, maxCancels) })
+	t.Run("few descriptors", func(t *testing.T) { testCancelAsksBoundedMany(t, 5, 5) })
+}
+
+func testCancelAsksBoundedMany(t *testing.T, set int, most int64) {
 	const pools, requests = 200, 3
 	server := newSilent(t)
-	r := newPostgresRig(t, rigConfig{listener: func(l *ListenerConfig) {
+	r := newPostgresRig(t, rigConfig{maxCancels: set, listener: func(l *ListenerConfig) {
 		for i := range pools {
 			target := l.Target
 			addr := netip.AddrFrom4([4]byte{127, 0, 1, byte(i + 1)}) // one server with many addresses
@@ -34,10 +39,10 @@ func TestCancelAsksBoundedMany(t *testing.T) {
 	for i := range byte(requests) {
 		r.write(r.dial(), cancelRequest(cancelKey(i, 4)))
 	}
-	r.until("as many as may be are asked", func() bool { return server.open.Load() >= maxCancels })
+	r.until("as many as may be are asked", func() bool { return server.open.Load() >= most })
 	r.turns(50)
-	if n := server.open.Load(); n > maxCancels {
-		t.Errorf("%d connections for %d cancel requests at once, want at most %d", n, requests, maxCancels)
+	if n := server.open.Load(); n > most {
+		t.Errorf("%d connections for %d cancel requests at once, want at most %d", n, requests, most)
 	}
 	server.release()
 	for range requests {

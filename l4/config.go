@@ -20,6 +20,10 @@ type Config struct {
 	// descriptors of the process are enough for. Beyond it connections wait in
 	// the kernel's backlog. 0 = no limit.
 	MaxSessions int
+	// MaxCancels bounds the cancel requests of Postgres under way, and the
+	// connections for them, which have descriptors besides those of sessions.
+	// 0 = 128.
+	MaxCancels int
 	// Logger receives what an operator must know of the data path itself;
 	// nil = slog.Default(). Sessions are reported through OnEnd.
 	Logger *slog.Logger
@@ -169,6 +173,9 @@ func (c *Config) validate() error {
 	}
 	if c.MaxSessions < 0 {
 		return fmt.Errorf("%d sessions at most: must not be negative", c.MaxSessions)
+	}
+	if c.MaxCancels < 0 {
+		return fmt.Errorf("%d cancel requests at most: must not be negative", c.MaxCancels)
 	}
 	if len(c.Listeners) == 0 {
 		return errors.New("no listener")

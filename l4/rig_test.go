@@ -51,7 +51,8 @@ type rigConfig struct {
 	queueMax           int
 	queueTimeout       time.Duration
 	pipes              *sysutil.PipeBudget
-	maxSessions        int                   // of all listeners
+	maxSessions        int // of all listeners
+	maxCancels         int
 	listener           func(*ListenerConfig) // sets what is rarely set; nil = nothing is
 }
 
@@ -85,6 +86,7 @@ func newRig(t testing.TB, c rigConfig) *rig {
 		OnDial:      func(_ *pool.Backend, _ time.Duration, result pool.DialResult) { r.dials = append(r.dials, result) },
 		Listeners:   []ListenerConfig{listener},
 		MaxSessions: c.maxSessions,
+		MaxCancels:  c.maxCancels,
 	})
 	if err != nil {
 		t.Fatal(err)

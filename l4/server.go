@@ -46,6 +46,7 @@ func New(config Config) (_ *Server, err error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
+	cancels := cmp.Or(config.MaxCancels, maxCancels)
 	srv := &Server{
 		config: config,
 		log:    config.Logger,
@@ -55,9 +56,9 @@ func New(config Config) (_ *Server, err error) {
 
 		places:     quota{name: "process", limit: int64(config.MaxSessions)},
 		uniqueIDs:  newUniqueIDPrefix(),
-		cancelling: make(chan struct{}, maxCancels),
+		cancelling: make(chan struct{}, cancels),
 
-		cancelDials: make(chan struct{}, maxCancels),
+		cancelDials: make(chan struct{}, cancels),
 	}
 	srv.life, srv.end = context.WithCancel(context.Background())
 	defer func() {

@@ -77,10 +77,18 @@ func reserveOf(file *configs.File, loops int, files uint64) uint64 {
 	for _, p := range file.Pools {
 		n += checkDescriptors(p.Health.Probe.Kind) * len(p.Config.Backends)
 	}
-	if slices.ContainsFunc(file.Listeners, func(l configs.Listener) bool { return l.Protocol == l4.ProtocolPostgres }) {
-		n += int(min(cancelDescriptors, files/cancelShare))
+	return uint64(n + cancelsOf(file, files))
+}
+
+// cancelsOf returns how many cancel requests may be under way, each with a connection: the reserve is what l4 is told.
+func cancelsOf(file *configs.File, files uint64) int {
+	if !slices.ContainsFunc(file.Listeners, func(l configs.Listener) bool { return l.Protocol == l4.ProtocolPostgres }) {
+		return 0
 	}
-	return uint64(n)
+	if files == 0 { // not known
+		return cancelDescriptors
+	}
+	return int(min(cancelDescriptors, max(files/cancelShare, 1)))
 }
 
 // checkDescriptors is for the check of one backend.

@@ -38,6 +38,7 @@ func TestReserve(t *testing.T) {
 	f(l4.ProtocolTLS, probe.HTTP, 4, 20000, program+2+8+3)
 	f(l4.ProtocolPostgres, probe.Postgres, 4, 20000, program+2+8+6+128)
 	f(l4.ProtocolPostgres, probe.Postgres, 4, 320, program+2+8+6+20) // where there are few
+	f(l4.ProtocolPostgres, probe.Postgres, 4, 0, program+2+8+6+128)  // where nobody knows
 }
 
 func TestLimits(t *testing.T) {

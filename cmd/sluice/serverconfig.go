@@ -14,6 +14,7 @@ func (b *balancer) serverConfig() (l4.Config, error) {
 	config := l4.Config{
 		Loops:       b.loops,
 		MaxSessions: b.limits.Sessions,
+		MaxCancels:  cancelsOf(b.file, b.limits.Descriptors),
 		Logger:      b.log,
 		OnEnd: func(end l4.End) {
 			b.metrics.SessionEnded(&end)
