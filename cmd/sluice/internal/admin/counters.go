@@ -7,7 +7,6 @@ import (
 	"sluice/health"
 	"sluice/l4"
 	"sluice/pool"
-	"sluice/sysutil"
 )
 
 // counters writes what the data path, the pools and the kernel count. Every label set is made once: a scrape only reads
@@ -20,6 +19,7 @@ type counters struct {
 	ended     []endedSeries
 	backends  []backendSeries
 	pools     []labels // in the order of Options.Pools
+	resources resources
 }
 
 // endedSeries is one line of sluice_sessions_ended_total.
@@ -253,11 +253,11 @@ func (c *counters) writeResources(e *exposition, stats l4.Stats) {
 	e.sample(`{state="lent"}`, uint64(stats.Pipes.Lent))
 	e.gauge("sluice_pipes_limit", "Pipes that may be open at most.")
 	e.sample("", uint64(stats.Pipes.Limit))
-	if open, err := sysutil.OpenFiles(); err == nil {
+	if open := c.resources.openFiles(); open > 0 {
 		e.gauge("sluice_file_descriptors", "Descriptors that are open.")
-		e.sample("", uint64(open))
+		e.sample("", open)
 		e.gauge("process_open_fds", "Descriptors that are open, under the name that every process has.")
-		e.sample("", uint64(open))
+		e.sample("", open)
 	}
 	e.gauge("process_max_fds", "Descriptors that may be open at most.")
 	e.sample("", c.options.Limits.Descriptors)

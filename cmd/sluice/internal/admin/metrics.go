@@ -88,8 +88,7 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	buf.Reset()
 	m.set.WritePrometheus(buf)
 	s.counters.write(buf)
-	metrics.WriteGoMetrics(buf)
-	metrics.WriteProcMetrics(buf)
+	s.counters.resources.write(buf)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	_, _ = w.Write(buf.Bytes()) // the client is gone
+	_, _ = w.Write(buf.Bytes())
 }

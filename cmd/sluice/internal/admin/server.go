@@ -100,7 +100,7 @@ func (s *Server) Close(ctx context.Context) {
 
 func (s *Server) serve(l net.Listener, conns int, h http.Handler) {
 	hs := &http.Server{
-		Handler:     placed(plain(h)),
+		Handler:     placed(paced(plain(h))),
 		ConnContext: withConn,
 		// A client that sends or reads a byte now and then must not hold a connection for ever.
 		ReadHeaderTimeout: 5 * time.Second,
