@@ -22,6 +22,8 @@ var startPatience = 5 * time.Second
 // measurement.
 type bed struct {
 	system  system
+	duty    duty
+	bin     string // as it was given
 	dir     string
 	backend *process
 	process *process
@@ -32,7 +34,7 @@ type bed struct {
 
 // newBed starts a backend and the system, and waits until the system answers.
 func newBed(ctx context.Context, s system, bin string, d duty) (_ *bed, err error) {
-	b := &bed{system: s}
+	b := &bed{system: s, bin: bin, duty: d}
 	defer func() {
 		if err != nil {
 			err = b.close(err)

@@ -85,10 +85,10 @@ func TestOptions(t *testing.T) {
 				line, len(o.rows), len(o.systems), o.partial, err, wantRows, wantSystems, wantPartial)
 		}
 	}
-	f("", 18, 7, false, "")
+	f("", 19, 7, false, "")
 	f("-quick", 8, 6, false, "")
 	f("-only idle,8K-64", 2, 7, true, "")
-	f("-systems haproxy,io.copy", 18, 4, true, "")
+	f("-systems haproxy,io.copy", 19, 4, true, "")
 	f("-quick -only 8k-1 -systems HAProxy", 1, 2, true, "")
 	f("-only idle,nothing", 0, 0, false, `-only: there is no "nothing"`)
 	f("-systems envoy", 0, 0, false, `-systems: there is no "envoy"`)

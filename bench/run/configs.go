@@ -13,7 +13,11 @@ import (
 func sluiceCommand(s setup) (command, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "loops: %d\n", s.threads)
-	b.WriteString("admin: {listen: \"\", socket: \"\"}\n")
+	admin := ""
+	if s.asked {
+		admin = s.aside.String()
+	}
+	fmt.Fprintf(&b, "admin: {listen: %q, socket: \"\"}\n", admin)
 	b.WriteString("log: {level: warn, sessions: \"off\"}\n")
 	fmt.Fprintf(&b, "listeners:\n  bench:\n    bind: %q\n", s.listen)
 	if s.deny {

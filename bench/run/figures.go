@@ -20,9 +20,12 @@ const (
 	gigabits    metric = "Gbit/s"
 	cpuPerGB    metric = "CPU s per GB"
 	p99Before   metric = "p99 us before"
+	p99Unasked  metric = "p99 us unasked"
 	p99Times    metric = "p99 ratio"
 	bytesEach   metric = "bytes per session"
 	descriptors metric = "descriptors per session"
+
+	asksPerSecond metric = "answers per second"
 )
 
 // figures are the results of one measurement.
@@ -34,7 +37,7 @@ func (m metric) higherIsBetter() bool { return m == perSecond || m == perCPU || 
 // format writes a value with the precision that the metric deserves.
 func (m metric) format(v float64) string {
 	switch m {
-	case perSecond, perCPU, bytesEach:
+	case perSecond, perCPU, bytesEach, asksPerSecond:
 		return thousands(int64(v + 0.5))
 	case gigabits, cpuEach:
 		return fmt.Sprintf("%.1f", v)

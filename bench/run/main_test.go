@@ -56,21 +56,21 @@ func TestMeasureRealSystem(t *testing.T) {
 	checkMeasure(t, idleRow(), s)
 }
 
-// TestMeasureOfTheDoor: every system understands what it is told of names, refusals and silence.
+// TestMeasureOfTheDoor: every system understands what it is told of names, refusals, silence and askers.
 func TestMeasureOfTheDoor(t *testing.T) {
 	if _, err := build(context.Background(), bin, []system{{rival: sluice}}); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range []row{namesRow(), refusedRow(), silentRow()} {
+	for r, want := range map[*row]int{new(namesRow()): 3, new(refusedRow()): 3, new(silentRow()): 3, new(askedRow()): 1} {
 		took := 0
 		for _, s := range systems() {
-			if s.takesPart(r) {
-				checkMeasure(t, r, s)
+			if s.takesPart(*r) {
+				checkMeasure(t, *r, s)
 				took++
 			}
 		}
-		if took != 3 {
-			t.Errorf("%s: %d systems take part, want 3", r.name, took)
+		if took != want {
+			t.Errorf("%s: %d systems take part, want %d", r.name, took, want)
 		}
 	}
 }

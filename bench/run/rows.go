@@ -42,7 +42,7 @@ func rows() []row {
 		// Not beside connect, which leaves as many sockets in TIME_WAIT as the
 		// kernel keeps (net.ipv4.tcp_max_tw_buckets), for a minute.
 		namesRow(),
-		idleRow(), withProxy(idleRow()), silentRow(),
+		idleRow(), withProxy(idleRow()), silentRow(), askedRow(),
 	}
 	for i := range list {
 		switch list[i].name {

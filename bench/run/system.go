@@ -46,7 +46,7 @@ type setup struct {
 	dir      string // for its configuration
 	bin      string // where the programs built for this run are
 	listen   netip.AddrPort
-	aside    netip.AddrPort // also to listen on, where a ClientHello is waited for; used if the duty is silent
+	aside    netip.AddrPort // also to listen on, where a ClientHello is waited for; used if the duty is silent or asked
 	backends []netip.AddrPort
 	duty
 }
@@ -57,6 +57,7 @@ type duty struct {
 	proxy   bool // send the PROXY header, v2 where the system can
 	deny    bool // refuse every client of loopback by its address
 	names   bool // choose the pool by the name in the TLS ClientHello: names.go
+	asked   bool // answer for metrics at aside: asked.go
 	silent  bool // wait for the ClientHello of clients that never send one: silent.go
 }
 

@@ -29,6 +29,7 @@ func targets() []target {
 		{text: "resident bytes per idle session", row: "idle", metric: bytesEach, limit: 600},
 		{text: "resident bytes per silent connection", row: "silent", metric: bytesEach, limit: 1024},
 		{text: "p99 of 64 B replies beside silent connections, of that before", row: "silent", metric: p99Times, limit: 1.20},
+		{text: "p99 of 64 B replies beside askers of metrics, of that of a process that is not asked", row: "asked", metric: p99Times, limit: 1.50},
 		{text: "descriptors per idle session", row: "idle", metric: descriptors, limit: 2},
 		{text: "CPU per 64 B reply, 64 sessions", row: "64B-64", metric: cpuEach, rival: nginx, limit: 1.05},
 		{text: "CPU per GB down", row: "bulk-down", metric: cpuPerGB, rival: nginx, limit: 0.30},
