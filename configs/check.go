@@ -73,10 +73,10 @@ func (c *check) finish(d *decoder, p *Pool) {
 	c.trim()
 }
 
-// checkOwners reports keys that the type of the check does not use.
+// checkOwners reports keys that the type of the check does not use, unless they are from defaults.
 func (c *check) checkOwners(d *decoder) {
 	for _, key := range slices.Sorted(maps.Keys(c.given)) {
-		if owners := checkOwners[key]; owners != nil && !slices.Contains(owners, c.Probe.Kind) {
+		if owners := checkOwners[key]; owners != nil && !slices.Contains(owners, c.Probe.Kind) && !c.given[key].inherited {
 			d.report(c.given[key].at, "%s belongs to a check of type %s, this one is of type %v: remove it, or change the type",
 				key, orList(owners), c.Probe.Kind)
 		}

@@ -2,16 +2,61 @@ package configs
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 )
 
-// path returns where a file is that the configuration names: relative names count from the configuration's own folder.
-func (d *decoder) path(name string) string {
+// path returns where a file is that a value names: relative names count from the folder of the configuration's file that
+// says so.
+func (d *decoder) path(v value, name string) string {
 	if filepath.IsAbs(name) {
 		return name
 	}
-	return filepath.Join(filepath.Dir(d.file), name)
+	return filepath.Join(filepath.Dir(d.place(v.node).file), name)
+}
+
+// sideFiles are the files that were read: thousands of pools may name the same.
+type sideFiles struct {
+	tried    map[[2]string]error // by what they are for, and path
+	networks map[string]networkCount
+}
+
+type networkCount struct {
+	networks int
+	errs     []error
+}
+
+// tryFile reads a file to see whether that is possible, once for what it is for.
+func (d *decoder) tryFile(what, path string, read func() error) error {
+	if d.offline {
+		return nil
+	}
+	err, tried := d.sideFiles.tried[[2]string{what, path}]
+	if !tried {
+		err = read()
+		remember(&d.sideFiles.tried, [2]string{what, path}, err)
+	}
+	return err
+}
+
+// readNetworks counts the networks that a file holds, once.
+func (d *decoder) readNetworks(path string) (count int, errs []error) {
+	read, ok := d.sideFiles.networks[path]
+	if !ok {
+		var networks []netip.Prefix
+		networks, read.errs = readNetworks(path)
+		read.networks = len(networks)
+		remember(&d.sideFiles.networks, path, read)
+	}
+	return read.networks, read.errs
+}
+
+func remember[K comparable, V any](in *map[K]V, key K, v V) {
+	if *in == nil {
+		*in = make(map[K]V)
+	}
+	(*in)[key] = v
 }
 
 // readSideFile reads a plain file. Others may have no end, such as devices, or no beginning, such as pipes that nobody

@@ -56,13 +56,13 @@ func (d *decoder) networksFile(v value, to *Networks) int {
 	if len(d.problems) > before {
 		return 0
 	}
-	path := d.path(name)
-	networks, errs := readNetworks(path)
+	path := d.path(v, name)
+	count, errs := d.readNetworks(path)
 	for _, err := range errs {
 		d.reportAt(v, "%s: %v", v.name, err)
 	}
 	to.Files = append(to.Files, path)
-	return len(networks)
+	return count
 }
 
 func checkNoEmptyPath(text string) error {

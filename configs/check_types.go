@@ -26,8 +26,9 @@ func (c *check) finishType(d *decoder) {
 // readTLSFiles names the files of TLS. They are read at every handshake, and now to see whether that is possible.
 func (c *check) readTLSFiles(d *decoder) {
 	if v, ok := c.has("ca_file"); ok && c.caFile != "" {
-		c.Probe.TLS.CAFile = d.path(c.caFile)
-		if _, err := probe.ReadCertificates(c.Probe.TLS.CAFile); err != nil {
+		path := d.path(v, c.caFile)
+		c.Probe.TLS.CAFile = path
+		if err := d.tryFile("ca_file", path, func() error { _, err := probe.ReadCertificates(path); return err }); err != nil {
 			d.reportAt(v, "ca_file: %v", err)
 		}
 	}
@@ -41,8 +42,10 @@ func (c *check) readTLSFiles(d *decoder) {
 	case !hasCert:
 		d.reportAt(key, "key is of no use without the certificate: add cert: PATH, or remove key")
 	default:
-		c.Probe.TLS.CertFile, c.Probe.TLS.KeyFile = d.path(c.certFile), d.path(c.keyFile)
-		if _, err := probe.ReadKeyPair(c.Probe.TLS.CertFile, c.Probe.TLS.KeyFile); err != nil {
+		certPath, keyPath := d.path(cert, c.certFile), d.path(key, c.keyFile)
+		c.Probe.TLS.CertFile, c.Probe.TLS.KeyFile = certPath, keyPath
+		read := func() error { _, err := probe.ReadKeyPair(certPath, keyPath); return err }
+		if err := d.tryFile("key of "+keyPath, certPath, read); err != nil {
 			d.reportAt(cert, "cert: %v", err)
 		}
 	}
@@ -90,8 +93,9 @@ func (c *check) finishPostgres(d *decoder) {
 		c.readTLSFiles(d)
 	}
 	if v, ok := c.has("password_file"); ok && c.passwordFile != "" {
-		c.Probe.Postgres.PasswordFile = d.path(c.passwordFile)
-		if _, err := probe.ReadPassword(c.Probe.Postgres.PasswordFile); err != nil {
+		path := d.path(v, c.passwordFile)
+		c.Probe.Postgres.PasswordFile = path
+		if err := d.tryFile("password_file", path, func() error { _, err := probe.ReadPassword(path); return err }); err != nil {
 			d.reportAt(v, "password_file: %v", err)
 		}
 	}

@@ -138,16 +138,19 @@ func defaultBackend() pool.BackendConfig { return pool.BackendConfig{Weight: 1} 
 // authority there is.
 const maxFileSize = 1 << 20
 
-// Load reads, checks and resolves the file at path. The error is Problems, also when the file cannot be read.
+const tooLarge = "the file is larger than 1 MiB: this is not a configuration of sluice"
+
+// Load reads, checks and resolves a configuration: that of a file, of several, or of every *.yaml and *.yml in a folder,
+// by name. "-" is the standard input. The error is Problems, also when a file cannot be read.
 //
 // Host names are resolved once, now, all within 5 seconds. A name with several addresses stands for one of them: the
 // first IPv4 address, or the first IPv6 address when there is no IPv4.
-func Load(path string) (*File, error) {
-	data, err := readFile(path, maxFileSize)
+func Load(paths ...string) (*File, error) {
+	sources, err := readSources(paths)
 	if err != nil {
-		return nil, Problems{{File: path, Message: "read file: " + withoutPath(err).Error()}}
+		return nil, err
 	}
-	return Parse(path, data)
+	return newDecoder(sources...).load(net.DefaultResolver.LookupNetIP)
 }
 
 // withoutPath returns why a file could not be read, for messages that name it already.
@@ -177,19 +180,22 @@ func Parse(name string, data []byte) (*File, error) {
 
 func parse(name string, data []byte, lookup lookupFunc) (*File, error) {
 	if len(data) > maxFileSize {
-		return nil, Problems{{File: name, Message: "the file is larger than 1 MiB: this is not a configuration of sluice"}}
+		return nil, Problems{{File: name, Message: tooLarge}}
 	}
-	d := newDecoder(name, data)
+	return newDecoder(newSource(name, data)).load(lookup)
+}
+
+// load makes a File of what was read.
+func (d *decoder) load(lookup lookupFunc) (*File, error) {
 	file := defaultFile()
-	if root := d.root(); root != nil {
+	if root := d.wholeRoot(); root != nil {
 		d.decode(root, file)
 	}
 	d.resolve(context.Background(), lookup)
 	d.checkBinds()
 	d.tryChecks(file)
 	if len(d.problems) > 0 {
-		d.problems.sort()
-		return nil, d.problems
+		return nil, d.result()
 	}
 	return file, nil
 }

@@ -17,6 +17,10 @@
 // Certificates and passwords that checks need are read from the files that the configuration names. No problem quotes what
 // is in them, nor a password that somebody wrote into the configuration.
 //
-// Anchors, aliases, merge keys, tags, directives and several documents in one file are refused: a line means what it says
-// where it stands.
+// Several files are one configuration; every place says which file it is in. Aliases, merge keys and ${VARIABLES} are
+// replaced in what the YAML parser makes, so that none of them changes how anything else is read. Tags, directives and
+// several documents in one file are refused.
+//
+// What a file can cost is bounded before the YAML library gets it: its parser takes a time with the square of some
+// things, and recurses (see tokens.go and blocks.go). The first hundred problems are kept, the others counted.
 package configs

@@ -2,29 +2,48 @@ package configs
 
 import (
 	"fmt"
-	"net/netip"
+	"slices"
 
 	"sluice/pool"
 )
 
-// A place is where a problem is reported: in a file, or at a flag.
-type place struct {
-	file         string
-	line, column int
-	source       string
-}
-
 // findings collects what is wrong, and what can be checked only when everything has been read.
 type findings struct {
-	problems Problems
+	problems Problems // the first maxProblems of them; of the others only how many there are
+	repeated int      // problems that say of a place what was said of it before
+	shown    shownLine
+	order    []string // of the files
 	hosts    []hostName
 	binds    []bindSite
 }
 
+// maxProblems is how many problems are kept. The others are counted.
+const maxProblems = 100
+
+// report adds a problem. What an alias stands for is read once for each alias, and may have the same problem each time.
 func (f *findings) report(at place, format string, args ...any) {
-	f.problems = append(f.problems, Problem{
-		File: at.file, Line: at.line, Column: at.column, Source: at.source, Message: fmt.Sprintf(format, args...),
-	})
+	if len(f.problems)-f.repeated >= maxProblems {
+		f.problems = append(f.problems, Problem{})
+		return
+	}
+	p := at.problem(fmt.Sprintf(format, args...), &f.shown)
+	if slices.Contains(f.problems, p) {
+		f.repeated++
+		p = Problem{}
+	}
+	f.problems = append(f.problems, p)
+}
+
+// result returns the problems as they are shown: in the order of the files, the last one says how many there are more.
+func (f *findings) result() Problems {
+	shown := slices.DeleteFunc(slices.Clone(f.problems), func(p Problem) bool { return p.Message == "" })
+	shown.sort(f.order)
+	if more := len(f.problems) - f.repeated - len(shown); more > 0 {
+		shown = append(shown, Problem{
+			File: shown[len(shown)-1].File, Message: fmt.Sprintf("%d more problems are not shown: correct these first", more),
+		})
+	}
+	return shown
 }
 
 // address parses text by rules into to. A host name is noted, and to is filled in by resolve.
@@ -38,54 +57,4 @@ func (f *findings) address(at place, text string, rules addressRules, to *pool.A
 	if host != "" {
 		f.hosts = append(f.hosts, hostName{at: at, host: host, to: to})
 	}
-}
-
-// A bindSite is one address that something will listen on.
-type bindSite struct {
-	at      place
-	owner   string
-	address *pool.Address // set by the time of checkBinds; zero if there was a problem
-}
-
-// checkBinds reports every address that cannot be bound because an earlier one takes it.
-func (f *findings) checkBinds() {
-	for i, b := range f.binds {
-		for _, a := range f.binds[:i] {
-			if overlap(*a.address, *b.address) {
-				f.report(b.at, "%s: taken by %s%s: use another address or port", bindText(*b.address), a.owner, onLine(a.at))
-				break
-			}
-		}
-	}
-}
-
-func onLine(p place) string {
-	if p.line == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" on line %d", p.line)
-}
-
-// overlap reports whether the kernel would refuse to bind both addresses. Port 0 is a new port each time. 0.0.0.0 and
-// [::] stand for one family each and can be bound side by side; an address without IP stands for both.
-func overlap(a, b pool.Address) bool {
-	if a.IsUnix() || b.IsUnix() {
-		return a.Unix == b.Unix
-	}
-	if a.TCP.Port() == 0 || a.TCP.Port() != b.TCP.Port() {
-		return false
-	}
-	x, y := a.TCP.Addr(), b.TCP.Addr()
-	return x == y || covers(x, y) || covers(y, x)
-}
-
-func covers(wide, narrow netip.Addr) bool {
-	return !wide.IsValid() || wide.IsUnspecified() && wide.BitLen() == narrow.BitLen()
-}
-
-func bindText(a pool.Address) string {
-	if !a.IsUnix() && !a.TCP.Addr().IsValid() {
-		return fmt.Sprintf(":%d", a.TCP.Port())
-	}
-	return a.String()
 }

@@ -37,7 +37,8 @@ func TestLoad(t *testing.T) {
 	}
 
 	f("no file", path+".old", path+".old: read file: no such file or directory")
-	f("a folder", filepath.Dir(path), filepath.Dir(path)+": read file: is a directory")
+	empty := t.TempDir()
+	f("an empty folder", empty, empty+": no *.yaml and no *.yml in this folder")
 	write(minimalText + "loops: -1\n")
 	f("a problem", path, path+":9:8: loops is -1: write a whole number from 0 to 1024\n  loops: -1\n         ^")
 	write(minimalText + strings.Repeat("# much\n", maxFileSize/7))

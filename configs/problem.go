@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Problem is one thing that is wrong with a configuration.
@@ -45,9 +46,14 @@ func (ps Problems) Error() string {
 	return b.String()
 }
 
-func (ps Problems) sort() {
+// sort puts problems in the order of their files and places.
+func (ps Problems) sort(files []string) {
+	number := make(map[string]int, len(files))
+	for i, file := range files {
+		number[file] = i
+	}
 	slices.SortStableFunc(ps, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(cmp.Compare(number[a.File], number[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 }
 
@@ -56,19 +62,18 @@ const excerptWidth = 160
 
 // excerpt returns the part of a line around a column that is safe to print, and the line with the caret to put below it.
 func excerpt(source string, column int) (line, caret string) {
-	runes := []rune(source)
-	at := min(max(column-1, 0), len(runes))
+	at := min(max(column-1, 0), utf8.RuneCountInString(source))
 	from := 0
 	if at > excerptWidth*3/4 {
 		from = at - excerptWidth/2
 	}
-	to := min(from+excerptWidth, len(runes))
+	runes, more := window(source, from, excerptWidth)
 	pad := make([]rune, 0, at-from)
-	for i, r := range runes[from:to] {
+	for i, r := range runes {
 		if r != '\t' && !unicode.IsPrint(r) { // an escape sequence must not reach the terminal
 			r = unicode.ReplacementChar
 		}
-		runes[from+i] = r
+		runes[i] = r
 		if from+i < at {
 			pad = append(pad, ' ')
 			if r == '\t' { // as wide as the tab above it
@@ -76,19 +81,37 @@ func excerpt(source string, column int) (line, caret string) {
 			}
 		}
 	}
-	line = string(runes[from:to])
+	line = string(runes)
 	if from > 0 {
 		line, pad = "..."+line, append([]rune("   "), pad...)
 	}
-	if to < len(runes) {
+	if more {
 		line += "..."
 	}
 	return line, string(pad) + "^"
 }
 
+// window returns so many characters of a line from one on, and whether there are more.
+func window(source string, from, width int) (runes []rune, more bool) {
+	number := 0
+	for _, r := range source {
+		if number >= from+width {
+			return runes, true
+		}
+		if number >= from {
+			runes = append(runes, r)
+		}
+		number++
+	}
+	return runes, false
+}
+
 // quote quotes text of the file for a message, and shortens it.
 func quote(text string) string {
 	const most = 64
+	if whole := text; len(whole) > (most+1)*utf8.UTFMax { // nobody reads more of it
+		text = strings.ToValidUTF8(whole[:(most+1)*utf8.UTFMax], "")
+	}
 	text = maskPassword(text)
 	if runes := []rune(text); len(runes) > most {
 		text = string(runes[:most]) + "..."

@@ -21,6 +21,7 @@ var fileFields = fields[File]{
 	number("loops", 0, maxLoops, func(f *File) *int { return &f.Loops }),
 	section("admin", adminFields, func(f *File) *Admin { return &f.Admin }),
 	section("log", logFields, func(f *File) *Log { return &f.Log }),
+	{key: "defaults", read: readDefaults, sub: defaultsFields},
 	{key: "listeners", read: readListeners, sub: listenerFields, example: `listeners: {web: {bind: ":8080", pool: web}}`},
 	{key: "pools", read: readPools, sub: poolFields, example: "pools: {web: {backends: [10.0.0.1:80]}}"},
 }

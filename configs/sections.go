@@ -1,8 +1,10 @@
 package configs
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -10,13 +12,31 @@ import (
 	"sluice/pool"
 )
 
-// decode reads the whole file and checks what its parts say of each other.
+// decode reads the whole configuration and checks what its parts say of each other. defaults are read first, wherever
+// they are; keys that begin with x- are for what aliases stand for.
 func (d *decoder) decode(root ast.Node, file *File) {
-	fileFields.decode(d, value{name: "the file", at: d.place(root), node: root}, file)
+	whole := value{name: "the file", at: d.place(root), node: root}
+	if len(d.sources) > 1 {
+		whole.name = "the configuration"
+	}
+	if m, ok := root.(*ast.MappingNode); ok {
+		m.Values = slices.DeleteFunc(m.Values, func(n *ast.MappingValueNode) bool {
+			return strings.HasPrefix(n.Key.GetToken().Value, "x-")
+		})
+		slices.SortStableFunc(m.Values, func(a, b *ast.MappingValueNode) int { return cmp.Compare(rank(a), rank(b)) })
+	}
+	fileFields.decode(d, whole, file)
 	d.checkPoolRefs()
 	if !d.adminListens {
 		d.bindAdmin(file)
 	}
+}
+
+func rank(n *ast.MappingValueNode) int {
+	if n.Key.GetToken().Value == "defaults" {
+		return 0
+	}
+	return 1
 }
 
 // bindAdmin notes the default admin address, which a listener could be in the way of.
@@ -63,6 +83,7 @@ type listenerDraft struct {
 func readListeners(d *decoder, v value, to *File) {
 	d.named(v, "listener", func(name string, v value) {
 		l := listenerDraft{Listener: defaultListener(name)}
+		v.under = d.under.listeners
 		listenerFields.decode(d, v, &l)
 		l.finishRoutes(d)
 		to.Listeners = append(to.Listeners, l.Listener)
@@ -118,11 +139,20 @@ func readPoolRef(d *decoder, v value, to *string) {
 	}
 }
 
+func (d *decoder) addPool(name string) {
+	d.pools[name] = true
+	d.poolNames = append(d.poolNames, name)
+}
+
 // checkPoolRefs reports pools that do not exist. Without any pool it is silent: that has been reported.
 func (d *decoder) checkPoolRefs() {
 	for _, r := range d.poolRefs {
-		if len(d.pools) > 0 && !slices.Contains(d.pools, r.name) {
-			d.report(r.at, "pool %s does not exist: %s", quote(r.name), advise(r.name, d.pools, "pools"))
+		switch {
+		case len(d.pools) == 0 || d.pools[r.name]:
+		case len(d.problems) > maxProblems: // only counted: what was meant is not worth looking for
+			d.report(r.at, "")
+		default:
+			d.report(r.at, "pool %s does not exist: %s", quote(r.name), advise(r.name, d.poolNames, "pools"))
 		}
 	}
 }
@@ -137,7 +167,8 @@ type poolDraft struct {
 
 func readPools(d *decoder, v value, to *File) {
 	d.named(v, "pool", func(name string, v value) {
-		d.pools = append(d.pools, name)
+		d.addPool(name)
+		v.under = d.under.pools
 		p := poolDraft{Pool: defaultPool(name), check: newCheck(v.at)}
 		poolFields.decode(d, v, &p)
 		p.finishTLVs(d)
@@ -165,7 +196,8 @@ func readBackends(d *decoder, v value, to *poolDraft) {
 		}
 		at := d.place(item.node)
 		if earlier, ok := first[b.Name]; ok {
-			d.report(at, "duplicate backend %s in pool %s: the first is on line %d, give this one another name", quote(b.Name), quote(to.Config.Name), earlier.line)
+			d.report(at, "duplicate backend %s in pool %s: the first is %s, give this one another name", quote(b.Name),
+				quote(to.Config.Name), where(earlier, at))
 			continue
 		}
 		first[b.Name] = at

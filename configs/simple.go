@@ -22,7 +22,7 @@ func simple(listen, backends []string, lookup lookupFunc) (*File, error) {
 	f.resolve(context.Background(), lookup)
 	f.checkBinds()
 	if len(f.problems) > 0 {
-		return nil, f.problems
+		return nil, f.result()
 	}
 	return file, nil
 }

@@ -1,12 +1,21 @@
 package configs
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
+
+// maxListed is how many words are listed as a whole: nobody reads a list of ten thousand pools.
+const maxListed = 64
 
 // advise says what could have been written instead of word: the nearest of the words when one is near, otherwise all of
 // them. what is what they are, in the plural.
 func advise(word string, words []string, what string) string {
 	if near := nearest(word, words); near != "" {
 		return "did you mean " + near + "?"
+	}
+	if len(words) > maxListed {
+		return fmt.Sprintf("there are %d %s, such as %s", len(words), what, strings.Join(words[:5], ", "))
 	}
 	return "the " + what + " are " + strings.Join(words, ", ")
 }

@@ -9,45 +9,69 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
 )
 
-// root returns the file's one YAML document, or nil after reporting why there is none.
-func (d *decoder) root() ast.Node {
-	if d.checkText(); len(d.problems) > 0 {
+// root returns the one YAML document of a file; nil: there is none, or a problem was reported.
+func (d *decoder) root(number int) ast.Node {
+	src := d.sources[number]
+	before := len(d.problems)
+	d.checkText(src)
+	if len(d.problems) > before {
 		return nil
 	}
-	tokens, err := tokenize(blank.ReplaceAllString(d.text, ""))
-	if err == nil && !d.checkDepth(tokens) {
-		return nil
-	}
-	var file *ast.File
-	if err == nil {
-		file, err = parseTokens(tokens)
-	}
+	tokens, err := tokenize(blank.ReplaceAllString(shield(src.text), ""))
 	if err != nil {
-		d.syntaxProblem(err)
+		d.syntaxProblem(src.at(1, 1), err)
 		return nil
 	}
-	return d.document(file)
+	for _, t := range tokens {
+		t.Position.Offset = number
+		t.Value, t.Origin = unshield(t.Value), unshield(t.Origin)
+	}
+	tokens = d.oneDocument(tokens)
+	if len(tokens) == 0 || len(d.problems) > before || !d.checkTokens(tokens) {
+		return nil
+	}
+	root, err := parseTokens(tokens)
+	if err != nil {
+		d.syntaxProblem(src.at(1, 1), err)
+		return nil
+	}
+	return root
 }
 
-// checkText reports what the YAML parser would let pass or explain badly: bytes that are not text, and tabs in
-// indentation.
-func (d *decoder) checkText() {
-	for i, line := range d.lines {
+// checkText reports what the YAML library would let pass, explain badly or be slow with: bytes that are not text, tabs
+// in indentation, and what its lexer reads again for every character of it.
+func (d *decoder) checkText(src *source) {
+	hasBlocks, blanks := textBlock.MatchString(src.text), 0
+	for i, line := range src.lines {
 		if column, r := firstBad(line); column > 0 {
-			d.report(d.at(i+1, column), "%s: this is not a text file in UTF-8", r)
+			d.report(src.at(i+1, column), "%s: this is not a text file in UTF-8", r)
 		}
 		indent := len(line) - len(strings.TrimLeft(line, " \t"))
 		tab := strings.IndexByte(line[:indent], '\t')
 		if tab >= 0 && indent < len(line) { // a blank line has no indentation
-			d.report(d.at(i+1, tab+1), "a tab indents this line: indent with spaces")
+			d.report(src.at(i+1, tab+1), "a tab indents this line: indent with spaces")
+		}
+		if at := strings.Index(line, angles); at >= 0 {
+			d.report(src.at(i+1, at+1), "not valid YAML: %d or more < in a row", len(angles))
+		}
+		if blanks++; indent < len(line) {
+			blanks = 0
+		}
+		if blanks == maxBlanks && hasBlocks {
+			d.report(src.at(i+1, 1), "more than %d blank lines in a row, beside a block of text: remove some", maxBlanks-1)
 		}
 	}
 }
+
+const maxBlanks = 100
+
+// angles is the beginning of more than a merge key, and textBlock the head of a block of text.
+var (
+	angles    = strings.Repeat("<", 16)
+	textBlock = regexp.MustCompile(`(?m)[|>][-+0-9]*[ \t]*(?:#.*)?$`)
+)
 
 // blank matches what is on blank lines, where the YAML library does not allow a tab either.
 var blank = regexp.MustCompile(`(?m)^[ \t]+$`)
@@ -59,110 +83,12 @@ func firstBad(line string) (column int, what string) {
 		switch {
 		case r == utf8.RuneError && size == 1:
 			return column + 1, fmt.Sprintf("invalid byte 0x%02x", line[i])
-		case r < ' ' && r != '\t', r == 0x7f, r == '\ufeff':
+		case r < ' ' && r != '\t', r == 0x7f, r == '\ufeff', isShielded(r):
 			return column + 1, fmt.Sprintf("invalid character %U", r)
 		}
 		i += size
 	}
 	return 0, ""
-}
-
-// maxDepth is far beyond the depth of the schema. The parser recurses and would end the process at about a million.
-const maxDepth = 32
-
-// checkDepth reports the first thing that is nested too deep. It counts what can be nested within one line; nesting by
-// indentation is bounded well enough by the size of the file.
-func (d *decoder) checkDepth(tokens token.Tokens) bool {
-	flow, entries, line := 0, 0, 0
-	for _, t := range tokens {
-		if t.Position.Line != line {
-			line, entries = t.Position.Line, 0
-		}
-		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			flow++
-		case token.SequenceEndType, token.MappingEndType:
-			flow = max(0, flow-1)
-		case token.SequenceEntryType, token.MappingKeyType, token.AnchorType, token.TagType:
-			entries++
-		}
-		if flow+entries > maxDepth {
-			d.report(d.tokenPlace(t), "nested more than %d deep", maxDepth)
-			return false
-		}
-	}
-	return true
-}
-
-func tokenize(text string) (_ token.Tokens, err error) {
-	defer recovered(&err)
-	return joinPlain(lexer.Tokenize(text)), nil
-}
-
-// joinPlain puts text with a colon in it together again. Within a flow mapping the lexer splits 10.0.0.1:80 at the colon;
-// by YAML 1.2 (7.3.3) a colon ends plain text only before a space, "," or a bracket.
-func joinPlain(tokens token.Tokens) token.Tokens {
-	joined := make(token.Tokens, 0, len(tokens))
-	for _, t := range tokens {
-		joined = append(joined, t)
-		start := plainStart(joined)
-		if start < 0 {
-			continue
-		}
-		parts := joined[start:]
-		var text strings.Builder
-		for _, p := range parts {
-			text.WriteString(p.Value)
-		}
-		whole := token.New(text.String(), text.String(), parts[0].Position)
-		whole.Prev, whole.Next = parts[0].Prev, t.Next
-		joined = append(joined[:start], whole)
-	}
-	return joined
-}
-
-// plainStart returns the index of the first of the last two or three tokens when they are one plain text: "a", ":", "b",
-// or ":", "b" at the beginning of an element. Otherwise it returns -1.
-func plainStart(tokens token.Tokens) int {
-	n := len(tokens)
-	if n < 3 {
-		return -1
-	}
-	before, colon, after := tokens[n-3], tokens[n-2], tokens[n-1]
-	if colon.Type != token.MappingValueType || !isPlain(after) || !adjacent(colon, after) {
-		return -1
-	}
-	switch before.Type {
-	case token.SequenceStartType, token.MappingStartType, token.CollectEntryType:
-		return n - 2
-	}
-	if isPlain(before) && adjacent(before, colon) {
-		return n - 3
-	}
-	return -1
-}
-
-func isPlain(t *token.Token) bool {
-	return t.CharacterType == token.CharacterTypeMiscellaneous && t.Indicator == token.NotIndicator
-}
-
-// adjacent reports whether b begins where a ends.
-func adjacent(a, b *token.Token) bool {
-	return a.Position.Line == b.Position.Line && a.Position.Column+utf8.RuneCountInString(a.Value) == b.Position.Column
-}
-
-// parseTokens allows duplicate keys: the decoder reports them, with the line of the first.
-func parseTokens(tokens token.Tokens) (_ *ast.File, err error) {
-	defer recovered(&err)
-	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
-}
-
-// recovered turns a panic of the YAML library into an error: a mistake in a file that is being reloaded must not end a
-// process that serves.
-func recovered(err *error) {
-	if r := recover(); r != nil {
-		*err = fmt.Errorf("the parser does not understand it: %v", r)
-	}
 }
 
 // yamlHints explain the YAML library's terser messages.
@@ -181,15 +107,21 @@ var yamlHints = []struct{ message, source, hint string }{
 	{"block sequence entries", "", `begin the list on a line of its own, or write it as [a, b]`},
 }
 
-func (d *decoder) syntaxProblem(err error) {
-	at, message := d.at(1, 1), err.Error()
+// syntaxProblem reports what the library says, at the place that it names. Its Error writes out every token of the file,
+// which takes a time with the square of their number: only the message is asked for.
+func (d *decoder) syntaxProblem(at place, err error) {
 	var syntax yaml.Error
-	if errors.As(err, &syntax) {
-		message = syntax.GetMessage()
-		if t := syntax.GetToken(); t != nil {
-			at = d.tokenPlace(t)
-		}
+	if !errors.As(err, &syntax) {
+		d.invalid(at, err.Error())
+		return
 	}
+	if t := syntax.GetToken(); t != nil {
+		at = d.tokenPlace(t)
+	}
+	d.invalid(at, syntax.GetMessage())
+}
+
+func (d *decoder) invalid(at place, message string) {
 	for _, h := range yamlHints {
 		if strings.Contains(message, h.message) && strings.Contains(at.source, h.source) {
 			message += ": " + h.hint
@@ -197,26 +129,4 @@ func (d *decoder) syntaxProblem(err error) {
 		}
 	}
 	d.report(at, "not valid YAML: %s", strings.ReplaceAll(message, "\t", "tab"))
-}
-
-// document returns the content of the only document of a file.
-func (d *decoder) document(file *ast.File) ast.Node {
-	var root ast.Node
-	for _, doc := range file.Docs {
-		switch {
-		case doc == nil || doc.Body == nil:
-		case doc.Body.Type() == ast.DirectiveType:
-			d.report(d.place(doc.Body), "YAML directives are not supported: remove this line")
-			return nil
-		case root != nil:
-			d.report(d.place(doc.Body), "a second YAML document: a configuration is one document, remove the line --- or ...")
-			return nil
-		default:
-			root = doc.Body
-		}
-	}
-	if root == nil {
-		d.report(d.at(1, 1), "the file has no settings: it needs listeners and pools; `sluice init` prints a sample")
-	}
-	return root
 }

@@ -9,8 +9,8 @@ func TestParserPanics(t *testing.T) {
 		defer recovered(&err)
 		panic("index out of range")
 	}
-	d := newDecoder("a.yaml", []byte("loops: 1"))
-	d.syntaxProblem(parse())
+	d := newDecoder(newSource("a.yaml", []byte("loops: 1")))
+	d.syntaxProblem(d.sources[0].at(1, 1), parse())
 	const want = "a.yaml:1:1: not valid YAML: the parser does not understand it: index out of range\n  loops: 1\n  ^"
 	if got := d.problems.Error(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

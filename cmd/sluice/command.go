@@ -22,7 +22,9 @@ func newRootCommand() *cobra.Command {
 		Short: "sluice is a layer-4 TCP load balancer",
 		Long: "sluice accepts TCP connections, picks a backend, tells it who the client is (PROXY protocol),\n" +
 			"and moves the bytes in both directions.\n\n" +
-			"Try it: sluice demo",
+			"Try it: sluice demo\n\n" +
+			"Exit status: 0 done, 1 failed, 2 called wrongly, 3 the configuration is wrong.",
+		Version: thisBuild().Version,
 		RunE: func(c *cobra.Command, _ []string) error {
 			c.SetOut(c.ErrOrStderr())
 			return usageError{errors.Join(c.Help(), errors.New("no command was given"))}
@@ -32,6 +34,7 @@ func newRootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetVersionTemplate("sluice {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (%s --help lists the flags)", err, c.CommandPath())
 	})

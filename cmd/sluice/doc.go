@@ -5,5 +5,5 @@
 //	         demo ──┴──► balancer: pools, monitors, data path, admin API; wired here, and nowhere else
 //	         check, init, status, version, completion
 //
-// The exit status is 0, 1 when something failed, and 2 when sluice was called wrongly.
+// The exit status is 0, 1 when something failed, 2 when sluice was called wrongly, and 3 when its configuration is wrong.
 package main

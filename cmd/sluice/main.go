@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,11 +14,12 @@ import (
 	"sluice/configs"
 )
 
-// Exit statuses. A supervisor may try again after exitFailed, but not after exitMisused.
+// Exit statuses. A supervisor may try again after exitFailed, but not after the others.
 const (
 	exitOK      = 0
 	exitFailed  = 1
 	exitMisused = 2
+	exitConfig  = 3
 )
 
 func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -37,6 +39,9 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	reportError(stderr, err)
 	if misuse := (usageError{}); !called || errors.As(err, &misuse) {
 		return exitMisused
+	}
+	if problems := configs.Problems(nil); errors.As(err, &problems) && !slices.ContainsFunc(problems, unresolved) {
+		return exitConfig
 	}
 	return exitFailed
 }

@@ -22,7 +22,7 @@ import (
 
 // runOptions are the flags of run.
 type runOptions struct {
-	config        string
+	config        []string
 	listen        []string
 	backends      []string
 	admin, socket string // count when the flag was given
@@ -32,9 +32,10 @@ type runOptions struct {
 func newRunCommand() *cobra.Command {
 	var o runOptions
 	c := &cobra.Command{
-		Use:   "run (-c FILE | --listen ADDRESS... --backend ADDRESS...)",
+		Use:   "run (-c FILE... | --listen ADDRESS... --backend ADDRESS...)",
 		Short: "Serve",
-		Long: "Serve what a configuration file says, or one listener and one pool given by flags.\n\n" +
+		Long: "Serve what a configuration says, or one listener and one pool given by flags. Several files, or a folder of\n" +
+			"*.yaml and *.yml, are one configuration.\n\n" +
 			"SIGTERM and SIGINT end it: no new connections, the sessions there are go on until they end by themselves\n" +
 			"or --drain-timeout is over. A second signal cuts them.\n\n" +
 			"SIGHUP makes it read the files of networks that allow and deny name again;\n" + restIsReadLater + ".",
@@ -62,13 +63,13 @@ func newRunCommand() *cobra.Command {
 func (o *runOptions) check() error {
 	byFlags := len(o.listen) > 0 || len(o.backends) > 0
 	switch {
-	case o.config != "" && byFlags:
+	case len(o.config) > 0 && byFlags:
 		return misused("-c cannot be combined with --listen and --backend: the file has both")
-	case o.config == "" && !byFlags:
+	case len(o.config) == 0 && !byFlags:
 		return misused("nothing to serve: give -c FILE, or --listen ADDRESS and --backend ADDRESS")
-	case o.config == "" && len(o.listen) == 0:
+	case len(o.config) == 0 && len(o.listen) == 0:
 		return misused("no address to listen on: give --listen ADDRESS")
-	case o.config == "" && len(o.backends) == 0:
+	case len(o.config) == 0 && len(o.backends) == 0:
 		return misused("no backend: give --backend ADDRESS")
 	case o.admin != "" && !hostPort(o.admin):
 		return misused("--admin %q: write HOST:PORT, for example 127.0.0.1:9600", o.admin)
@@ -118,8 +119,8 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 }
 
 func (o *runOptions) load() (*configs.File, error) {
-	if o.config != "" {
-		return configs.Load(o.config)
+	if len(o.config) > 0 {
+		return configs.Load(o.config...)
 	}
 	file, err := configs.Simple(o.listen, o.backends)
 	if problems := configs.Problems(nil); errors.As(err, &problems) && !slices.ContainsFunc(problems, unresolved) {

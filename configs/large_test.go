@@ -1,0 +1,127 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// hostile are patterns that, repeated, once took a time with the square of their number, and for the last ones more than
+// the stack.
+var hostile = []struct{ what, before, repeated string }{
+	{"closing brackets", "", "]"},
+	{"words in flow", "[", "a,"},
+	{"pairs in flow", "{", "a: b,"},
+	{"keys in flow without values", "{", "a,"},
+	{"keys without values", "", "a:\n"},
+	{"keys that are not known", "", "kk: 1\n"},
+	{"blocks of text", "", "a: >\n"},
+	{"blank lines after text", "a: |\n x\n", "\n"},
+	{"angles", "", "<"},
+	{"merge keys", "", "<<: *a\n"},
+	{"keys in a list without commas", "[", "\"a\": \"1\"\n"},
+	{"keys after question marks", "", "? a\n"},
+	{"anchored keys", "", "&a a: b\n"},
+	{"documents", "", "---\n"},
+	{"ends of documents", "", "...\n"},
+	{"variables", "a: ", "${A:-b}"},
+	{"broken variables", "a: ", "$$${A:-&"},
+	{"bad values on one line", "listeners: {l: {pool: p, bind: [", "x,"},
+	{"bad bytes on one line", "", "\x01"},
+	{"lists in lists", "", "- "},
+	{"brackets", "", "["},
+	{"aliases of aliases", "x-a: &a [1, 1, 1, 1, 1, 1, 1, 1]\n", "x-a: &a [*a, *a, *a, *a, *a, *a, *a, *a]\n"},
+}
+
+// repeatTo returns the pattern repeated up to a size in bytes.
+func repeatTo(size int, before, repeated string) []byte {
+	return []byte(before + strings.Repeat(repeated, (size-len(before))/len(repeated)))
+}
+
+// answered parses within a time that nothing with a square in it keeps to, however slow the machine is.
+func answered(t *testing.T, what string, data []byte) (file *File, err error) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		file, err = parse("large.yaml", data, noLookup)
+	}()
+	select {
+	case <-done:
+		return file, err
+	case <-time.After(2 * time.Minute):
+		t.Fatalf("%s: %d bytes are not read after two minutes", what, len(data))
+		return nil, nil
+	}
+}
+
+func TestHostileFiles(t *testing.T) {
+	for _, h := range hostile {
+		data := repeatTo(192<<10, h.before, h.repeated)
+		_, err := answered(t, h.what, data)
+		if err == nil {
+			t.Errorf("%s: it loads", h.what)
+			continue
+		}
+		checkPositions(t, data, err)
+		if n := len(err.(Problems)); n > maxProblems+1 {
+			t.Errorf("%s: %d problems", h.what, n)
+		}
+		if n := len(err.Error()); n > 64<<10 {
+			t.Errorf("%s: %d bytes of problems", h.what, n)
+		}
+	}
+}
+
+func TestTenThousandPools(t *testing.T) {
+	const count = 10_000
+	var b strings.Builder
+	b.WriteString("listeners:\n")
+	for i := range count / 4 {
+		fmt.Fprintf(&b, "  l%d: {bind: \":%d\", pool: p%d}\n", i, 10_000+i, i)
+	}
+	b.WriteString("pools:\n")
+	for i := range count {
+		fmt.Fprintf(&b, "  p%d:\n    backends: [10.0.0.1:80, 10.0.0.2:80]\n", i)
+	}
+	file, err := answered(t, "pools", []byte(b.String()))
+	if err != nil || len(file.Pools) != count || len(file.Listeners) != count/4 {
+		t.Fatalf("%d bytes: %v", b.Len(), err)
+	}
+	// The same with the name of every pool wrong where it is used.
+	_, err = answered(t, "pool names", []byte(strings.ReplaceAll(b.String(), "pool: p", "pool: q")))
+	var problems Problems
+	if !errors.As(err, &problems) || len(problems) != maxProblems+1 {
+		t.Fatal(err)
+	}
+	const want = "large.yaml: 2400 more problems are not shown: correct these first"
+	if got := problems[maxProblems].String(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got := problems[0].Message; !strings.HasPrefix(got, `pool "q0" does not exist: did you mean p0?`) {
+		t.Error(got)
+	}
+}
+
+// TestProblemsOfAliases: what an alias stands for is said once, and what all of them come to is bounded.
+func TestProblemsOfAliases(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		if _, err := parse("a.yaml", []byte(text), noLookup); err == nil || err.Error() != want {
+			t.Errorf("got\n%v\nwant\n%s", err, want)
+		}
+	}
+	f("x-c: &c {type: tcp, rise: 0}\nlisteners: {l: {bind: \":1\", pool: a}}\n"+
+		"pools: {a: {check: *c, backends: \"10.0.0.1:1\"}, b: {check: *c, backends: \"10.0.0.1:1\"}}",
+		"a.yaml:1:27: rise is 0: write a whole number, 1 or more\n"+
+			"  x-c: &c {type: tcp, rise: 0}\n                            ^")
+	var b strings.Builder
+	b.WriteString("x-0: &a0 [a, a]\n")
+	for i := range 40 {
+		fmt.Fprintf(&b, "x-%d: &a%d [*a%d, *a%d]\n", i+1, i+1, i, i)
+	}
+	f(b.String()+minimalText, "a.yaml:17:19: the aliases so far stand for more than 16 MiB: this is not a configuration of sluice\n"+
+		"  x-16: &a16 [*a15, *a15]\n                    ^")
+}
