@@ -102,7 +102,7 @@ func TestAcceptAgainAfterEnd(t *testing.T) {
 	restore := useUpDescriptors(t, 0)
 	r.until("the listener rests", func() bool { return r.srv.Stats().Listeners[0].Resting })
 	reset(ends[client])
-	r.expectEnd(ClientReset) // two descriptors are free now, and the clock stands
+	r.expectEnd(ClientClosed) // two descriptors are free now, and the clock stands
 	r.until("the next is accepted", func() bool { return r.srv.Stats().Listeners[0].Accepts == 2 })
 	restore()
 	if r.srv.Stats().Listeners[0].Resting {
@@ -207,7 +207,7 @@ func TestUnixPeerCloses(t *testing.T) {
 	r.expect(c, []byte("last words"))
 	r.expectFIN(c)
 	r.write(c, []byte("too late"))
-	r.expectEnd(ServerReset)
+	r.expectEnd(ServerClosed) // it had said all
 }
 
 // A message with descriptors makes a read from a Unix socket stop short while

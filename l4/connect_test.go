@@ -275,7 +275,7 @@ func TestMaxConns(t *testing.T) {
 		t.Errorf("%d active connections, want 2", n)
 	}
 	reset(one[client])
-	r.expectEnd(ClientReset)
+	r.expectEnd(ClientClosed)
 	r.exchange(r.dial(), r.accept(), 1)
 }
 

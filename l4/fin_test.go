@@ -15,14 +15,6 @@ func bothSides(t *testing.T, f func(t *testing.T, near side)) {
 	}
 }
 
-// closedBy is the reason of a clean end in which a side sent the first FIN.
-func closedBy(side side) Reason {
-	if side == client {
-		return ClientClosed
-	}
-	return ServerClosed
-}
-
 func TestFINBeforeAnyData(t *testing.T) {
 	bothSides(t, func(t *testing.T, near side) {
 		r := newRig(t, rigConfig{})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -145,16 +146,18 @@ func TestClientLeavesBeforeHello(t *testing.T) {
 			if _, err := c.Write(sent); err != nil {
 				t.Fatal(err)
 			}
-			if want == ClientReset {
+			resets := strings.HasPrefix(name, "reset")
+			if resets {
 				reset(c)
 			} else {
 				c.CloseWrite()
 			}
 			r.expectEnd(want)
-			switch want {
-			case ClientClosed:
+			switch {
+			case resets:
+			case want == ClientClosed:
 				r.expectFIN(c)
-			case HelloInvalid:
+			case want == HelloInvalid:
 				r.expectReset(c, nil)
 			}
 			r.expectEmpty()
@@ -165,7 +168,8 @@ func TestClientLeavesBeforeHello(t *testing.T) {
 	f("FIN in the middle", startup[:10], false, HelloInvalid)
 	f("FIN in the middle behind a header", startup[:10], true, HelloInvalid)
 	f("FIN after a byte", startup[:1], false, HelloInvalid)
-	f("reset", nil, false, ClientReset)
+	f("reset", nil, false, ClientClosed)
+	f("reset behind a header", nil, true, ClientClosed)
 	f("reset in the middle", startup[:10], false, ClientReset)
 	f("FIN after the packet", startup, false, ClientClosed)
 	f("FIN after SSLRequest", sslRequest, true, ClientClosed)

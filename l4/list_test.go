@@ -49,7 +49,7 @@ func TestSessionsInEveryState(t *testing.T) {
 				t.Errorf("listed as %+v, want %+v", got, want)
 			}
 			reset(r.dialled[0])
-			end := r.expectEnd(ClientReset)
+			end := r.expectLeft()
 			if end.ID != got.ID || end.Client != got.Client || end.Pool != got.Pool || end.ServerName != got.ServerName {
 				t.Errorf("ended with %+v, was listed as %+v", end, got)
 			}
@@ -120,7 +120,7 @@ func TestSessionsUniqueID(t *testing.T) {
 		t.Errorf("the backend was told %q, listed is %+v", told, listed)
 	}
 	reset(c)
-	if end := r.expectEnd(ClientReset); end.UniqueID != listed.UniqueID {
+	if end := r.expectLeft(); end.UniqueID != listed.UniqueID {
 		t.Errorf("ended with %+v, was listed as %+v", end, listed)
 	}
 }

@@ -133,7 +133,7 @@ func TestQueueFull(t *testing.T) {
 			t.Errorf("ended with %+v, want no wait and no backend", end)
 		}
 		reset(first)
-		r.expectEnd(ClientReset)
+		r.expectLeft()
 		third := r.queueUp() // there is room again
 		r.pool.Backends()[0].SetUp(true)
 		r.expectServed(second, r.accept())

@@ -103,7 +103,7 @@ func endsBeforeBackend(t *testing.T) []anEnd {
 		{"no slot", rigConfig{maxConns: 1}, full, QueueFull},
 		{"queue timeout", queue, queued(later), QueueTimeout},
 		{"client leaves the queue", queue, queued(leaves), ClientClosed},
-		{"client resets in the queue", queue, queued(resets), ClientReset},
+		{"client resets in the queue", queue, queued(resets), ClientClosed},
 		{"granted and gone", queue, queued(func(r *rig, c conn) {
 			c.CloseWrite()
 			r.pool.Backends()[0].SetUp(true) // before the loop sees either
@@ -154,7 +154,7 @@ func endsWithBackend(t *testing.T) []anEnd {
 			ends[client].Close()
 			ends[server].Close()
 		}), ClientClosed},
-		{"client resets", rigConfig{}, pair(func(r *rig, ends [2]conn) { reset(ends[client]) }), ClientReset},
+		{"client resets", rigConfig{}, pair(func(r *rig, ends [2]conn) { reset(ends[client]) }), ClientClosed},
 		{"server resets", rigConfig{}, pair(func(r *rig, ends [2]conn) { reset(ends[server]) }), ServerReset},
 		{"idle", rigConfig{idle: time.Second}, pair(func(r *rig, ends [2]conn) { r.now += time.Minute }), IdleTimeout},
 		{"fin timeout", rigConfig{fin: time.Second}, pair(func(r *rig, ends [2]conn) {
@@ -179,14 +179,14 @@ func endsWithBackend(t *testing.T) []anEnd {
 			c := r.dial()
 			r.until("it connects", func() bool { return r.newest() != nil && r.newest().state == stateConnecting })
 			reset(c)
-		}, ClientReset},
+		}, ClientClosed},
 		{"after another backend was tried", rigConfig{
 			backends: []pool.Address{refuses[0], listening(t)}, retries: 1,
 		}, func(r *rig) {
 			c := r.dial()
 			r.until("it relays", func() bool { return r.newest() != nil && r.newest().state == stateRelaying })
 			reset(c)
-		}, ClientReset},
+		}, ClientClosed},
 		{"behind a header", rigConfig{accept: accepting()}, writeTo([]byte(lineTCP4), func(r *rig, c conn) {
 			r.accept()
 			r.until("it relays", func() bool { return r.newest().state == stateRelaying })
@@ -194,7 +194,7 @@ func endsWithBackend(t *testing.T) []anEnd {
 				r.t.Errorf("stats %+v, want one session", stats)
 			}
 			reset(c)
-		}), ClientReset},
+		}), ClientClosed},
 	}
 }
 

@@ -89,7 +89,7 @@ func TestNearLimitFlood(t *testing.T) {
 	for range 20 {
 		ends := r.pair()
 		reset(ends[client])
-		r.expectEnd(ClientReset)
+		r.expectEnd(ClientClosed)
 		ends[server].Close()
 	}
 	if n := strings.Count(r.logs.String(), "sessions are near the limit"); n > 1 {

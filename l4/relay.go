@@ -172,12 +172,7 @@ func (l *loop) turn() uint64 {
 func (l *loop) passFIN(s *session, from side) (open bool) {
 	s.halves[from].done = true
 	if s.halves[from.other()].done {
-		// close(2) sends the FIN that is still due.
-		if from == client {
-			l.end(s, ServerClosed, 0)
-		} else {
-			l.end(s, ClientClosed, 0)
-		}
+		l.end(s, closedBy(from.other()), 0) // close(2) sends the FIN that is still due
 		return false
 	}
 	// ENOTCONN: reset meanwhile, which the event on its way will tell.
@@ -185,21 +180,6 @@ func (l *loop) passFIN(s *session, from side) (open bool) {
 	s.active = l.now
 	l.rearm(s)
 	return true
-}
-
-// broken ends s because the connection on one side failed, after which the other one
-// is reset. A client that had said all it had to say and then is gone altogether has
-// ended the session itself. In Postgres so it has when the server goes after it: with
-// TLS both may be gone before they have read each other's close_notify.
-func (l *loop) broken(s *session, side side, errno syscall.Errno) {
-	switch gone := s.halves[client].done; {
-	case gone && (side == client || s.listener.config.Protocol == ProtocolPostgres):
-		l.end(s, ClientClosed, errno)
-	case side == client:
-		l.end(s, ClientReset, errno)
-	default:
-		l.end(s, ServerReset, errno)
-	}
 }
 
 // move carries bytes from src to dst until one of them would block, the source

@@ -142,6 +142,17 @@ func (r *rig) expectEnd(want Reason) End {
 	return end
 }
 
+// expectLeft waits for the end of a session whose client has reset its connection, which is clean when it had neither
+// sent nor got anything.
+func (r *rig) expectLeft() End {
+	r.t.Helper()
+	r.until("a session ends", func() bool { return len(r.ended) > r.checked })
+	if r.ended[r.checked].Reason == ClientClosed {
+		return r.expectEnd(ClientClosed)
+	}
+	return r.expectEnd(ClientReset)
+}
+
 // reset closes a TCP connection with RST.
 func reset(c conn) {
 	c.(*net.TCPConn).SetLinger(0)

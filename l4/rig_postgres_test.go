@@ -73,7 +73,7 @@ func (r *rig) headerFor(c conn, version ProxyVersion) []byte {
 func (r *rig) leave(ends [2]conn) {
 	r.t.Helper()
 	reset(ends[client])
-	r.expectEnd(ClientReset)
+	r.expectLeft()
 	ends[server].Close()
 }
 

@@ -80,7 +80,8 @@ type session struct {
 	generation uint32
 	slot       int32
 	state      state
-	queued     bool // in loop.queue
+	queued     bool   // in loop.queue
+	header     uint16 // size of the PROXY header that was sent to the backend
 	retries    uint8
 	attempt    uint8 // counts connects, for tokens; it may wrap
 	counted    bool  // among its client's sessions
@@ -218,6 +219,9 @@ func (l *loop) noteFIN(s *session, end *end) {
 // end is the one door out. It closes both sockets, gives back everything the
 // session holds, counts it and reports it. errno is the cause, or zero.
 func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
+	if reason == ClientReset && isReset(errno) && l.probed(s) {
+		reason = ClientClosed
+	}
 	l.closeSockets(s, reason, errno)
 	if s.state == stateWaiting {
 		s.backend = s.target.config.Pool.Leave(&s.opening.waiter) // it may have got one since

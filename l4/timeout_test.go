@@ -178,7 +178,7 @@ func TestTimerOfEndedSession(t *testing.T) {
 	}
 	for _, i := range []int{2, 0, 4} {
 		reset(all[i][client])
-		r.expectEnd(ClientReset)
+		r.expectEnd(ClientClosed)
 	}
 	r.now += 30 * time.Second
 	r.pair()

@@ -1,0 +1,90 @@
+package l4
+
+import (
+	"syscall"
+
+	"sluice/sysutil"
+)
+
+// broken ends s because the connection on one side failed, after which the other one
+// is reset.
+func (l *loop) broken(s *session, side side, errno syscall.Errno) {
+	l.end(s, l.brokenBy(s, side, errno), errno)
+}
+
+// brokenBy is why a session ends whose connection on one side has failed. A side that
+// had said all it had to say and then is gone altogether has closed. So it has when
+// the other one resets after it, which TLS is full of: peers go without having read a
+// close_notify, or are sent one when they have gone. A client that has sent FIN may
+// still wait for its answer, though, in every protocol but Postgres'.
+func (l *loop) brokenBy(s *session, side side, errno syscall.Errno) Reason {
+	gone, postgres := isReset(errno), s.listener.config.Protocol == ProtocolPostgres
+	switch {
+	case s.finished(side, errno) && (side == client || gone):
+		return closedBy(side)
+	case side == client && gone && l.saidAll(s, server):
+		return ServerClosed
+	case side == client:
+		return ClientReset
+	case (postgres || gone && s.halves[server].bytes > 0) && l.saidAll(s, client):
+		return ClientClosed
+	}
+	return ServerReset
+}
+
+// finished reports whether a side whose connection has failed had sent FIN before. The
+// kernel makes it EPIPE then, not ECONNRESET (tcp_reset); without, a read that returns 0
+// after the error says nothing.
+func (s *session) finished(side side, errno syscall.Errno) bool {
+	h := &s.halves[side]
+	return h.done || errno == syscall.EPIPE && h.eof && !h.unsent()
+}
+
+// goodbye is the most bytes that may be lost between a peer's FIN and the reset of the
+// other one: a close_notify of TLS.
+const goodbye = 64
+
+// saidAll reports whether a side that is still there has sent FIN, read or unread, and
+// all before it was passed on but for a goodbye.
+func (l *loop) saidAll(s *session, side side) bool {
+	h, end := &s.halves[side], &s.ends[side]
+	if h.eof || h.unsent() || end.ready&failed != 0 {
+		return h.eof && !h.unsent()
+	}
+	n, errno := sysutil.Peek(int(end.fd), l.scratch[:goodbye+1])
+	if errno == 0 && 0 < n && n <= goodbye {
+		_, _ = sysutil.Recv(int(end.fd), l.scratch[:n]) // there is nobody left to have it
+		n, errno = sysutil.Peek(int(end.fd), l.scratch[:1])
+	}
+	return n == 0 && errno == 0
+}
+
+// closedBy is the reason of a clean end in which a side sent the first FIN.
+func closedBy(side side) Reason {
+	if side == client {
+		return ClientClosed
+	}
+	return ServerClosed
+}
+
+// isReset reports whether an error means that the peer has closed its socket. Others
+// mean that nothing is known of the peer.
+func isReset(errno syscall.Errno) bool { return errno == syscall.ECONNRESET || errno == syscall.EPIPE }
+
+// probed reports whether a client that has reset its connection has sent nothing and
+// got nothing: it wanted to know whether somebody listens. That is how HAProxy and
+// others check.
+func (l *loop) probed(s *session) bool {
+	up, down := &s.halves[client], &s.halves[server]
+	if up.bytes > uint64(s.header) || up.unsent() || down.bytes > 0 || down.unsent() || s.opening.spoken() {
+		return false
+	}
+	n, _ := sysutil.Peek(int(s.ends[client].fd), l.scratch[:1]) // while a connect is under way nobody reads
+	return n <= 0
+}
+
+// spoken reports whether a client has begun to say something after its PROXY header,
+// or with it.
+func (o *opening) spoken() bool {
+	return o != nil && (len(o.input) > 0 || o.packet != nil || o.secured || o.asked != [len(o.asked)]bool{})
+}
