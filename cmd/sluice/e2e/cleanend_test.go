@@ -91,6 +91,7 @@ pools:
 // expectAllClean checks, when every session has ended, that none was a failure.
 func (r *rig) expectAllClean() {
 	r.t.Helper()
+	r.checkCounters() // from here on nothing comes any more
 	r.expectClean(r.status().accepts())
 	r.expectFewWarnings(0)
 }
