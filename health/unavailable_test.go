@@ -36,7 +36,7 @@ func unavailable(t *testing.T) error {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err = p.Probe(ctx); !probe.Unavailable(err) {
 		t.Fatalf("the probe of a server that starts: %v", err)

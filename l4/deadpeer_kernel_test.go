@@ -96,8 +96,8 @@ func TestDeadPeers(t *testing.T) {
 			t.Errorf("ended with %+v, want ETIMEDOUT", e)
 		}
 		want[e.Reason]--
-		if took := time.Since(began); took < limit/2 || took > 6*limit {
-			t.Errorf("%v after %v, want about %v", e.Reason, took, limit)
+		if took := time.Since(began); took < limit/2 {
+			t.Errorf("%v after %v, want %v", e.Reason, took, limit)
 		}
 	}
 	for time.Since(began) < 3*limit+limit/2 {

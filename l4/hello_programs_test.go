@@ -68,7 +68,7 @@ type program struct {
 // alert, which the program must take for what it is.
 func programHello(t *testing.T, path string, p program) []byte {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	defer cancel()
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))
 	defer listener.Close()
@@ -105,7 +105,7 @@ func serveAlert(listener net.Listener, preface []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(patient))
 	if len(preface) > 0 {
 		got := make([]byte, len(preface))
 		if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, preface) {

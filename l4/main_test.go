@@ -60,7 +60,7 @@ func openFiles() []string {
 // leftFiles lists the descriptors that are open and were not open before. It
 // waits a while for those that are being closed.
 func leftFiles(before []string) (left []string) {
-	wait(2*time.Second, func() bool {
+	wait(patient, func() bool {
 		left = slices.DeleteFunc(openFiles(), func(file string) bool { return slices.Contains(before, file) })
 		return len(left) == 0
 	})
@@ -72,7 +72,7 @@ func leftFiles(before []string) (left []string) {
 func leftGoroutines(beside ...string) (left string) {
 	beside = append(beside, "testing.(*M).", "os/signal.")
 	buf := make([]byte, 1<<20)
-	wait(2*time.Second, func() bool {
+	wait(patient, func() bool {
 		left = ""
 		for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 			if !slices.ContainsFunc(beside, func(f string) bool { return strings.Contains(stack, f) }) {

@@ -77,7 +77,7 @@ func TestMaxSessionsOnManyLoops(t *testing.T) {
 					for range rounds {
 						err := echoOnce(srv.testAddress(), "127.0.0.1", func() {
 							if rnd.IntN(4) == 0 { // until all places have been taken
-								wait(time.Second, func() bool { return most.Load() == limit })
+								wait(patient, func() bool { return most.Load() == limit })
 							}
 						})
 						if err != nil {

@@ -136,7 +136,7 @@ func silence(t *testing.T, fd int) {
 func deliveryUntil(t *testing.T, fd int, what string, holds func(Delivery) bool) {
 	t.Helper()
 	var d Delivery
-	wait(10*time.Second, func() (ok bool) {
+	wait(patient, func() (ok bool) {
 		var errno syscall.Errno
 		if d, errno = DeliveryOf(fd); errno != 0 {
 			t.Fatal(errno)
@@ -181,7 +181,7 @@ func TestDeliveryOf(t *testing.T) {
 	silence(t, b)
 	Send(a, []byte("hello"))
 	deliveryUntil(t, a, "the peer has gone", func(d Delivery) bool {
-		return d.Owed == 5 && d.Unanswered >= 2 && d.Silent >= 300*time.Millisecond && d.Silent < 10*time.Second
+		return d.Owed == 5 && d.Unanswered >= 2 && d.Silent >= 300*time.Millisecond && d.Silent < patient
 	})
 }
 

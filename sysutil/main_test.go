@@ -39,9 +39,13 @@ func openFiles() []string {
 	return files
 }
 
+// patient is how long a test waits for what must happen. It is long because
+// machines that test are busy; nothing waits for it to pass.
+const patient = time.Minute
+
 // leftFiles lists the descriptors that are open and were not open before.
 func leftFiles(before []string) (left []string) {
-	wait(2*time.Second, func() bool {
+	wait(patient, func() bool {
 		left = slices.DeleteFunc(openFiles(), func(file string) bool { return slices.Contains(before, file) })
 		return len(left) == 0
 	})
@@ -49,7 +53,7 @@ func leftFiles(before []string) (left []string) {
 }
 
 func leftGoroutines() (left int) {
-	wait(2*time.Second, func() bool {
+	wait(patient, func() bool {
 		left = runtime.NumGoroutine() - 1
 		return left == 0
 	})

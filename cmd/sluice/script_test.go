@@ -61,7 +61,7 @@ func TestScript(t *testing.T) {
 }
 
 // patience bounds every wait of a script. It is long because machines that test are busy; nothing waits for it to pass.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // A world is what the commands of one script share.
 type world struct {

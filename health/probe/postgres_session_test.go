@@ -161,7 +161,7 @@ func testStopped(t *testing.T, c *cluster) {
 		started := time.Now()
 		_, err := askWithin(t, p, 300*time.Millisecond)
 		wantError(t, err, words...)
-		if took := time.Since(started); took > 2*time.Second || Unavailable(err) {
+		if took := time.Since(started); took > patient/2 || Unavailable(err) {
 			t.Errorf("took %v, unavailable %t", took, Unavailable(err))
 		}
 	}

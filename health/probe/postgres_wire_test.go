@@ -81,11 +81,8 @@ func TestPostgresOdd(t *testing.T) {
 	f := func(handle func(net.Conn) error, sslmode string, words ...string) {
 		t.Helper()
 		a, _ := serve(t, nil, handle)
-		started := time.Now()
-		_, err := askWithin(t, newProber(t, as("sluice", sslmode), a), time.Second)
-		wantError(t, err, words...)
-		if took := time.Since(started); took > 4*time.Second || len(err.Error()) > 400 {
-			t.Errorf("took %v, %q", took, err)
+		if err := askUntilError(t, newProber(t, as("sluice", sslmode), a), words...); len(err.Error()) > 400 {
+			t.Errorf("%d bytes of error: %v", len(err.Error()), err)
 		}
 	}
 	closing := func(conn net.Conn) error { return conn.Close() }

@@ -18,6 +18,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,8 +26,9 @@ import (
 	"sluice/pool"
 )
 
-// patient is how long a test waits for what must happen.
-const patient = 10 * time.Second
+// patient is how long a test waits for what must happen. It is long because machines that test are busy; nothing waits
+// for it to pass.
+const patient = time.Minute
 
 // newProber returns a prober that is closed when the test is over.
 func newProber(t *testing.T, c Config, a pool.Address) Prober {
@@ -50,6 +52,25 @@ func askWithin(t *testing.T, p Prober, timeout time.Duration) (Answer, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	return p.Probe(ctx)
+}
+
+// askUntilError runs probes, each of which has more time than the one before, until one fails with these words: that
+// it had no answer in time should be said of the step that is not answered, not of one that is answered too slowly. A
+// probe must not take longer than it may.
+func askUntilError(t *testing.T, p Prober, words ...string) error {
+	t.Helper()
+	for timeout := 100 * time.Millisecond; ; timeout *= 3 {
+		started := time.Now()
+		_, err := askWithin(t, p, timeout)
+		if took := time.Since(started); took >= patient {
+			t.Fatalf("took %v with a timeout of %v", took, timeout)
+		}
+		early := err != nil && strings.Contains(err.Error(), "in time") && timeout < patient/6
+		if !early || !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(err.Error(), w) }) {
+			wantError(t, err, words...)
+			return err
+		}
+	}
 }
 
 // wantError checks that err is there, is one line and has the words.

@@ -103,9 +103,19 @@ func TestTCPSilent(t *testing.T) {
 	if !errors.As(err, &timeout) || !timeout.Timeout() {
 		t.Errorf("%v, want a timeout", err)
 	}
-	if took := time.Since(started); took > 3*time.Second {
+	if took := time.Since(started); took > patient/2 {
 		t.Errorf("took %v with a timeout of 100 ms", took)
 	}
+}
+
+// takes reports whether a connect succeeds soon.
+func takes(t *testing.T, a pool.Address) bool {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", a.TCP.String(), 500*time.Millisecond)
+	if err == nil {
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	return err == nil
 }
 
 // silentAddress returns an address that answers no SYN: its socket has a backlog of none, and that is taken. (The
@@ -130,11 +140,9 @@ func silentAddress(t *testing.T) pool.Address {
 	port := uint16(name.(*syscall.SockaddrInet4).Port)
 	a := pool.Address{TCP: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)}
 	for range 16 {
-		conn, err := net.DialTimeout("tcp", a.TCP.String(), 500*time.Millisecond)
-		if err != nil {
+		if !takes(t, a) && !takes(t, a) { // twice: a busy machine may be that slow once
 			return a
 		}
-		t.Cleanup(func() { _ = conn.Close() })
 	}
 	t.Fatal("the backlog never fills up")
 	return a

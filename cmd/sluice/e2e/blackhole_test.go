@@ -25,10 +25,10 @@ type network struct {
 // newNetwork makes a network that goes with the test. It needs root.
 func newNetwork(t *testing.T) *network {
 	t.Helper()
-	id := os.Getpid() % 250
+	prefix := fmt.Sprintf("10.%d.%d.", 200+os.Getpid()/250%50, os.Getpid()%250) // several tests may run at a time
 	n := &network{
 		t: t, name: fmt.Sprintf("sluice-test-%d", os.Getpid()), link: fmt.Sprintf("slt%d", os.Getpid()),
-		near: fmt.Sprintf("10.213.%d.1", id), far: fmt.Sprintf("10.213.%d.2", id),
+		near: prefix + "1", far: prefix + "2",
 	}
 	n.ip("netns", "add", n.name)
 	t.Cleanup(func() { n.ip("netns", "delete", n.name) }) // and with it the cable

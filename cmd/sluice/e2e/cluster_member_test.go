@@ -159,8 +159,8 @@ func (m *member) shutDown() {
 // promote makes a replica a primary. It returns when it is one.
 func (m *member) promote() {
 	m.t.Helper()
-	if got := m.query("select pg_promote()"); got != "t" {
-		m.t.Fatalf("%s is not promoted in a minute", m.name)
+	if got := m.query("select pg_promote(true, 600)"); got != "t" {
+		m.t.Fatalf("%s is not promoted", m.name)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A cluster is a primary and two replicas that stream from it, all with TLS.
@@ -15,6 +16,8 @@ type cluster struct {
 	t        *testing.T
 	members  []*member // pg1 is the primary at first
 	password string    // path of a file with the password of the user "sluice", which has no rights
+
+	checkTimeout time.Duration // of sluice's probes
 }
 
 const (
@@ -50,7 +53,7 @@ host replication postgres 127.0.0.1/32 trust
 
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, password: filepath.Join(tempDir(t), "password")}
+	c := &cluster{t: t, password: filepath.Join(tempDir(t), "password"), checkTimeout: patient}
 	if err := os.WriteFile(c.password, []byte(checkPassword+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +112,7 @@ listeners:
   ro: {bind: "127.0.0.1:0", protocol: postgres, pool: replicas}
 pools:
   primary:
-    queue: {max: 1024, timeout: 60s}
+    queue: {max: 1024, timeout: 3m}
     check: {type: postgres, role: primary, CHECK}
     backends: [MEMBERS]
   replicas:
@@ -126,7 +129,7 @@ func (c *cluster) config(text string) string {
 	return strings.NewReplacer(
 		"MEMBERS", strings.Join(backends, ", "),
 		"CHECK", fmt.Sprintf("user: sluice, password_file: %q, database: postgres, sslmode: prefer, "+
-			"interval: 1s, timeout: 1s", c.password),
+			"interval: 1s, timeout: %v", c.password, c.checkTimeout),
 	).Replace(text)
 }
 

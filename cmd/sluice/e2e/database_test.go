@@ -17,7 +17,7 @@ listeners:
   db: {bind: "127.0.0.1:0", pool: db}
 pools:
   db:
-    check: {interval: 500ms}
+    check: {interval: 500ms, timeout: 30s}
     backends: [{name: pg, address: "127.0.0.1:%d"}]
 `
 

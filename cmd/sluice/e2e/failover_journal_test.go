@@ -17,7 +17,7 @@ const (
 	// journalEvery is the time between two connections of a journal.
 	journalEvery = 50 * time.Millisecond
 	// journalPatience is how long one of them waits, first for the server and then for its row.
-	journalPatience = 60 * time.Second
+	journalPatience = 2 * patient
 )
 
 // A journal is a table in which a row is written again and again, each through a connection of its own. A row says

@@ -61,7 +61,7 @@ func TestConnectRefused(t *testing.T) {
 func TestNoBackend(t *testing.T) {
 	t.Parallel()
 	n := newNginx(t, "n1", "proxy_protocol")
-	r := startSluice(t, fmt.Sprintf(pairConfig, "{interval: 100ms, rise: 1}", n.port, reservePort(t)))
+	r := startSluice(t, fmt.Sprintf(pairConfig, "{interval: 100ms, timeout: 30s, rise: 1}", n.port, reservePort(t)))
 	r.untilUsable("n1", false)
 	r.untilUsable("n2", false)
 	if code, text := r.get("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(text, `pool "web"`) {

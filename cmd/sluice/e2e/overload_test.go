@@ -26,10 +26,10 @@ listeners:
   checked: {bind: "127.0.0.1:0", pool: checked}
 pools:
   echo:
-    check: {interval: 50ms}
+    check: {interval: 50ms, timeout: 30s}
     backends: [{name: echo, address: %q}]
   checked:
-    check: {type: expect, steps: [{send: "?"}], interval: 200ms} # the servers see those
+    check: {type: expect, steps: [{send: "?"}], interval: 200ms, timeout: 30s} # the servers see those
     backends: [%s]
 `
 

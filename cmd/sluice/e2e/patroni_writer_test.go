@@ -16,7 +16,7 @@ const (
 	// patroniWriteEvery is the time between two connections of a writer.
 	patroniWriteEvery = 100 * time.Millisecond
 	// patroniPatience is how long one of them has, from the connect to its row.
-	patroniPatience = 60 * time.Second
+	patroniPatience = 2 * patient
 	// patroniTable is what writers write to. Each row says which server has accepted it.
 	patroniTable = "create table writes (key text primary key, host text default host(inet_server_addr()))"
 )

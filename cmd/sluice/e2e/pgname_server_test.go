@@ -70,10 +70,10 @@ listeners:
   clear: {bind: "127.0.0.1:0", protocol: postgres, routes: [{database: [app1], pool: db1}, {user: [bob], pool: db2}]}
 pools:
   db1:
-    check: {type: postgres, role: any, user: sluice, password_file: PASSWORD, database: postgres, interval: 1s}
+    check: {type: postgres, role: any, user: sluice, password_file: PASSWORD, database: postgres, interval: 1s, timeout: 30s}
     backends: [{name: db1, address: "FIRST"}]
   db2:
-    check: {type: postgres, role: primary, user: sluice, password_file: PASSWORD, database: postgres, interval: 1s,
+    check: {type: postgres, role: primary, user: sluice, password_file: PASSWORD, database: postgres, interval: 1s, timeout: 30s,
             sslmode: verify-full, server_name: db2.test, ca_file: CA}
     backends: [{name: db2, address: "SECOND"}]
   direct:

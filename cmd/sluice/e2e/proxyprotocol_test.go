@@ -18,12 +18,12 @@ listeners:
 pools:
   out:
     send_proxy: %s
-    check: {interval: 500ms}
+    check: {interval: 500ms, timeout: 30s}
     backends: [{name: out, address: "127.0.0.1:%d"}]
 `
 
 // fromHere makes a header required, which peers on this machine may send.
-const fromHere = "accept_proxy: {from: [127.0.0.0/8], timeout: 5s}"
+const fromHere = "accept_proxy: {from: [127.0.0.0/8], timeout: 30s}"
 
 // HAProxy tells sluice who the client is, in every form that it has, and sluice tells nginx.
 func TestHAProxyInFront(t *testing.T) {

@@ -26,7 +26,7 @@ listeners:
   in: {bind: "127.0.0.1:0", pool: out}
 pools:
   out:
-    check: {interval: 500ms}
+    check: {interval: 500ms, timeout: 30s}
     backends: [{name: out, address: %q}]
 `
 

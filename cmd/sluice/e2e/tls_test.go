@@ -18,7 +18,7 @@ pools:
   tls:
     balance: round_robin
     send_proxy: %s
-    check: {interval: 500ms}
+    check: {interval: 500ms, timeout: 30s}
     backends: ["127.0.0.1:%d", "127.0.0.1:%d"]
 `
 

@@ -17,12 +17,12 @@ listeners:
     bind: "127.0.0.1:0"
     protocol: tls
     routes: [{sni: [shop.example.com], pool: shop}]
-    accept_proxy: {from: [127.0.0.0/8], timeout: 5s}
+    accept_proxy: {from: [127.0.0.0/8], timeout: 30s}
 pools:
   shop:
     send_proxy: v2
     tlvs: [authority, alpn, unique_id, crc32c]
-    check: {interval: 500ms}
+    check: {interval: 500ms, timeout: 30s}
     backends: [{name: shop, address: "127.0.0.1:%d"}]
 `
 

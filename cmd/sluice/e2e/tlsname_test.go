@@ -38,7 +38,7 @@ const namedPool = `
   %[1]s:
     send_proxy: v2
     tlvs: [authority, alpn, unique_id, crc32c]
-    check: {interval: 500ms}
+    check: {interval: 500ms, timeout: 30s}
     backends: [{name: %[1]s, address: "127.0.0.1:%[2]d"}]
 `
 

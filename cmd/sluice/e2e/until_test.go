@@ -7,8 +7,9 @@ import (
 )
 
 const (
-	// patient is how long a test waits for what must happen.
-	patient = 30 * time.Second
+	// patient is how long a test waits for what must happen. It is long because machines that test are busy; nothing waits
+	// for it to pass.
+	patient = 90 * time.Second
 	// pollEvery is the time between two looks at a condition.
 	pollEvery = 10 * time.Millisecond
 )

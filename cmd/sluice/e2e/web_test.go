@@ -22,7 +22,7 @@ pools:
   web:
     balance: %s
     send_proxy: %s
-    check: {interval: 200ms, fall: 10, rise: 1}
+    check: {interval: 200ms, timeout: 30s, fall: 10, rise: 1}
     eject: {duration: 1s}
     backends:
       - {name: n1, address: "127.0.0.1:%d"}

@@ -12,7 +12,7 @@ import (
 // TestMain fails the run when a goroutine of a Server outlives its Close.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if left := leaked(2 * time.Second); left != "" && code == 0 {
+	if left := leaked(time.Minute); left != "" && code == 0 {
 		fmt.Fprintf(os.Stderr, "goroutines are left:\n%s\n", left)
 		code = 1
 	}
