@@ -43,8 +43,7 @@ func TestRefusalsAreCounted(t *testing.T) {
 func TestNotRefused(t *testing.T) {
 	f := func(name string, target netip.AddrPort, want error) {
 		t.Helper()
-		_, err := Run(context.Background(), Plan{Target: target, Flows: []Flow{{Work: Refused, Sessions: 2}},
-			Duration: 20 * time.Millisecond, Patience: 200 * time.Millisecond})
+		_, err := Run(context.Background(), faultPlan(target, Flow{Work: Refused, Sessions: 2}, want))
 		if !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", name, err, want)
 		}

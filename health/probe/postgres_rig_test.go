@@ -92,12 +92,7 @@ func prepareCluster(t *testing.T) *cluster {
 			t.Fatal(err)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.port = l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
+	c.port = int(reservePort(t))
 	return c
 }
 

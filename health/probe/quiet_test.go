@@ -2,7 +2,6 @@ package probe
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -14,21 +13,6 @@ import (
 
 	"sluice/pool"
 )
-
-// freePorts returns ports of 127.0.0.1 that nobody listens on.
-func freePorts(t *testing.T, n int) []uint16 {
-	t.Helper()
-	ports := make([]uint16, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // when all are found, so that each is another
-		ports[i] = l.Addr().(*net.TCPAddr).AddrPort().Port()
-	}
-	return ports
-}
 
 // runServer runs a program until the test is over and returns a function that ends it and returns its output.
 func runServer(t *testing.T, ports []uint16, path string, args ...string) (stop func() string) {
@@ -119,7 +103,7 @@ func keyFiles(t *testing.T, dir string) {
 
 // TestNginxLogsNothing at the level notice, which is more than its default of error.
 func TestNginxLogsNothing(t *testing.T) {
-	dir, ports := t.TempDir(), freePorts(t, 6)
+	dir, ports := t.TempDir(), reservePorts(t, 6)
 	keyFiles(t, dir)
 	config := fmt.Sprintf(`
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
@@ -167,7 +151,7 @@ stream {
 
 // TestHAProxyLogsNothing with dontlognull, which its documentation advises where connections are probed.
 func TestHAProxyLogsNothing(t *testing.T) {
-	dir, ports := t.TempDir(), freePorts(t, 4)
+	dir, ports := t.TempDir(), reservePorts(t, 4)
 	keyFiles(t, dir)
 	config := fmt.Sprintf(`
 global

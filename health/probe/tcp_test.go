@@ -82,13 +82,8 @@ func TestTCPUnixSocket(t *testing.T) {
 }
 
 func TestTCPRefused(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := pool.Address{TCP: l.Addr().(*net.TCPAddr).AddrPort()}
-	_ = l.Close()
-	_, err = ask(t, newProber(t, Config{}, a))
+	a := pool.Address{TCP: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), reservePort(t))}
+	_, err := ask(t, newProber(t, Config{}, a))
 	if !errors.Is(err, syscall.ECONNREFUSED) || Unavailable(err) || Local(err) {
 		t.Errorf("%v (unavailable %t, local %t)", err, Unavailable(err), Local(err))
 	}
