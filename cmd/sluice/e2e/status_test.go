@@ -1,6 +1,9 @@
 package e2e
 
-import "testing"
+import (
+	"encoding/json"
+	"testing"
+)
 
 // status is what the tests read of sluice status --json.
 type status struct {
@@ -45,6 +48,22 @@ type backendStatus struct {
 type endedStatus struct {
 	Listener, Pool, Reason string
 	Count                  uint64
+}
+
+// An openSession is what the tests read of /api/v1/sessions.
+type openSession struct {
+	Received uint64 `json:"received_bytes"`
+}
+
+// openSessions are the sessions that there are.
+func (r *rig) openSessions() []openSession {
+	r.t.Helper()
+	_, text := r.get("/api/v1/sessions")
+	var answer struct{ Sessions []openSession }
+	if err := json.Unmarshal([]byte(text), &answer); err != nil {
+		r.t.Fatalf("/api/v1/sessions: %v\n%s", err, text)
+	}
+	return answer.Sessions
 }
 
 // backend returns what is known of a backend; its name is unique in all tests.
