@@ -94,7 +94,7 @@ func runMariaDB(t *testing.T) (log string, port uint16) {
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
-	port = freePorts(t, 1)[0]
+	port = reservePort(t)
 	runServerAs(t, owner, []uint16{port}, "/usr/sbin/mariadbd", "--no-defaults", data, "--log-error="+log,
 		"--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"), "--bind-address=127.0.0.1",
 		fmt.Sprintf("--port=%d", port), "--init-file="+setup, "--max-connect-errors=100",
