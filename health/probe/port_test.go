@@ -28,7 +28,8 @@ func reservePort(t *testing.T) uint16 {
 	return uint16(address.(*syscall.SockaddrInet4).Port)
 }
 
-func reservePorts(t *testing.T, n int) []uint16 {
+// freePorts is reservePort for n of them.
+func freePorts(t *testing.T, n int) []uint16 {
 	t.Helper()
 	ports := make([]uint16, n)
 	for i := range ports {

@@ -103,7 +103,7 @@ func keyFiles(t *testing.T, dir string) {
 
 // TestNginxLogsNothing at the level notice, which is more than its default of error.
 func TestNginxLogsNothing(t *testing.T) {
-	dir, ports := t.TempDir(), reservePorts(t, 6)
+	dir, ports := t.TempDir(), freePorts(t, 6)
 	keyFiles(t, dir)
 	config := fmt.Sprintf(`
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
@@ -151,7 +151,7 @@ stream {
 
 // TestHAProxyLogsNothing with dontlognull, which its documentation advises where connections are probed.
 func TestHAProxyLogsNothing(t *testing.T) {
-	dir, ports := t.TempDir(), reservePorts(t, 4)
+	dir, ports := t.TempDir(), freePorts(t, 4)
 	keyFiles(t, dir)
 	config := fmt.Sprintf(`
 global
