@@ -47,13 +47,13 @@ func readCheck(d *decoder, v value, to *poolDraft) {
 }
 
 // speakTLS are the types of check that speak TLS, or can.
-var speakTLS = []probe.Kind{probe.TLS, probe.HTTP, probe.Postgres}
+var speakTLS = []probe.Kind{probe.TLS, probe.HTTP, probe.Postgres, probe.Expect}
 
 // checkOwners are the types of check that a key belongs to. Keys that are not listed belong to every type.
 var checkOwners = map[string][]probe.Kind{
 	"server_name": speakTLS, "ca_file": speakTLS, "cert": speakTLS, "key": speakTLS,
 	"method": {probe.HTTP}, "path": {probe.HTTP}, "host": {probe.HTTP}, "status": {probe.HTTP}, "body": {probe.HTTP},
-	"tls": {probe.HTTP}, "steps": {probe.Expect},
+	"headers": {probe.HTTP}, "tls": {probe.HTTP, probe.Expect}, "steps": {probe.Expect},
 	"role": {probe.Postgres}, "user": {probe.Postgres}, "password_file": {probe.Postgres}, "database": {probe.Postgres},
 	"sslmode": {probe.Postgres}, "max_lag": {probe.Postgres},
 }
@@ -116,6 +116,9 @@ func (c *check) finishIntervals(d *decoder) {
 func (c *check) trim() {
 	if c.Probe.Kind != probe.HTTP {
 		c.Probe.HTTP = probe.HTTPConfig{}
+	}
+	if c.Probe.Kind != probe.HTTP && c.Probe.Kind != probe.Expect {
+		c.Probe.InTLS = false
 	}
 	if c.Probe.Kind != probe.Postgres {
 		c.Probe.Postgres = probe.PostgresConfig{}

@@ -46,10 +46,17 @@ func TestCheckProbes(t *testing.T) {
 	})
 	f("    check: {type: http}", probe.Config{Kind: probe.HTTP, HTTP: get})
 	f(`    check: {type: http, method: POST, path: "/a?b=%20", host: h, status: [200, 301-302], body: ok, tls: true}`, probe.Config{
-		Kind: probe.HTTP, HTTP: probe.HTTPConfig{
-			Method: "POST", Path: "/a?b=%20", Host: "h", Body: "ok", TLS: true,
+		Kind: probe.HTTP, InTLS: true, HTTP: probe.HTTPConfig{
+			Method: "POST", Path: "/a?b=%20", Host: "h", Body: "ok",
 			Status: []probe.StatusRange{{First: 200, Last: 200}, {First: 301, Last: 302}},
 		},
+	})
+	f(`    check: {type: http, method: OPTIONS, path: "*", headers: {x-probe: "a b", Accept: ""}}`, probe.Config{Kind: probe.HTTP,
+		HTTP: probe.HTTPConfig{Method: "OPTIONS", Path: "*", Headers: map[string]string{"X-Probe": "a b", "Accept": ""}},
+	})
+	f(`    check: {type: expect, tls: true, server_name: a.example, steps: {expect: "+OK"}}`, probe.Config{
+		Kind: probe.Expect, InTLS: true, TLS: probe.TLSConfig{ServerName: "a.example"},
+		Steps: []probe.Step{{Want: []byte("+OK")}},
 	})
 	f("    check: {type: http, status: 204}", probe.Config{Kind: probe.HTTP, HTTP: probe.HTTPConfig{
 		Method: "GET", Path: "/", Status: []probe.StatusRange{{First: 204, Last: 204}},

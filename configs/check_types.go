@@ -20,6 +20,7 @@ func (c *check) finishType(d *decoder) {
 		if _, ok := c.given["steps"]; !ok {
 			d.report(c.at, `a check of type expect has no steps: add some, for example steps: [{send: "PING\r\n", expect: "+PONG"}]`)
 		}
+		c.finishInTLS(d)
 	}
 }
 
@@ -51,12 +52,20 @@ func (c *check) readTLSFiles(d *decoder) {
 	}
 }
 
-// finishHTTP refuses what could never be true of an answer, and what is for TLS only.
+// finishHTTP refuses what could never be true of an answer, and what cannot be asked.
 func (c *check) finishHTTP(d *decoder) {
 	if v, ok := c.has("body"); ok && c.Probe.HTTP.Method == "HEAD" && c.Probe.HTTP.Body != "" {
 		d.reportAt(v, "body: the answer to HEAD has none: remove it, or write method: GET")
 	}
-	if !c.Probe.HTTP.TLS && !c.bad["tls"] {
+	if v, ok := c.has("path"); ok && c.Probe.HTTP.Path == "*" && c.Probe.HTTP.Method != "OPTIONS" && !c.bad["method"] {
+		d.reportAt(v, `path "*" belongs to method: OPTIONS: write that, or a path that begins with /`)
+	}
+	c.finishInTLS(d)
+}
+
+// finishInTLS refuses what is for TLS only where there is none.
+func (c *check) finishInTLS(d *decoder) {
+	if !c.Probe.InTLS && !c.bad["tls"] {
 		c.refuseTLSKeys(d, "without TLS: write tls: true, or remove it")
 		return
 	}

@@ -106,6 +106,8 @@ func readHTTPPath(d *decoder, v value, to *check) {
 	_, err := url.ParseRequestURI(text)
 	switch {
 	case !ok:
+	case text == "*": // with OPTIONS, see finishHTTP
+		to.Probe.HTTP.Path = text
 	case !strings.HasPrefix(text, "/") || strings.ContainsAny(text, " #"):
 		d.reportAt(v, "path %s is not a path: begin it with / and write blanks as %%20", quote(text))
 	case err != nil:

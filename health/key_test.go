@@ -65,6 +65,9 @@ func setOther(t *testing.T, v reflect.Value, path string) {
 		v.Set(reflect.New(v.Type().Elem()))
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+	case reflect.Map: // which %#v writes in the order of the keys
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(reflect.ValueOf("other"), reflect.ValueOf("other"))
 	default:
 		t.Fatalf("%s is a %v: say how it is part of the key", path, v.Kind())
 	}
@@ -114,6 +117,15 @@ func TestKeyComparesWhatPointersPointTo(t *testing.T) {
 		step := probe.Step{Send: []byte(send), Pattern: regexp.MustCompile(pattern)}
 		return probe.Config{Kind: probe.Expect, Steps: []probe.Step{step}}
 	}
+	headers := func(value string) probe.Config {
+		fields := make(map[string]string)
+		for _, name := range []string{"A", "B", "C", "D", "E", "F", "G", "H", "I"} {
+			fields[name] = value
+		}
+		return probe.Config{Kind: probe.HTTP, HTTP: probe.HTTPConfig{Headers: fields}}
+	}
+	f(true, headers("x"), headers("x"))
+	f(false, headers("x"), headers("y"))
 	f(true, steps("PING", "PONG"), steps("PING", "PONG"))
 	f(false, steps("PING", "PONG"), steps("PING", "PANG"))
 	f(false, steps("PING", "PONG"), steps("ECHO", "PONG"))

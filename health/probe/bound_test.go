@@ -68,7 +68,7 @@ func TestHostileServerInTLS(t *testing.T) {
 		secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate}})
 		return flooding("X: y\r\n", dialogue("HTTP/1.1 200 OK\r\n"))(secure)
 	})
-	_, err := ask(t, newProber(t, Config{Kind: HTTP, HTTP: HTTPConfig{TLS: true}}, a))
+	_, err := ask(t, newProber(t, Config{Kind: HTTP, InTLS: true}, a))
 	wantError(t, err, "read response: the server sent more than 1 MiB")
 	if r := report(t, reports); errors.Is(r.err, errFlooded) {
 		t.Error(r.err)

@@ -17,14 +17,16 @@ type Config struct {
 	// ProxyVersion is the version of the PROXY header that is sent before anything else: 0 = none, 1 or 2.
 	ProxyVersion uint8
 
+	// InTLS says that HTTP and Expect are spoken inside TLS.
+	InTLS    bool
 	TLS      TLSConfig
 	HTTP     HTTPConfig
 	Postgres PostgresConfig
 	Steps    []Step // of Expect
 }
 
-// TLSConfig is how a TLS handshake is made: by the kind TLS, by HTTP when HTTPConfig.TLS is set, and by Postgres. The
-// files are read at every handshake: who rotates them needs no reload.
+// TLSConfig is how a TLS handshake is made: by the kind TLS, by HTTP and Expect when Config.InTLS is set, and by Postgres.
+// The files are read at every handshake: who rotates them needs no reload.
 type TLSConfig struct {
 	ServerName string // asked for (SNI) and verified; "" = none is sent, and the backend's IP is verified
 	CAFile     string // certificates to trust, in PEM form; "" = none is verified, but see PostgresConfig.SSLMode
@@ -34,12 +36,14 @@ type TLSConfig struct {
 
 // HTTPConfig is the request of the kind HTTP, and what answers are good.
 type HTTPConfig struct {
-	TLS    bool
-	Method string
-	Path   string
-	Host   string        // Host header; "" = the address that is asked
-	Status []StatusRange // expected ones; empty = 200 to 399
-	Body   string        // must be somewhere in the first 64 KiB of the answer's body; "" = anything goes
+	Method  string
+	Path    string            // begins with "/", or is "*", with the method OPTIONS: the server as a whole
+	Host    string            // Host header; "" = the address that is asked
+	Headers map[string]string // further ones, by name; User-Agent is "sluice" unless it is among them
+	Status  []StatusRange     // expected ones; empty = 200 to 399
+	// Body must be somewhere in the first 64 KiB of the answer's body. "" = status and headers decide: the body may be
+	// short, slow or endless.
+	Body string
 }
 
 // StatusRange is a range of HTTP status codes, both ends included.

@@ -15,6 +15,7 @@ const answerMost = 64 << 10
 type expectProber struct {
 	transient
 	dialer *dialer
+	tls    *tlsClient // nil = in clear
 	steps  []Step
 }
 
@@ -27,7 +28,14 @@ func newExpectProber(c Config, d *dialer) (Prober, error) {
 			return nil, fmt.Errorf("step %d: nothing is sent and nothing expected", i+1)
 		}
 	}
-	return &expectProber{dialer: d, steps: c.Steps}, nil
+	p := &expectProber{dialer: d, steps: c.Steps}
+	if c.InTLS {
+		var err error
+		if p.tls, err = newTLSClient(c.TLS, d); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
 }
 
 func (s Step) expects() bool { return len(s.Want) > 0 || s.Pattern != nil }
@@ -36,7 +44,7 @@ func (s Step) expects() bool { return len(s.Want) > 0 || s.Pattern != nil }
 func (p *expectProber) Probe(ctx context.Context) (Answer, error) {
 	ctx, cancel := finishing(ctx)
 	defer cancel()
-	conn, err := p.dialer.dial(ctx)
+	conn, err := p.dialer.dialTLS(ctx, p.tls)
 	if err != nil {
 		return Answer{}, err
 	}

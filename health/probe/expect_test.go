@@ -1,6 +1,9 @@
 package probe
 
 import (
+	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"regexp"
 	"strings"
@@ -62,4 +65,38 @@ func TestExpectFails(t *testing.T) {
 	f(closing(dialogue(strings.Repeat("x", 200))), []Step{step("", "y")},
 		`got "`+strings.Repeat("x", 80)+`"...,`)
 	f(dialogue(strings.Repeat("x", answerMost)+"y"), []Step{step("", "y")}, "and more")
+}
+
+// TestExpectInTLS: the dialogue is inside TLS, also where the server speaks first.
+func TestExpectInTLS(t *testing.T) {
+	certificate, trusted := authority(t, []string{"mail.test"})
+	secure := func(lines ...string) func(net.Conn) error {
+		return func(conn net.Conn) error {
+			s := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate}})
+			if err := dialogue(lines...)(s); err != nil {
+				return err
+			}
+			if _, err := s.Read(make([]byte, 1)); !errors.Is(err, io.EOF) { // a close_notify
+				return err
+			}
+			return s.CloseWrite()
+		}
+	}
+	f := func(handle func(net.Conn) error, files TLSConfig, steps []Step, words ...string) {
+		t.Helper()
+		a, reports := serve(t, nil, handle)
+		_, err := ask(t, newProber(t, Config{Kind: Expect, InTLS: true, TLS: files, Steps: steps}, a))
+		r := report(t, reports)
+		if len(words) > 0 {
+			wantError(t, err, words...)
+		} else if err != nil || r.err != nil {
+			t.Errorf("%v; the server saw %v", err, r.err)
+		}
+	}
+	known := TLSConfig{CAFile: trusted, ServerName: "mail.test"}
+	smtp := []Step{step("", "220"), step("QUIT\r\n", "221")}
+	f(secure("220 mail.test\r\n", "< QUIT\r\n", "221 bye\r\n"), TLSConfig{}, smtp)
+	f(secure("220 mail.test\r\n", "< QUIT\r\n", "221 bye\r\n"), known, smtp)
+	f(dialogue("220 mail.test\r\n"), TLSConfig{}, smtp, "TLS handshake", "not look like")
+	f(secure(), TLSConfig{CAFile: trusted, ServerName: "other.test"}, smtp, "TLS handshake", "other.test")
 }

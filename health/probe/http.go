@@ -2,7 +2,6 @@ package probe
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,9 +11,6 @@ import (
 	"strconv"
 	"strings"
 )
-
-// bodyMost bounds what is read of an answer's body.
-const bodyMost = 64 << 10
 
 // httpProber makes one HTTP/1.1 request. It follows no redirect.
 type httpProber struct {
@@ -32,7 +28,7 @@ func newHTTPProber(c Config, d *dialer) (Prober, error) {
 		p.status = []StatusRange{{200, 399}}
 	}
 	var err error
-	if c.HTTP.TLS {
+	if c.InTLS {
 		if p.tls, err = newTLSClient(c.TLS, d); err != nil {
 			return nil, err
 		}
@@ -52,8 +48,9 @@ func newRequest(c HTTPConfig, d *dialer) (*http.Request, error) {
 	if path == "" {
 		path = "/"
 	}
-	if !strings.HasPrefix(path, "/") {
-		return nil, fmt.Errorf("path %q: want one that starts with /", path)
+	whole := path == "*" && method == http.MethodOptions // RFC 9110, section 9.3.7
+	if !strings.HasPrefix(path, "/") && !whole {
+		return nil, fmt.Errorf("path %q: want one that starts with /, or * for OPTIONS", path)
 	}
 	switch {
 	case host != "":
@@ -63,12 +60,22 @@ func newRequest(c HTTPConfig, d *dialer) (*http.Request, error) {
 		host = net.JoinHostPort(d.host(), strconv.Itoa(int(d.address.TCP.Port())))
 	}
 	// The request goes over a connection that is there already: the host in the URL is for the parser only.
-	request, err := http.NewRequest(method, "http://localhost"+path, nil)
+	target := "http://localhost" + path
+	if whole {
+		target = "http://localhost/"
+	}
+	request, err := http.NewRequest(method, target, nil)
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
+	if whole {
+		request.URL.Path = "*"
+	}
 	request.Host = host
 	request.Header.Set("User-Agent", "sluice")
+	for name, value := range c.Headers {
+		request.Header.Set(name, value)
+	}
 	request.Close = true
 	return request, nil
 }
@@ -95,14 +102,18 @@ func (p *httpProber) ask(ctx context.Context, conn net.Conn) error {
 	if err != nil {
 		return fmt.Errorf("read response: %w", tersely(plainly(ctx, overrun(conn, err))))
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, bodyMost)) // to its end, so that the server ends in peace
-	switch {
-	case !expected(p.status, response.StatusCode):
+	defer drain(ctx, conn, response.Body)
+	if !expected(p.status, response.StatusCode) {
 		return fmt.Errorf("status %d, want %s", response.StatusCode, wanted(p.status))
+	}
+	if len(p.body) == 0 {
+		return nil
+	}
+	found, err := contains(response.Body, p.body)
+	switch {
 	case err != nil:
 		return fmt.Errorf("read body: %w", tersely(plainly(ctx, overrun(conn, err))))
-	case !bytes.Contains(body, p.body):
+	case !found:
 		return fmt.Errorf("body does not contain %s", quoted(p.body))
 	}
 	return nil

@@ -22,11 +22,7 @@ func part(ctx context.Context, conn net.Conn) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	until := time.Now().Add(moment)
-	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
-		until = deadline
-	}
-	_ = conn.SetDeadline(until)
+	_ = conn.SetDeadline(momentOf(ctx))
 	if t, ok := conn.(*tls.Conn); ok {
 		_ = t.CloseWrite()
 		closeWrite(t.NetConn())
@@ -35,6 +31,15 @@ func part(ctx context.Context, conn net.Conn) error {
 	}
 	_, err := io.Copy(io.Discard, conn)
 	return err
+}
+
+// momentOf returns when to give up what is done for politeness only.
+func momentOf(ctx context.Context) time.Time {
+	until := time.Now().Add(moment)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		return deadline
+	}
+	return until
 }
 
 // closeWrite sends a FIN.

@@ -86,7 +86,7 @@ var (
 	askTCP   = Config{Kind: TCP}
 	askTLS   = Config{Kind: TLS}
 	askHTTP  = Config{Kind: HTTP, HTTP: HTTPConfig{Body: "ok"}}
-	askHTTPS = Config{Kind: HTTP, HTTP: HTTPConfig{Body: "ok", TLS: true}}
+	askHTTPS = Config{Kind: HTTP, HTTP: HTTPConfig{Body: "ok"}, InTLS: true}
 )
 
 // keyFiles writes a certificate, its key, and both in one file.

@@ -103,7 +103,7 @@ func TestTLSClientCertificate(t *testing.T) {
 				t.Helper()
 				c := Config{TLS: TLSConfig{CertFile: own, KeyFile: ownKey, CAFile: verified, ServerName: "old.test"}}
 				for _, c.Kind = range []Kind{TLS, HTTP} {
-					c.HTTP.TLS = true
+					c.InTLS = true
 					_, err := ask(t, newProber(t, c, a))
 					if len(words) > 0 {
 						wantError(t, err, words...)
@@ -128,7 +128,7 @@ func TestHTTPOverOldTLS(t *testing.T) {
 		t.Helper()
 		a := runOpenSSL(t, cert, key, args...)
 		for _, c := range []TLSConfig{{}, {CAFile: cert, ServerName: "old.test"}} {
-			c := Config{Kind: HTTP, HTTP: HTTPConfig{TLS: true, Body: "s_server"}, TLS: c}
+			c := Config{Kind: HTTP, InTLS: true, HTTP: HTTPConfig{Body: "s_server"}, TLS: c}
 			if _, err := ask(t, newProber(t, c, a)); err != nil {
 				t.Errorf("%v: %v", args, err)
 			}
