@@ -12,7 +12,7 @@ const (
 	// else is said.
 	takeMost = 1 << 20
 	// lifeMost bounds what is taken over one connection that is kept, however many questions it answers: what a server
-	// tells between its answers, such as parameters, is remembered. An honest one needs half a day or more for it.
+	// tells between its answers, such as parameters, is remembered. An honest one needs hours for it.
 	lifeMost = 4 << 20
 )
 

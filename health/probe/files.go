@@ -111,6 +111,15 @@ func ReadKeyPair(certFile, keyFile string) (*tls.Certificate, error) {
 	return &pair, nil
 }
 
+// rootsFiles has a rootsFile for each path that was ever named: thousands of servers are asked with the same one, and the
+// certificates of every public authority are a megabyte when they are parsed.
+var rootsFiles sync.Map
+
+func rootsFileOf(path string) *rootsFile {
+	f, _ := rootsFiles.LoadOrStore(path, &rootsFile{path: path})
+	return f.(*rootsFile)
+}
+
 // rootsFile is a file of certificates that is read whenever they are needed, and parsed when it has changed.
 type rootsFile struct {
 	path string

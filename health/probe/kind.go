@@ -14,7 +14,7 @@ const (
 	TCP Kind = iota
 	// Off asks nothing: every backend counts as up.
 	Off
-	// TLS makes a TLS handshake.
+	// TLS makes a TLS handshake, or begins one.
 	TLS
 	// HTTP makes one HTTP/1.1 request.
 	HTTP

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"sync/atomic"
 )
@@ -38,14 +39,39 @@ func (p *tlsProber) Probe(ctx context.Context) (Answer, error) {
 	return Answer{}, p.shakeLeniently(ctx)
 }
 
-// shake makes the whole handshake.
+// shake makes the whole handshake. A server that wants a certificate when the check has none to show, and says so once
+// its own has been verified, is up: its clients have one.
 func (p *tlsProber) shake(ctx context.Context) error {
-	conn, err := p.dialer.dialTLS(ctx, p.client)
+	config, err := p.client.settings()
 	if err != nil {
 		return err
 	}
-	// In TLS 1.3 the server sees the client's certificate after the client's last word.
-	if err := part(ctx, conn); isRemote(err) {
+	lacking := false
+	if config.GetClientCertificate == nil {
+		// Called when the server's certificate has been verified. What it returns means none.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			lacking = true
+			return new(tls.Certificate), nil
+		}
+	}
+	err = p.shakeWith(ctx, config)
+	if isRemote(err) && lacking {
+		return nil
+	}
+	return err
+}
+
+// shakeWith makes a handshake and hears the server's last word: in TLS 1.3 it judges the client's certificate after it.
+func (p *tlsProber) shakeWith(ctx context.Context, config *tls.Config) error {
+	conn, err := p.dialer.dial(ctx)
+	if err != nil {
+		return err
+	}
+	secure, err := handshake(ctx, conn, config)
+	if err != nil {
+		return err
+	}
+	if err := part(ctx, secure); isRemote(err) {
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
 	return nil

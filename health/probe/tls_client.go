@@ -49,7 +49,7 @@ func (c TLSConfig) client(verify verification, d *dialer) (*tlsClient, error) {
 		}
 	}
 	if c.CAFile != "" && verify != nothing {
-		client.roots = &rootsFile{path: c.CAFile}
+		client.roots = rootsFileOf(c.CAFile)
 	}
 	return client, nil
 }

@@ -113,10 +113,25 @@ func TestTLSClientCertificate(t *testing.T) {
 				}
 			}
 			f(own, ownKey)
+			wantedOf(t, a, verified)
 			f(other, otherKey, "remote error: tls: ")
 			f(own, otherKey, "client certificate", "private key does not match")
 			f(own+"x", ownKey, "client certificate", own+"x", "no such file")
 		}
+	}
+}
+
+// wantedOf asks a server that wants a certificate without having one: it is up, unless its own is no good.
+func wantedOf(t *testing.T, a pool.Address, verified string) {
+	t.Helper()
+	c := Config{Kind: TLS, TLS: TLSConfig{CAFile: verified, ServerName: "old.test"}}
+	if _, err := ask(t, newProber(t, c, a)); err != nil {
+		t.Errorf("%+v: %v", c.TLS, err)
+	}
+	if verified != "" {
+		c.TLS.ServerName = "other.test"
+		_, err := ask(t, newProber(t, c, a))
+		wantError(t, err, "TLS handshake", "other.test")
 	}
 }
 
