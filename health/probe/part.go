@@ -15,14 +15,15 @@ const moment = 200 * time.Millisecond
 // part ends a connection without provoking a reset, which servers log: it sends a FIN, in TLS a close_notify before it,
 // and reads what the server still has to say until that closes too. A close with bytes unread, such as the session
 // tickets of TLS 1.3, would be a reset. When ctx is done it just closes.
-//
-// The error is why reading failed, if it did; it is for who expects a last word.
-func part(ctx context.Context, conn net.Conn) error {
+func part(ctx context.Context, conn net.Conn) { _ = partBy(ctx, conn, momentOf(ctx)) }
+
+// partBy is part for who expects a last word until then. The error is why reading failed, if it did.
+func partBy(ctx context.Context, conn net.Conn, until time.Time) error {
 	defer conn.Close()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	_ = conn.SetDeadline(momentOf(ctx))
+	_ = conn.SetDeadline(until)
 	if t, ok := conn.(*tls.Conn); ok {
 		_ = t.CloseWrite()
 		closeWrite(t.NetConn())

@@ -61,7 +61,7 @@ func (p *tlsProber) shake(ctx context.Context) error {
 	return err
 }
 
-// shakeWith makes a handshake and hears the server's last word: in TLS 1.3 it judges the client's certificate after it.
+// shakeWith makes a handshake. In TLS 1.3 the server judges the client's certificate after its end: that is waited for.
 func (p *tlsProber) shakeWith(ctx context.Context, config *tls.Config) error {
 	conn, err := p.dialer.dial(ctx)
 	if err != nil {
@@ -71,7 +71,15 @@ func (p *tlsProber) shakeWith(ctx context.Context, config *tls.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := part(ctx, secure); isRemote(err) {
+	if p.client.files.CertFile == "" {
+		part(ctx, secure)
+		return nil
+	}
+	until, ok := ctx.Deadline()
+	if !ok {
+		until = momentOf(ctx)
+	}
+	if err := partBy(ctx, secure, until); isRemote(err) {
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
 	return nil
@@ -91,7 +99,7 @@ func (p *tlsProber) shakeLeniently(ctx context.Context) error {
 	secure, err := handshake(ctx, heard, config)
 	switch {
 	case err == nil:
-		if err := part(ctx, secure); isRemote(err) { // it wants a certificate
+		if err := partBy(ctx, secure, momentOf(ctx)); isRemote(err) { // it wants a certificate
 			p.helloOnly.Store(true)
 		}
 		return nil
@@ -114,6 +122,6 @@ func (p *tlsProber) askHello(ctx context.Context) error {
 	}
 	err = hello(ctx, conn, p.client.sni())
 	p.helloOnly.Store(err == nil)
-	_ = part(ctx, conn)
+	part(ctx, conn)
 	return err
 }
