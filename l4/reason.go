@@ -33,37 +33,41 @@ const (
 	numReasons
 )
 
-var reasonNames = [numReasons]string{
-	noReason:        "none",
-	ClientClosed:    "client_closed",
-	ServerClosed:    "server_closed",
-	ClientReset:     "client_reset",
-	ServerReset:     "server_reset",
-	ConnectRefused:  "connect_refused",
-	ConnectTimeout:  "connect_timeout",
-	ConnectFailed:   "connect_failed",
-	NoBackend:       "no_backend",
-	QueueFull:       "queue_full",
-	QueueTimeout:    "queue_timeout",
-	IdleTimeout:     "idle_timeout",
-	FinTimeout:      "fin_timeout",
-	HeaderInvalid:   "header_invalid",
-	HeaderTimeout:   "header_timeout",
-	HeaderUntrusted: "header_untrusted",
-	HelloInvalid:    "hello_invalid",
-	HelloTimeout:    "hello_timeout",
-	NoRoute:         "no_route",
-	Denied:          "denied",
-	RateLimited:     "rate_limited",
-	ClientLimit:     "client_limit",
-	BackendDown:     "backend_down",
-	Shutdown:        "shutdown",
+// reasonTable has for each reason its word, and whether it is a refusal.
+var reasonTable = [numReasons]struct {
+	word    string
+	refused bool
+}{
+	noReason:        {"none", false},
+	ClientClosed:    {"client_closed", false},
+	ServerClosed:    {"server_closed", false},
+	ClientReset:     {"client_reset", false},
+	ServerReset:     {"server_reset", false},
+	ConnectRefused:  {"connect_refused", false},
+	ConnectTimeout:  {"connect_timeout", false},
+	ConnectFailed:   {"connect_failed", false},
+	NoBackend:       {"no_backend", false},
+	QueueFull:       {"queue_full", false},
+	QueueTimeout:    {"queue_timeout", false},
+	IdleTimeout:     {"idle_timeout", false},
+	FinTimeout:      {"fin_timeout", false},
+	HeaderInvalid:   {"header_invalid", true},
+	HeaderTimeout:   {"header_timeout", true},
+	HeaderUntrusted: {"header_untrusted", true},
+	HelloInvalid:    {"hello_invalid", true},
+	HelloTimeout:    {"hello_timeout", true},
+	NoRoute:         {"no_route", true},
+	Denied:          {"denied", true},
+	RateLimited:     {"rate_limited", true},
+	ClientLimit:     {"client_limit", true},
+	BackendDown:     {"backend_down", false},
+	Shutdown:        {"shutdown", false},
 }
 
 // String returns the word for r.
 func (r Reason) String() string {
 	if r < numReasons {
-		return reasonNames[r]
+		return reasonTable[r].word
 	}
 	return "unknown"
 }
@@ -73,6 +77,11 @@ func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // Clean reports whether the session ended because both peers were done.
 func (r Reason) Clean() bool { return r == ClientClosed || r == ServerClosed }
+
+// Refused reports whether sluice turned the client away itself, for who it is or what
+// it said at first. That costs a client nothing but a connection: there may be any
+// number of such sessions.
+func (r Reason) Refused() bool { return r < numReasons && reasonTable[r].refused }
 
 // Reasons returns every reason.
 func Reasons() []Reason {

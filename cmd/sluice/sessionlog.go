@@ -13,7 +13,7 @@ import (
 // sessionQueue is how many ended sessions may wait to be logged: a burst of some ten milliseconds at full speed.
 const sessionQueue = 1024
 
-// sessionLog makes one line per ended session, but not of every one in a flood of refusals, see refusals. Event loops
+// sessionLog makes one line per ended session, but not of every one in a flood of failures, see surplus. Event loops
 // hand sessions over and go on: when lines are made more slowly than sessions end, some are dropped, and counted as the
 // log's own drops are.
 type sessionLog struct {
@@ -24,7 +24,7 @@ type sessionLog struct {
 	ending chan struct{} // closed: log what is left and return
 	done   chan struct{} // closed: run has returned
 
-	refusals *refusals
+	surplus *surplus
 }
 
 // openSessionLog returns a sessionLog that must be closed. drop is called on event loops for each line that is given
@@ -33,8 +33,8 @@ func openSessionLog(log *slog.Logger, which configs.SessionLog, drop func(), lis
 	s := &sessionLog{
 		log: log, which: visible(log, which), drop: drop,
 		queue: make(chan l4.End, sessionQueue), ending: make(chan struct{}), done: make(chan struct{}),
-		refusals: newRefusals(listeners),
 	}
+	s.surplus = newSurplus(s.which, listeners)
 	go s.run()
 	return s
 }
@@ -61,7 +61,7 @@ func (s *sessionLog) ended(end l4.End) {
 	if s.which == configs.SessionsOff || s.which == configs.SessionsFailed && !failed(&end) {
 		return
 	}
-	if s.refusals.suppress(&end) {
+	if failed(&end) && s.surplus.suppress(&end) {
 		return
 	}
 	select {
@@ -86,12 +86,12 @@ func (s *sessionLog) run() {
 		case end := <-s.queue:
 			s.logEnd(end)
 		case <-second.C:
-			s.refusals.tick(s.log)
+			s.surplus.tick(s.log)
 		case <-s.ending:
 			for range len(s.queue) { // not more: after a fault, loops may go on
 				s.logEnd(<-s.queue)
 			}
-			s.refusals.report(s.log)
+			s.surplus.report(s.log)
 			return
 		}
 	}

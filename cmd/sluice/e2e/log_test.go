@@ -76,10 +76,14 @@ func (r *rig) checkLog(s status, dropped uint64) {
 	}
 }
 
-// isRefusal reports whether a reason is that a client was refused because of who it is. Of many such sessions at a
-// time a few are logged, and then how many others there were.
+// isRefusal reports whether a reason is that a client was turned away for who it is or what it said at first. Of many
+// such sessions at a time a few are logged, and then how many others there were.
 func isRefusal(reason string) bool {
-	return reason == "denied" || reason == "rate_limited" || reason == "client_limit"
+	switch reason {
+	case "denied", "rate_limited", "client_limit", "no_route":
+		return true
+	}
+	return strings.HasPrefix(reason, "header_") || strings.HasPrefix(reason, "hello_")
 }
 
 // refused is the number of sessions that were refused.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -63,7 +64,7 @@ func TestRefusalsInAFlood(t *testing.T) {
 			}
 			var got []string
 			for line := range strings.Lines(text) {
-				if _, notice, ok := strings.Cut(line, `msg="sessions refused" `); ok {
+				if _, notice, ok := strings.Cut(line, `msg="sessions `); ok {
 					got = append(got, strings.TrimSpace(notice))
 				}
 			}
@@ -77,21 +78,21 @@ func TestRefusalsInAFlood(t *testing.T) {
 		s.ended(someEnd) // nothing to do with it
 		expect("in the first second", refusalLines+1)
 		time.Sleep(1500 * time.Millisecond) // from here on, never at the moment of a tick
-		expect("after it", 0, "listener=web reason=denied count=990", "listener=mail reason=rate_limited count=5",
-			"listener=mail reason=client_limit count=7")
+		expect("after it", 0, "refused\" listener=web reason=denied count=990 client=192.0.2.1:4711", "refused\" listener=mail reason=rate_limited count=5 client=192.0.2.1:4711",
+			"refused\" listener=mail reason=client_limit count=7 client=192.0.2.1:4711")
 		for range 9 {
 			flood(s, "web", l4.Denied, 100)
 			time.Sleep(time.Second)
 		}
 		expect("in nine more seconds", 9*refusalLines)
 		time.Sleep(time.Second)
-		expect("ten seconds after the first notice", 0, "listener=web reason=denied count=810")
+		expect("ten seconds after the first notice", 0, "refused\" listener=web reason=denied count=810 client=192.0.2.1:4711")
 		flood(s, "web", l4.Denied, refusalLines)
 		time.Sleep(time.Hour)
 		expect("when there are few", refusalLines)
 		flood(s, "web", l4.Denied, 11)
 		s.close()
-		expect("at the end", 10, "listener=web reason=denied count=1")
+		expect("at the end", 10, "refused\" listener=web reason=denied count=1 client=192.0.2.1:4711")
 	})
 }
 
@@ -107,8 +108,8 @@ func TestRefusalsAreNotLoggedWhenSessionsAreNot(t *testing.T) {
 // TestRefusalsAreCheap: what is not logged costs no memory, on any number of loops at a time, and none is lost.
 func TestRefusalsAreCheap(t *testing.T) {
 	const loops, each = 4, 10_000
-	r := newRefusals([]string{"web"})
-	r.lines.Store(0)
+	r := newSurplus(configs.SessionsAll, []string{"web"})
+	r.refusals.Store(0)
 	end := refusedEnd("web", l4.ClientLimit)
 	var all sync.WaitGroup
 	for range loops {
@@ -119,11 +120,54 @@ func TestRefusalsAreCheap(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := r.surplus["web"][2].Load(); n != loops*each {
+	if n := r.counts["web"][l4.ClientLimit].n.Load(); n != loops*each {
 		t.Errorf("%d are counted, want %d", n, loops*each)
 	}
-	s := &sessionLog{which: configs.SessionsAll, refusals: r} // without a queue: it would block
+	s := &sessionLog{which: configs.SessionsAll, surplus: r} // without a queue: it would block
 	if n := testing.AllocsPerRun(100, func() { s.ended(end) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestFloodsOfEachReason: whatever a client can cause for nothing, the log stays short, and says how much there was and
+// whose one of them was.
+func TestFloodsOfEachReason(t *testing.T) {
+	const flooded = 5000
+	f := func(which configs.SessionLog, reason l4.Reason, most int, message string) {
+		t.Helper()
+		s, out := openFloodLog(which)
+		flood(s, "web", reason, flooded)
+		s.close()
+		text := out.take()
+		lines := strings.Count(text, "msg=session ")
+		if message == "" {
+			if most == 0 && lines > 0 || strings.Contains(text, "msg=\"sessions ") {
+				t.Errorf("%v: %d lines, want no notice", reason, lines)
+			}
+			return
+		}
+		notice := fmt.Sprintf("msg=%q listener=web reason=%v count=%d client=192.0.2.1:4711\n", message, reason, flooded-lines)
+		if lines > 2*most || lines == 0 || !strings.Contains(text, notice) { // a second may have passed
+			t.Errorf("%v: %d lines, want at most %d and %q:\n%s", reason, lines, most, notice, tailOf(text))
+		}
+	}
+	refused := map[l4.Reason]bool{
+		l4.HeaderInvalid: true, l4.HeaderTimeout: true, l4.HeaderUntrusted: true, l4.HelloInvalid: true,
+		l4.HelloTimeout: true, l4.NoRoute: true, l4.Denied: true, l4.RateLimited: true, l4.ClientLimit: true,
+	}
+	for _, reason := range l4.Reasons() {
+		switch {
+		case reason.Clean():
+			f(configs.SessionsFailed, reason, 0, "")
+		case refused[reason]:
+			f(configs.SessionsFailed, reason, refusalLines, "sessions refused")
+			f(configs.SessionsAll, reason, refusalLines, "sessions refused")
+		default:
+			f(configs.SessionsFailed, reason, failureLines, "sessions failed")
+			f(configs.SessionsAll, reason, flooded, "") // each session, by choice
+		}
+	}
+}
+
+// tailOf returns the end of a long text.
+func tailOf(text string) string { return text[max(0, len(text)-500):] }
