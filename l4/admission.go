@@ -66,9 +66,10 @@ func (l *loop) admitClient(s *session) bool {
 // refuse ends a connection that never becomes a session: it is reset, which leaves
 // no TIME_WAIT.
 func (l *loop) refuse(ls *listener, fd int, peer netip.AddrPort, reason Reason) {
+	local := l.cameTo(fd, reason)
 	sysutil.Reset(fd)
 	ls.unrouted[reason].Add(1)
 	if l.server.config.OnEnd != nil {
-		l.server.config.OnEnd(End{ID: l.nextID(), Listener: ls.config.Name, Client: peer, Reason: reason})
+		l.server.config.OnEnd(End{ID: l.nextID(), Listener: ls.config.Name, Client: peer, Local: local, Reason: reason})
 	}
 }

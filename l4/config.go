@@ -30,6 +30,9 @@ type Config struct {
 	// OnEnd is told of every session that ended. It is called on a loop: it
 	// must not block. nil = nobody.
 	OnEnd func(End)
+	// WantLocal says of which ends OnEnd wants to know End.Local, which costs a
+	// system call. It is called on a loop, too. nil = of none.
+	WantLocal func(Reason) bool
 	// OnDial is told how long every connect to a backend took and how it went.
 	// It is called on a loop: it must not block. nil = nobody.
 	OnDial func(*pool.Backend, time.Duration, pool.DialResult)

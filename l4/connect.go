@@ -223,6 +223,7 @@ func (l *loop) mayRetry(s *session, reason Reason, errno syscall.Errno) bool {
 	// A server that has been shown a ClientHello and hangs up will do so in a second,
 	// too. Not one that has said before that it will speak TLS: it may be shutting down.
 	final := errno == errnoProtocol || s.state == stateAnswering && opening.kind == packetHello && !opening.secured
+	l.noteTry(s, reason, errno)
 	stuck := final && !config.Pool.MayHaveOther(s.backend, s.failedOn())
 	opening.final = opening.final || final
 	s.backend.Release()

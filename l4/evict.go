@@ -71,6 +71,7 @@ func (l *loop) moveOn(s *session) bool {
 		l.letGo(s)
 	case stateConnecting, stateAnswering:
 		if l.canMove(s) {
+			l.noteTry(s, BackendDown, 0)
 			l.letGo(s)
 			l.dial(s)
 		}

@@ -9,10 +9,11 @@ import (
 	"sluice/pool"
 )
 
-// names are what a session is called, for the log and the API.
+// names are what a session is called, for the log and the API, and who has failed it.
 type names struct {
 	server string // the name that the client asked for; "" = none
 	unique string // what an earlier hop has called it; "" = nothing
+	tried  []Try  // at most maxTries, the latest
 }
 
 func (s *session) name() *names {

@@ -222,6 +222,7 @@ func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
 	if reason == ClientReset && isReset(errno) && l.probed(s) {
 		reason = ClientClosed
 	}
+	local := l.cameTo(int(s.ends[client].fd), reason)
 	l.closeSockets(s, reason, errno)
 	if s.state == stateWaiting {
 		s.backend = s.target.config.Pool.Leave(&s.opening.waiter) // it may have got one since
@@ -243,7 +244,9 @@ func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
 	l.server.returnPlace(s.listener)
 	s.listener.endCounters(s.target)[reason].Add(1)
 	if l.server.config.OnEnd != nil {
-		l.server.config.OnEnd(l.record(s, reason, errno))
+		record := l.record(s, reason, errno)
+		record.Local = local
+		l.server.config.OnEnd(record)
 	}
 	l.sessions.put(s)
 	l.load.Add(-1)

@@ -63,6 +63,7 @@ type End struct {
 	Pool        string         // "" when no pool was chosen
 	Backend     string         // "" when no backend was connected or tried
 	Client      netip.AddrPort // the real one, after a PROXY header; invalid for a Unix client
+	Local       netip.AddrPort // of this machine, that the connection came to; invalid for a Unix client, and where Config.WantLocal does not want it
 	ServerName  string         // that the client asked for with TLS; "" = none
 	UniqueID    string         // as received, or as the pool's backends are told; "" = neither
 	Reason      Reason
@@ -72,6 +73,7 @@ type End struct {
 	ConnectTime time.Duration // of the connect that was made; 0 = none was
 	Waited      time.Duration // in the pool's queue
 	Retries     int           // further backends tried
+	Tried       []Try         // backends that failed before, the last few of them
 	Received    uint64        // bytes passed from the backend to the client
 	Sent        uint64        // bytes passed to the backend, the PROXY header included
 }
@@ -144,6 +146,7 @@ func (l *loop) record(s *session, reason Reason, errno syscall.Errno) End {
 		ConnectTime: s.connect,
 		Waited:      s.waited,
 		Retries:     int(s.retries),
+		Tried:       s.tried(reason),
 		Received:    s.halves[server].bytes,
 		Sent:        s.halves[client].bytes,
 	}

@@ -22,7 +22,7 @@ const (
 type logWriter struct {
 	out     io.Writer
 	report  *slog.Logger  // writes to out, past the queue
-	dropped atomic.Uint64 // lines
+	dropped atomic.Uint64 // lines, those that could not be written too
 	queue   chan []byte   // never closed: there may be somebody who logs to the very end
 	ending  chan struct{} // closed: write what is left and return
 	done    chan struct{} // closed: run has returned
@@ -51,7 +51,7 @@ func (w *logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// drop counts a line that was given up, here or before it was even made.
+// drop counts a line that was given up, here or before it was even made, or that could not be written.
 func (w *logWriter) drop() { w.dropped.Add(1) }
 
 // linesDropped returns how many lines were given up.
@@ -87,7 +87,9 @@ func (w *logWriter) run() {
 }
 
 func (w *logWriter) writeLine(line []byte) {
-	_, _ = w.out.Write(line) // there is nowhere to say that the log is gone
+	if _, err := w.out.Write(line); err != nil { // the disk is full, or nobody reads any more
+		w.drop()
+	}
 }
 
 // reportDrops logs how many lines were dropped since the last report.
@@ -96,6 +98,6 @@ func (w *logWriter) reportDrops() {
 	if n == w.reported {
 		return
 	}
-	w.report.Warn("log lines dropped: the log is read too slowly", "lines", n-w.reported)
+	w.report.Warn("log lines dropped: the log is read too slowly, or cannot be written", "lines", n-w.reported)
 	w.reported, w.reportedAt = n, time.Now()
 }

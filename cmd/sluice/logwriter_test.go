@@ -163,3 +163,32 @@ func TestStuckErrorEnds(t *testing.T) {
 		"--socket", "")
 	expectExit(t, ended, exitFailed)
 }
+
+// TestLogThatCannotBeWritten counts each line that is lost, whatever the reason.
+func TestLogThatCannotBeWritten(t *testing.T) {
+	f := func(name string, out *os.File) {
+		t.Helper()
+		const lines = 10
+		log, w := newLogger(out, configs.Log{Format: configs.FormatText})
+		for range lines {
+			log.Info("hello")
+		}
+		w.close()
+		if n := w.linesDropped(); n != lines {
+			t.Errorf("%s: %d lines are counted, want %d", name, n, lines)
+		}
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	f("disk full", full)
+	r, gone, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gone.Close()
+	_ = r.Close()
+	f("nobody reads", gone)
+}

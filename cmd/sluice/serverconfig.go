@@ -20,6 +20,7 @@ func (b *balancer) serverConfig() (l4.Config, error) {
 			b.metrics.SessionEnded(&end)
 			b.sessions.ended(end)
 		},
+		WantLocal: b.sessions.wants,
 		OnDial: func(backend *pool.Backend, took time.Duration, result pool.DialResult) {
 			b.metrics.Dialed(backend, took, result)
 			b.monitor.Observe(backend, result)

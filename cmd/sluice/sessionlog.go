@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"sluice/cmd/sluice/internal/admin"
@@ -71,6 +73,17 @@ func (s *sessionLog) ended(end l4.End) {
 	}
 }
 
+// wants reports whether a session that ends with a reason may have a line. It is called on event loops.
+func (s *sessionLog) wants(reason l4.Reason) bool {
+	switch s.which {
+	case configs.SessionsOff:
+		return false
+	case configs.SessionsFailed:
+		return !reason.Clean() && s.surplus.spare(reason)
+	}
+	return s.surplus.spare(reason)
+}
+
 // close logs what is left.
 func (s *sessionLog) close() {
 	close(s.ending)
@@ -107,7 +120,8 @@ func (s *sessionLog) logEnd(end l4.End) {
 }
 
 // sessionAttrs returns the fields of a session's line. Every line has the same ones up to retries, so that it can be
-// searched and parsed by position. After them come server_name, unique_id and error, each when there is one.
+// searched and parsed by position. After them come local, tried, server_name, unique_id and error, each when there is
+// one.
 func sessionAttrs(end l4.End) []slog.Attr {
 	attrs := append(make([]slog.Attr, 0, 15),
 		slog.Uint64("id", end.ID),
@@ -123,6 +137,12 @@ func sessionAttrs(end l4.End) []slog.Attr {
 		slog.Uint64("sent", end.Sent),
 		slog.Int("retries", end.Retries),
 	)
+	if end.Local.IsValid() {
+		attrs = append(attrs, slog.String("local", end.Local.String()))
+	}
+	if len(end.Tried) > 0 {
+		attrs = append(attrs, slog.String("tried", triedText(end.Tried)))
+	}
 	if end.ServerName != "" {
 		attrs = append(attrs, slog.String("server_name", end.ServerName))
 	}
@@ -135,4 +155,16 @@ func sessionAttrs(end l4.End) []slog.Attr {
 		attrs = append(attrs, slog.String("error", end.Detail))
 	}
 	return attrs
+}
+
+// triedText writes the servers that failed a session: each with the reason, and after what time.
+func triedText(tried []l4.Try) string {
+	texts := make([]string, len(tried))
+	for i, t := range tried {
+		texts[i] = fmt.Sprintf("%s %v after %v", t.Backend, t.Reason, t.Took.Round(time.Microsecond))
+		if t.Errno != 0 {
+			texts[i] += " (" + t.Errno.Error() + ")"
+		}
+	}
+	return strings.Join(texts, ", ")
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice/configs"
@@ -60,6 +61,48 @@ func TestSessionLineWithNames(t *testing.T) {
 	if !strings.HasSuffix(line, "unique_id=5f1e-7\n") {
 		t.Errorf("line\n%swant unique_id at its end", line)
 	}
+}
+
+// TestSessionLineOfTries: the servers that failed before, and where the client came to.
+func TestSessionLineOfTries(t *testing.T) {
+	end := someEnd
+	end.Local = netip.MustParseAddrPort("[2001:db8::1]:443")
+	end.Tried = []l4.Try{
+		{Backend: "b2", Reason: l4.ConnectRefused, Errno: syscall.ECONNREFUSED, Took: 123456 * time.Nanosecond},
+		{Backend: "b3", Reason: l4.BackendDown, Took: 2 * time.Second},
+	}
+	line := logged(configs.Log{Format: configs.FormatText, Sessions: configs.SessionsAll}, end)
+	want := ` retries=1 local=[2001:db8::1]:443 ` +
+		`tried="b2 connect_refused after 123µs (connection refused), b3 backend_down after 2s" error="connection reset by peer"`
+	if !strings.HasSuffix(line, want+"\n") {
+		t.Errorf("line\n%swant the end\n%s", line, want)
+	}
+}
+
+// TestWantsLocal: the address is asked for only where there will be a line for it.
+func TestWantsLocal(t *testing.T) {
+	f := func(which configs.SessionLog, reason l4.Reason, want bool) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) { // no second passes
+			s, _ := openFloodLog(which)
+			defer s.close()
+			if got := s.wants(reason); got != want {
+				t.Errorf("%v, %v: %v, want %v", which, reason, got, want)
+			}
+			flood(s, "web", reason, 2*failureLines)
+			if got := s.wants(reason); got && (reason.Refused() || which == configs.SessionsFailed) {
+				t.Errorf("%v, %v: wanted in a flood", which, reason)
+			}
+		})
+	}
+	f(configs.SessionsOff, l4.ServerReset, false)
+	f(configs.SessionsOff, l4.Denied, false)
+	f(configs.SessionsFailed, l4.ClientClosed, false)
+	f(configs.SessionsFailed, l4.ServerReset, true)
+	f(configs.SessionsFailed, l4.Denied, true)
+	f(configs.SessionsAll, l4.ClientClosed, true)
+	f(configs.SessionsAll, l4.Denied, true)
+	f(configs.SessionsAll, l4.ServerReset, true)
 }
 
 func TestSessionLineJSON(t *testing.T) {

@@ -242,7 +242,7 @@ func (c *counters) writeResources(e *exposition, stats l4.Stats) {
 	for i, l := range stats.Loops {
 		e.sample(c.loops[i], uint64(l.Sessions))
 	}
-	e.counter("sluice_log_lines_dropped_total", "Log lines given up because the log was read too slowly.")
+	e.counter("sluice_log_lines_dropped_total", "Log lines given up because the log was read too slowly, or that could not be written.")
 	e.sample("", c.options.LinesDropped())
 	e.counter("sluice_loop_stale_events_total", "Events for sessions that had just ended.")
 	for i, l := range stats.Loops {
