@@ -134,7 +134,7 @@ func TestCancelOwnerOfAnotherListener(t *testing.T) {
 	other, err := openListener(ListenerConfig{
 		Name: "other", Bind: []pool.Address{tcpAddress(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})}, Protocol: ProtocolPostgres,
 		Target: Target{Pool: newPool(t, 1, 0, tcpAddress(at.Addr())), SendProxy: ProxyV2},
-	})
+	}, newOwnPorts())
 	if err != nil {
 		t.Fatal(err)
 	}

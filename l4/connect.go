@@ -47,11 +47,12 @@ func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
 	if local {
 		began = l.server.clock()
 	}
-	fd, errno := connectTo(backend.Address())
+	target := s.dialTarget()
+	fd, errno := target.connect()
 	if errno != 0 {
 		return l.mayRetryDial(s, dialResult(errno), errno)
 	}
-	s.ends[server] = newEnd(fd, backend.Address().IsUnix())
+	s.ends[server] = newEnd(fd, target.isUnix)
 	// On one machine a connection is made while connect(2) is at it. That is worth
 	// asking when there is something to send.
 	made := local && sysutil.IsConnected(fd)
@@ -75,18 +76,6 @@ func (s *session) failedOn() []*pool.Backend {
 		return nil
 	}
 	return s.opening.waiter.Tried
-}
-
-func connectTo(address pool.Address) (int, syscall.Errno) {
-	if address.IsUnix() {
-		sa, err := sysutil.UnixSockaddr(address.Unix)
-		if err != nil {
-			return -1, syscall.ENAMETOOLONG
-		}
-		return sysutil.Connect(&sa)
-	}
-	sa := sysutil.TCPSockaddr(address.TCP)
-	return sysutil.Connect(&sa)
 }
 
 // endUndialled ends a session for which there is no backend and no place to
@@ -166,6 +155,10 @@ func (l *loop) finishConnect(s *session) {
 }
 
 func (l *loop) connected(s *session) {
+	if l.metItself(s) {
+		l.connectFailed(s, pool.DialRefused, syscall.ECONNREFUSED) // nobody listens there
+		return
+	}
 	s.connect = max(l.now-s.active, s.connect, 1)
 	l.dialled(s, pool.DialOK, s.connect)
 	l.guardLater(s)
@@ -190,7 +183,9 @@ func (l *loop) connectFailed(s *session, result pool.DialResult, errno syscall.E
 // closeServer closes the connection to a backend that has passed nothing on yet,
 // and forgets what was on its way there: the first packet is sent again.
 func (l *loop) closeServer(s *session) {
-	sysutil.Close(int(s.ends[server].fd))
+	if fd := int(s.ends[server].fd); fd >= 0 {
+		sysutil.Close(fd)
+	}
 	s.ends[server] = end{fd: -1}
 	s.halves[server] = half{bytes: s.halves[server].bytes}
 	if s.packet() != nil {

@@ -45,8 +45,8 @@ func (ls *listener) endCounters(t *target) *endCounters {
 }
 
 // openListener binds every address of a listener, or none.
-func openListener(config ListenerConfig) (*listener, error) {
-	targets, err := newTargets(&config)
+func openListener(config ListenerConfig, own *ownPorts) (*listener, error) {
+	targets, err := newTargets(&config, own)
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: %w", config.Name, err)
 	}

@@ -66,11 +66,12 @@ func New(config Config) (_ *Server, err error) {
 			srv.Close()
 		}
 	}()
+	own := newOwnPorts()
 	for _, lc := range config.Listeners {
 		if limit := cmp.Or(lc.MaxSessions, config.MaxSessions); lc.PerClient.Table == 0 {
 			lc.PerClient.Table = clientTable(limit)
 		}
-		ls, err := openListener(lc)
+		ls, err := openListener(lc, own)
 		if err != nil {
 			return nil, err
 		}

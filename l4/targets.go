@@ -22,19 +22,20 @@ type targets struct {
 // A target is a Target with the counters of one listener's sessions on it.
 type target struct {
 	config Target
+	dials  []dialTarget // by the index of the backend
 	tlvs   [numTLVs]bool
 	ended  endCounters
 }
 
-func newTargets(config *ListenerConfig) (*targets, error) {
+func newTargets(config *ListenerConfig, own *ownPorts) (*targets, error) {
 	t := new(targets)
 	for _, r := range config.Routes {
-		t.routed = append(t.routed, t.add(r.Target))
+		t.routed = append(t.routed, t.add(r.Target, own))
 		t.byTLS = t.byTLS || len(r.SNI)+len(r.ALPN) > 0
 		t.byStartup = t.byStartup || len(r.Database)+len(r.User) > 0
 	}
 	if config.Target.Pool != nil {
-		t.fallback = t.add(config.Target)
+		t.fallback = t.add(config.Target, own)
 	}
 	if len(config.Routes) == 0 {
 		return t, nil
@@ -45,11 +46,11 @@ func newTargets(config *ListenerConfig) (*targets, error) {
 }
 
 // add returns the target of a pool, which is made when the pool is first named.
-func (t *targets) add(config Target) *target {
+func (t *targets) add(config Target, own *ownPorts) *target {
 	if known := t.of(config.Pool); known != nil {
 		return known
 	}
-	made := &target{config: config}
+	made := &target{config: config, dials: newDialTargets(config.Pool, own)}
 	for _, tlv := range config.TLVs {
 		made.tlvs[tlv] = true
 	}

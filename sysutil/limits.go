@@ -69,3 +69,13 @@ func HasCapability(capability int) bool {
 	}
 	return false
 }
+
+// LocalPorts returns the first and the last of the ports from which the kernel chooses one
+// for a connect that has none. See ip_local_port_range in ip(7).
+func LocalPorts() (low, high uint16) {
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if n, _ := fmt.Sscan(string(text), &low, &high); err != nil || n != 2 {
+		return 32768, 60999 // as it is if nobody has changed it
+	}
+	return low, high
+}
