@@ -66,7 +66,7 @@ func (l *loop) accept(k *socket) {
 			return
 		case isOfConnection(errno):
 			k.listener.acceptErrors.Add(1)
-		default: // isScarcity, and what nobody has thought of
+		default: // a lack of descriptors or memory, and what nobody has thought of
 			l.rest(k, errno)
 			return
 		}
@@ -137,14 +137,14 @@ func (l *loop) restAll(errno syscall.Errno) {
 }
 
 // wakeResting watches a resting socket again when its time is over or when a
-// session has ended here and given descriptors back.
+// session has ended here and given descriptors back, unless other sessions need these.
 func (l *loop) wakeResting() {
 	if l.resting == 0 {
 		return
 	}
 	for i := range l.sockets {
 		k := &l.sockets[i]
-		if k.resting == 0 || (k.resting > l.now && !l.freed) {
+		if k.resting == 0 || (k.resting > l.now && !l.freed) || l.shortBy > l.now {
 			continue
 		}
 		if errno := l.watchListener(i); errno != 0 {

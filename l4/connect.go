@@ -32,10 +32,13 @@ func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
 	l.pass(s, stateConnecting) // from here on the slot is the session's, not its waiter's
 	s.attempt++
 	if o := s.opening; o != nil {
+		if o.obstacle != nil {
+			o.obstacle.again = 0
+		}
 		if o.secured {
 			o.packet, o.kind = tlsRequest, packetTLS // its ClientHello comes after the answer
 		}
-		if o.last != nil && s.retries < math.MaxUint8 {
+		if o.last != nil && o.obstacle == nil && s.retries < math.MaxUint8 {
 			s.retries++
 		}
 		if o.connectBy <= l.now {
@@ -111,6 +114,9 @@ func (s *session) connectBy() time.Duration {
 // connectDeadline is when the present connect has had its even share of the time
 // for all of them; zero = never.
 func (s *session) connectDeadline() time.Duration {
+	if s.putOff() {
+		return s.opening.obstacle.again
+	}
 	whole, left := s.connectBy(), s.target.config.Retries+1
 	if s.opening != nil {
 		left -= s.opening.failures
@@ -129,6 +135,10 @@ const leastConnect = 1300 * time.Millisecond
 // connectLate is called when a connect has had its share of the time. While there
 // is no other backend to try it may have the rest.
 func (l *loop) connectLate(s *session) {
+	if s.putOff() {
+		l.tryAgain(s)
+		return
+	}
 	whole := s.connectBy()
 	if l.now < whole && !s.target.config.Pool.HasOther(s.backend, s.failedOn()) {
 		l.timers.set(s.slot, whole)
@@ -139,7 +149,7 @@ func (l *loop) connectLate(s *session) {
 
 // finishConnect is the step of a connecting session.
 func (l *loop) finishConnect(s *session) {
-	if !l.heedClient(s) {
+	if !l.heedClient(s) || s.putOff() {
 		return
 	}
 	ready := s.ends[server].ready
@@ -194,16 +204,12 @@ func (l *loop) closeServer(s *session) {
 }
 
 // mayRetryDial notes that a connect has failed and reports whether another
-// backend may be tried. If not, the session has ended.
+// backend may be tried. If not, the session has ended, or waits.
 func (l *loop) mayRetryDial(s *session, result pool.DialResult, errno syscall.Errno) bool {
-	switch {
-	case isScarcity(errno):
-		l.restAll(errno)
-	case isPortless(errno):
-		s.backend.Dialed(result) // no evidence against the backend, so OnDial is not told
-	default:
-		l.dialled(s, result, l.now-s.active)
+	if kind := pool.ObstacleOf(errno); kind != pool.NoObstacle {
+		return l.obstructed(s, kind, errno)
 	}
+	l.dialled(s, result, l.now-s.active)
 	return l.mayRetry(s, connectReason(result), errno)
 }
 
@@ -223,14 +229,13 @@ func (l *loop) mayRetry(s *session, reason Reason, errno syscall.Errno) bool {
 	opening.final = opening.final || final
 	s.backend.Release()
 	opening.waiter.Tried = append(opening.waiter.Tried, s.backend)
+	opening.forgivePassed()
+	opening.obstacle = nil
 	opening.last, opening.barred = s.backend, true
 	opening.failures++
 	opening.reason, opening.errno = reason, errno
 	s.backend = nil
 	switch {
-	case isScarcity(errno):
-		l.end(s, reason, errno)
-		l.freed = false // what it gave back is not enough for another one
 	case stuck:
 		l.end(s, reason, errno)
 	case opening.failures <= config.Retries:
@@ -254,23 +259,6 @@ func (l *loop) dialled(s *session, result pool.DialResult, took time.Duration) {
 	if l.server.config.OnDial != nil {
 		l.server.config.OnDial(s.backend, took, result)
 	}
-}
-
-// isPortless reports whether a connect failed because this machine has no
-// address or no free port to connect from. Ports are chosen per destination, so
-// another backend may well be reached.
-func isPortless(errno syscall.Errno) bool {
-	return errno == syscall.EADDRNOTAVAIL || errno == syscall.EADDRINUSE
-}
-
-// isScarcity reports whether the process or the machine is out of descriptors
-// or memory: another backend would fail the same way.
-func isScarcity(errno syscall.Errno) bool {
-	switch errno {
-	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
-		return true
-	}
-	return false
 }
 
 // errnoProtocol stands for a backend that answers what it must not.

@@ -301,39 +301,3 @@ func TestUnixBackendFails(t *testing.T) {
 	f("nobody listens", dead, pool.DialRefused, ConnectRefused)
 	f("path too long", "/"+string(random(1, 0))+string(make([]byte, 200)), pool.DialError, ConnectFailed)
 }
-
-// A Unix socket whose queue is full answers EAGAIN at once.
-func TestUnixBackendFull(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "full")
-	fd := must(syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0))
-	defer syscall.Close(fd)
-	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Listen(fd, 0); err != nil {
-		t.Fatal(err)
-	}
-	waiting := must(net.Dial("unix", path))
-	defer waiting.Close()
-	r := newRig(t, rigConfig{backends: []pool.Address{{Unix: path}}})
-	r.expectReset(r.dial(), nil)
-	if end := r.expectEnd(ConnectFailed); end.Errno != syscall.EAGAIN {
-		t.Errorf("errno %v, want EAGAIN", end.Errno)
-	}
-}
-
-// Without a local port or descriptor no other backend is tried, and the
-// failure is not held against the one that was.
-func TestConnectWithoutDescriptors(t *testing.T) {
-	r := newRig(t, rigConfig{backends: []pool.Address{refusing(t), refusing(t)}, retries: 1})
-	c := r.dial()
-	restore := useUpDescriptors(t, 1) // one is left, for the accepted connection
-	r.until("the session ends", func() bool { return len(r.ended) > 0 })
-	restore()
-	if end := r.expectEnd(ConnectFailed); end.Errno != syscall.EMFILE || end.Retries != 0 {
-		t.Errorf("ended with %+v, want EMFILE and no retry", end)
-	}
-	r.expectDials()
-	r.expectReset(c, nil)
-	r.expectEmpty()
-}

@@ -19,30 +19,33 @@ type dialTarget struct {
 	// end of a connect, which then meets itself (RFC 9293, 3.5: simultaneous open). The
 	// client would be sent back its own bytes.
 	reflexive bool
+
+	portless warning // that no port is left for it
+	crowded  warning // that its backlog is full
 }
 
 // newDialTargets returns those of a pool, by the index of the backend.
-func newDialTargets(p *pool.Pool, own *ownPorts) []dialTarget {
-	made := make([]dialTarget, len(p.Backends()))
+func newDialTargets(p *pool.Pool, own *ownPorts) []*dialTarget {
+	made := make([]*dialTarget, len(p.Backends()))
 	for i, b := range p.Backends() {
 		made[i] = newDialTarget(b.Address(), own)
 	}
 	return made
 }
 
-func newDialTarget(address pool.Address, own *ownPorts) (t dialTarget) {
+func newDialTarget(address pool.Address, own *ownPorts) *dialTarget {
 	if !address.IsUnix() {
-		return dialTarget{to: sysutil.TCPSockaddr(address.TCP), reflexive: own.has(address.TCP)}
+		return &dialTarget{to: sysutil.TCPSockaddr(address.TCP), reflexive: own.has(address.TCP)}
 	}
 	sa, err := sysutil.UnixSockaddr(address.Unix)
 	if err != nil {
-		return dialTarget{errno: syscall.ENAMETOOLONG, isUnix: true}
+		return &dialTarget{errno: syscall.ENAMETOOLONG, isUnix: true}
 	}
-	return dialTarget{to: sa, isUnix: true}
+	return &dialTarget{to: sa, isUnix: true}
 }
 
 // dialTarget returns that of the backend of s.
-func (s *session) dialTarget() *dialTarget { return &s.target.dials[s.backend.Index()] }
+func (s *session) dialTarget() *dialTarget { return s.target.dials[s.backend.Index()] }
 
 // connect starts to connect.
 func (t *dialTarget) connect() (int, syscall.Errno) {

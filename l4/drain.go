@@ -199,6 +199,9 @@ func (l *loop) takeBacklogs(m message) {
 // of what some are left.
 func (l *loop) takeBacklog(k *socket) (more bool, errno syscall.Errno) {
 	for range maxAcceptBatch {
+		if l.shortBy > l.now {
+			return false, syscall.EMFILE
+		}
 		fd, peer, errno := sysutil.Accept(k.fd)
 		switch {
 		case errno == 0:

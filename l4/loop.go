@@ -40,11 +40,12 @@ type loop struct {
 	now      time.Duration
 	small    time.Duration // when a session last moved a message that is no part of a stream
 	lastID   uint64
-	cursor   int32 // slot at which endBackend goes on to look
-	resting  int   // sockets that rest after an error
-	freed    bool  // a session ended since resting sockets were last looked at
-	draining bool  // close drained when the last session has ended
-	stopped  bool  // leave run
+	cursor   int32         // slot at which endBackend goes on to look
+	resting  int           // sockets that rest after an error
+	shortBy  time.Duration // until when sessions at hand come first with descriptors and memory
+	freed    bool          // a session ended since resting sockets were last looked at
+	draining bool          // close drained when the last session has ended
+	stopped  bool          // leave run
 	drained  chan struct{}
 	log      *slog.Logger
 
@@ -200,6 +201,7 @@ func (l *loop) readInbox() {
 			l.draining = true
 		case endSessions:
 			l.sessions.each(func(s *session) { l.end(s, Shutdown, 0) })
+			l.shortBy = 0
 		case exitLoop:
 			l.stopped = true
 		}

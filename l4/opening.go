@@ -54,6 +54,7 @@ type tries struct {
 	last      *pool.Backend // of the last failure
 	reason    Reason        // likewise
 	errno     syscall.Errno
+	obstacle  *obstacle // met since a backend has failed; nil = none
 }
 
 func (l *loop) open(s *session) *opening {

@@ -120,7 +120,7 @@ func (l *loop) clientLeft(s *session) bool {
 	if s.listener.config.Protocol == ProtocolPostgres {
 		return true
 	}
-	if s.state != stateWaiting || s.halves[client].held != nil {
+	if s.state != stateWaiting && !s.putOff() || s.halves[client].held != nil {
 		return false
 	}
 	n, errno := sysutil.Peek(int(s.ends[client].fd), l.scratch[:1])

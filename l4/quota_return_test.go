@@ -144,7 +144,9 @@ func endsWithBackend(t *testing.T) []anEnd {
 	dial := func(r *rig) { r.dial(); r.settle(); r.now += time.Minute }
 	scarce := func(r *rig) {
 		r.dial()
-		restore := useUpDescriptors(t, 1) // enough for the client
+		restore := useUpDescriptors(r.t.(*testing.T), 1) // enough for the client
+		r.untilPutOff()
+		r.now += obstacleTimeout
 		r.until("it has ended", func() bool { return len(r.ended) > 0 })
 		restore()
 		r.now += restTime

@@ -22,6 +22,8 @@ func TestRestsOnce(t *testing.T) {
 		}
 	}
 	restore := useUpDescriptors(t, 1) // the connect fails, which rests the socket
+	r.untilPutOff()
+	r.now += obstacleTimeout
 	r.until("it has failed", func() bool { return len(r.ended) > 0 })
 	restore()
 	r.expectEnd(ConnectFailed)
@@ -39,22 +41,6 @@ func TestRestsOnce(t *testing.T) {
 	}
 	if wait := r.loop.patience(); wait >= 0 {
 		t.Errorf("an idle loop wakes up every %v", wait)
-	}
-}
-
-// When a connect fails for want of descriptors, those that wait in the backlog are left there for a
-// while: the end of the session that failed has given back what it had itself, and no more.
-func TestRestAfterFailedConnect(t *testing.T) {
-	r := newRig(t, rigConfig{})
-	for range 5 {
-		r.dial()
-	}
-	restore := useUpDescriptors(t, 1) // enough for a client, not for its backend
-	r.until("it has failed", func() bool { return len(r.ended) > 0 })
-	r.settle() // the clock stands
-	restore()
-	if n := r.srv.Stats().Listeners[0].Accepts; n != 1 {
-		t.Errorf("%d connections were accepted and reset, want 1", n)
 	}
 }
 

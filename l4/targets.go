@@ -22,7 +22,7 @@ type targets struct {
 // A target is a Target with the counters of one listener's sessions on it.
 type target struct {
 	config Target
-	dials  []dialTarget // by the index of the backend
+	dials  []*dialTarget // by the index of the backend
 	tlvs   [numTLVs]bool
 	ended  endCounters
 }

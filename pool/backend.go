@@ -39,8 +39,9 @@ type Backend struct {
 	maxConns  int
 	active    int // above maxConns when the limit was lowered
 
-	dials   [numDialResults]atomic.Uint64
-	traffic []traffic // by event loop
+	dials     [numDialResults]atomic.Uint64
+	obstacles [numObstacles]atomic.Uint64
+	traffic   []traffic // by event loop
 }
 
 func newBackend(p *Pool, index, shards int, c BackendConfig) *Backend {

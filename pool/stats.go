@@ -45,6 +45,7 @@ type BackendStats struct {
 
 	Connects        uint64                 // dials that succeeded
 	ConnectFailures [numDialResults]uint64 // dials that failed, by DialResult; see DialFailures
+	Obstacles       [numObstacles]uint64   // dials that could not be made, by Obstacle; see Obstacles
 	Received, Sent  uint64                 // bytes from and to the backend
 }
 
@@ -53,6 +54,9 @@ func (b *Backend) Stats() BackendStats {
 	s := b.state()
 	for _, r := range DialFailures() {
 		s.ConnectFailures[r] = b.dials[r].Load()
+	}
+	for _, o := range Obstacles() {
+		s.Obstacles[o] = b.obstacles[o].Load()
 	}
 	s.Connects = b.dials[DialOK].Load()
 	for i := range b.traffic {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"time"
 
 	"sluice/pool"
 )
@@ -79,7 +80,7 @@ func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
 // all.
 func (d *dialer) connect(ctx context.Context, by *net.Dialer) (net.Conn, error) {
 	if d.address.IsUnix() {
-		return by.DialContext(ctx, d.address.Network(), d.address.Unix)
+		return d.connectUnix(ctx, by)
 	}
 	target := d.address.TCP.String()
 	conn, err := by.DialContext(ctx, d.address.Network(), target)
@@ -92,6 +93,30 @@ func (d *dialer) connect(ctx context.Context, by *net.Dialer) (net.Conn, error) 
 	reset(conn)
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: conn.RemoteAddr(),
 		Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+}
+
+// backlogPause is how long the queue of a Unix socket that is full gets to become shorter.
+const backlogPause = 20 * time.Millisecond
+
+// connectUnix waits for a full queue as a TCP connect does by itself: connect(2) answers EAGAIN. It gives up before ctx is
+// done, so that nobody takes the error for a server that does not answer: see Local.
+func (d *dialer) connectUnix(ctx context.Context, by *net.Dialer) (net.Conn, error) {
+	for full := error(nil); ; {
+		conn, err := by.DialContext(ctx, d.address.Network(), d.address.Unix)
+		if pool.ObstacleOf(err) == pool.BacklogFull {
+			full = err
+		} else if err == nil || ctx.Err() == nil || full == nil {
+			return conn, err
+		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < 2*backlogPause {
+			return nil, full
+		}
+		select {
+		case <-ctx.Done():
+			return nil, full
+		case <-time.After(backlogPause):
+		}
+	}
 }
 
 // host returns the IP that is asked, without a zone, or "" for a Unix socket: a certificate can be for it.

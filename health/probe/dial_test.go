@@ -2,7 +2,10 @@ package probe
 
 import (
 	"context"
+	"net"
 	"net/netip"
+	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -56,7 +59,7 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestLocal(t *testing.T) {
-	if !Local(&wrapped{syscall.EMFILE}) || Local(syscall.ECONNREFUSED) || Local(nil) || Local(context.DeadlineExceeded) {
+	if !Local(&wrapped{syscall.EMFILE}) || !Local(syscall.EAGAIN) || Local(syscall.ECONNREFUSED) || Local(nil) || Local(context.DeadlineExceeded) {
 		t.Error("EMFILE is a matter of this machine, and the others are not")
 	}
 }
@@ -64,3 +67,63 @@ func TestLocal(t *testing.T) {
 type wrapped struct{ error }
 
 func (w *wrapped) Unwrap() error { return w.error }
+
+// A Unix socket whose queue is full is that of a server that is busy: every kind of probe waits for it, and if that does
+// not help, it has nothing against the server.
+func TestFullBacklog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "full")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	raw, err := l.(*net.UnixListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) { _ = syscall.Listen(int(fd), 0) }); err != nil {
+		t.Fatal(err)
+	}
+	first, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	var probes sync.WaitGroup
+	for _, c := range []Config{
+		{Kind: TCP}, {Kind: TLS}, {Kind: HTTP, HTTP: HTTPConfig{Host: "x"}}, {Kind: Expect, Steps: []Step{{Send: []byte("x")}}},
+		{Kind: Postgres, Postgres: PostgresConfig{User: "sluice", Database: "postgres"}},
+	} {
+		p, err := New(c, pool.Address{Unix: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		probes.Go(func() {
+			defer p.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 50*backlogPause)
+			defer cancel()
+			if _, err := p.Probe(ctx); !Local(err) {
+				t.Errorf("%v: %v, want it to be no evidence", c.Kind, err)
+			}
+		})
+	}
+	probes.Wait()
+	p, err := New(Config{Kind: TCP}, pool.Address{Unix: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { // sooner or later while the probe is at it
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	if _, err := p.Probe(ctx); err != nil {
+		t.Errorf("when there is room: %v", err)
+	}
+}

@@ -35,9 +35,10 @@ type endedKey struct {
 
 // backendSeries is one backend's lines.
 type backendSeries struct {
-	backend  *pool.Backend
-	labels   labels
-	failures []labels // by the order of pool.DialFailures
+	backend   *pool.Backend
+	labels    labels
+	failures  []labels // by the order of pool.DialFailures
+	obstacles []labels // by the order of pool.Obstacles
 }
 
 func newCounters(o Options) *counters {
@@ -77,6 +78,9 @@ func (c *counters) addBackend(b *pool.Backend) {
 	s := backendSeries{backend: b, labels: backendLabels(b)}
 	for _, r := range pool.DialFailures() {
 		s.failures = append(s.failures, labelled("pool", b.Pool().Name(), "backend", b.Name(), "reason", r.String()))
+	}
+	for _, o := range pool.Obstacles() {
+		s.obstacles = append(s.obstacles, labelled("pool", b.Pool().Name(), "backend", b.Name(), "reason", o.String()))
 	}
 	c.backends = append(c.backends, s)
 }
@@ -223,6 +227,13 @@ func (c *counters) writeBackends(e *exposition) {
 	for i, s := range c.backends {
 		for j, r := range pool.DialFailures() {
 			e.sample(s.failures[j], all[i].ConnectFailures[r])
+		}
+	}
+	e.counter("sluice_backend_connect_obstacles_total",
+		"Connects that could not be made for a reason on this side, and were put off or sent elsewhere, by reason.")
+	for i, s := range c.backends {
+		for j, o := range pool.Obstacles() {
+			e.sample(s.obstacles[j], all[i].Obstacles[o])
 		}
 	}
 	e.counter("sluice_backend_received_bytes_total", "Bytes received from the backend.")

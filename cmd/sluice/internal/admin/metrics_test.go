@@ -99,6 +99,7 @@ func TestMetricValues(t *testing.T) {
 	a.SetEjected(true)
 	o.Metrics.Dialed(a, 2*time.Millisecond, pool.DialOK)
 	o.Metrics.Dialed(a, time.Hour, pool.DialTimeout) // how long a failure took is not a connect time
+	a.Obstructed(pool.NoPort)
 	o.Metrics.Checked(a, 20*time.Second)
 	o.Metrics.SessionEnded(&l4.End{Pool: "web", Duration: 2 * time.Second})
 	o.Metrics.SessionEnded(&l4.End{Pool: "", Duration: time.Second})
@@ -135,6 +136,8 @@ func TestMetricValues(t *testing.T) {
 	f(`sluice_backend_connects_total{pool="web",backend="a"}`, "1")
 	f(`sluice_backend_connect_failures_total{pool="web",backend="a",reason="timeout"}`, "1")
 	f(`sluice_backend_connect_failures_total{pool="web",backend="a",reason="refused"}`, "0")
+	f(`sluice_backend_connect_obstacles_total{pool="web",backend="a",reason="no_port"}`, "1")
+	f(`sluice_backend_connect_obstacles_total{pool="web",backend="a",reason="backlog_full"}`, "0")
 	f(`sluice_backend_received_bytes_total{pool="web",backend="a"}`, "100")
 	f(`sluice_backend_sent_bytes_total{pool="web",backend="a"}`, "200")
 	f(`sluice_backend_up{pool="web",backend="a"}`, "0") // ejected

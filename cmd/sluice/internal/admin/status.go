@@ -111,7 +111,8 @@ type BackendStatus struct {
 	MaxConns        int               `json:"max_conns"`     // 0 = no limit
 	Active          int               `json:"active"`
 	Connects        uint64            `json:"connects"`
-	ConnectFailures map[string]uint64 `json:"connect_failures"` // by reason
+	ConnectFailures map[string]uint64 `json:"connect_failures"`  // by reason
+	Obstacles       map[string]uint64 `json:"connect_obstacles"` // connects that could not be made for a reason on this side, by reason
 	Received        uint64            `json:"received_bytes"`
 	Sent            uint64            `json:"sent_bytes"`
 	Check           CheckStatus       `json:"check"`
@@ -222,7 +223,7 @@ func backendStatus(b pool.BackendStats, h health.Status) BackendStatus {
 	status := BackendStatus{
 		Name: b.Name, Address: b.Address.String(), State: b.State, Up: b.Up, Ejected: b.Ejected, Usable: b.Usable,
 		Backup: b.Backup, Weight: b.Weight, Share: b.Share, MaxConns: b.MaxConns, Active: b.Active,
-		Connects: b.Connects, ConnectFailures: map[string]uint64{}, Received: b.Received, Sent: b.Sent,
+		Connects: b.Connects, ConnectFailures: map[string]uint64{}, Obstacles: map[string]uint64{}, Received: b.Received, Sent: b.Sent,
 		Check: CheckStatus{
 			Since: h.Since, Last: h.LastProbe, Took: h.Took.Seconds(), Error: h.Error,
 			Successes: h.Successes, Failures: h.Failures, EjectedUntil: h.EjectedUntil,
@@ -235,6 +236,9 @@ func backendStatus(b pool.BackendStats, h health.Status) BackendStatus {
 	}
 	for _, r := range pool.DialFailures() {
 		status.ConnectFailures[r.String()] = b.ConnectFailures[r]
+	}
+	for _, o := range pool.Obstacles() {
+		status.Obstacles[o.String()] = b.Obstacles[o]
 	}
 	return status
 }
