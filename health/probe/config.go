@@ -22,6 +22,7 @@ type Config struct {
 	TLS      TLSConfig
 	HTTP     HTTPConfig
 	Postgres PostgresConfig
+	MySQL    MySQLConfig
 	Steps    []Step // of Expect
 }
 
@@ -58,6 +59,14 @@ type PostgresConfig struct {
 	// TLSConfig.CAFile every mode that comes to speak TLS verifies the certificate, verify-full its name too. The last two
 	// verify without one as well, with the system's certificates. Over a Unix socket there is no TLS.
 	SSLMode string
+}
+
+// MySQLConfig is how the kind MySQL logs in, and whether it asks for more than whether the server takes statements.
+type MySQLConfig struct {
+	User         string // required: MySQL counts connections that come without a login, and blocks their host
+	PasswordFile string // holds the password, and is read at every login; "" = the user has none
+	SSLMode      string // as PostgresConfig.SSLMode
+	Replication  bool   // whom it replicates from, and how far it has got
 }
 
 // Step is one exchange of the kind Expect. Bytes are sent first, if there are any, then an answer is awaited, if one

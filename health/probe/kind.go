@@ -22,9 +22,13 @@ const (
 	Postgres
 	// Expect sends bytes and compares what comes back.
 	Expect
+	// MySQL logs in to MySQL or MariaDB and asks for role and replication.
+	MySQL
 )
 
-var kindWords = []string{TCP: "tcp", Off: "off", TLS: "tls", HTTP: "http", Postgres: "postgres", Expect: "expect"}
+var kindWords = []string{
+	TCP: "tcp", Off: "off", TLS: "tls", HTTP: "http", Postgres: "postgres", Expect: "expect", MySQL: "mysql",
+}
 
 // Kinds returns the word of every kind, for messages that say what can be written.
 func Kinds() []string { return slices.Clone(kindWords) }

@@ -21,5 +21,6 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	_ = os.Remove(passwordFile)
+	removeMariaDB()
 	os.Exit(code)
 }

@@ -31,6 +31,8 @@ func newProberOf(c Config, d *dialer) (Prober, error) {
 		return newHTTPProber(c, d)
 	case Expect:
 		return newExpectProber(c, d)
+	case MySQL:
+		return newMySQLProber(c, d)
 	case Postgres:
 		return newPostgresProber(c, d)
 	}

@@ -39,14 +39,7 @@ func newLogin(c Config, d *dialer) (*login, error) {
 	if l.ways, err = waysOf(c.Postgres.SSLMode); err != nil {
 		return nil, err
 	}
-	verify := nothing
-	switch {
-	case c.Postgres.SSLMode == "verify-full":
-		verify = chainAndName
-	case c.Postgres.SSLMode == "verify-ca", c.TLS.CAFile != "":
-		verify = chain
-	}
-	l.tls, err = c.TLS.client(verify, d)
+	l.tls, err = c.TLS.client(verificationOf(c.Postgres.SSLMode, c.TLS), d)
 	return l, err
 }
 

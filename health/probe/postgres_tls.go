@@ -42,6 +42,17 @@ func waysOf(sslmode string) ([]encryption, error) {
 	return nil, fmt.Errorf("unknown sslmode %q: want disable, allow, prefer, require, verify-ca or verify-full", sslmode)
 }
 
+// verificationOf returns what is verified of a certificate in an sslmode.
+func verificationOf(sslmode string, c TLSConfig) verification {
+	switch {
+	case sslmode == "verify-full":
+		return chainAndName
+	case sslmode == "verify-ca", c.CAFile != "":
+		return chain
+	}
+	return nothing
+}
+
 // sslRequest asks a Postgres server for TLS: its length, and 80877103 in place of a protocol version.
 var sslRequest = []byte{0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f}
 
