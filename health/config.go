@@ -17,7 +17,7 @@ type Config struct {
 	Fall         int           // failures in a row that take it down; 0 = the default
 	Jitter       float64       // 0.2 = intervals up to 20 % shorter or longer, a tenth at least; 0 = none, at most 1
 
-	Role   Role          // of Postgres servers
+	Role   Role          // of database servers
 	MaxLag time.Duration // a replica that lags more is taken out while another backend is left; 0 = no limit
 
 	Eject  EjectConfig
@@ -96,11 +96,16 @@ func (c Config) withDefaults() Config {
 // judged reports whether more is asked of a server than that it answers. Such a backend takes no session before its
 // first check has said what it is.
 func (c Config) judged() bool {
-	return c.Probe.Kind == probe.Postgres && (c.Role != RoleAny || c.MaxLag > 0)
+	return c.asksDatabase() && (c.Role != RoleAny || c.MaxLag > 0)
 }
 
 // elects reports whether one of the servers is to be the primary.
-func (c Config) elects() bool { return c.Probe.Kind == probe.Postgres && c.Role == RolePrimary }
+func (c Config) elects() bool { return c.asksDatabase() && c.Role == RolePrimary }
+
+// asksDatabase reports whether the servers tell a role.
+func (c Config) asksDatabase() bool {
+	return c.Probe.Kind == probe.Postgres || c.Probe.Kind == probe.MySQL
+}
 
 // compares reports whether the servers are judged together.
 func (c Config) compares() bool { return c.elects() || c.judged() && c.MaxLag > 0 }

@@ -96,5 +96,8 @@ func (m *Monitor) lookSplit(w *poolWatch, facts []fact, verdicts []verdict) {
 
 // claim returns what a server says of itself as a primary.
 func (f fact) claim() string {
+	if f.answer.Timeline == 0 {
+		return fmt.Sprintf("%s is writable, with server_id %d", f.name, f.answer.ID)
+	}
 	return fmt.Sprintf("%s is on timeline %d of system %d", f.name, f.answer.Timeline, f.answer.System)
 }

@@ -18,7 +18,8 @@ func keyOf(c Config, address pool.Address) targetKey {
 	key := fmt.Sprintf("%q %v %v %v %v %d %d %g", address, c.Interval, c.FastInterval, c.DownInterval, c.Timeout,
 		c.Rise, c.Fall, c.Jitter)
 	key += fmt.Sprintf(" %v %q %d %d", p.Kind, p.Address, p.Port, p.ProxyVersion)
-	return targetKey(key + fmt.Sprintf(" %t %#v %#v %#v", p.InTLS, p.TLS, p.HTTP, p.Postgres) + stepsKey(p.Steps))
+	return targetKey(key + fmt.Sprintf(" %t %#v %#v %#v %#v", p.InTLS, p.TLS, p.HTTP, p.Postgres, p.MySQL) +
+		stepsKey(p.Steps))
 }
 
 // stepsKey writes out what steps point to.

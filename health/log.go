@@ -60,7 +60,7 @@ func (m *Monitor) sayVerdict(b *member, before, now verdict) {
 	if now.cause == causeFailed {
 		attrs = append(attrs, slog.Int("failures", b.target.checks.failures))
 	}
-	attrs = append(attrs, b.target.roleAttrs()...)
+	attrs = append(attrs, b.roleAttrs()...)
 	switch {
 	case now.up:
 		m.say(slog.LevelInfo, "backend up", attrs...)
@@ -73,14 +73,14 @@ func (m *Monitor) sayVerdict(b *member, before, now verdict) {
 	}
 }
 
-// roleAttrs returns what a target says of its role, as far as that is known.
-func (t *target) roleAttrs() []slog.Attr {
-	if t == nil || !t.current || t.answer == nil {
+// roleAttrs returns what a backend's server says of its role, as far as that is known.
+func (b *member) roleAttrs() []slog.Attr {
+	if b.target == nil || !b.target.current || b.answer == nil {
 		return nil
 	}
-	attrs := []slog.Attr{slog.String("role", roleOf(t.answer))}
-	if t.answer.Primary {
-		attrs = append(attrs, slog.Uint64("timeline", uint64(t.answer.Timeline)))
+	attrs := []slog.Attr{slog.String("role", roleOf(b.answer))}
+	if b.answer.Primary && b.answer.Timeline > 0 {
+		attrs = append(attrs, slog.Uint64("timeline", uint64(b.answer.Timeline)))
 	}
 	return attrs
 }

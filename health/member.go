@@ -33,7 +33,10 @@ type member struct {
 	backup  bool    // it is a backup whatever its role
 
 	// Guarded by Monitor.mu.
-	maint       bool // the operator has it in maintenance
+	maint       bool                  // the operator has it in maintenance
+	said        *probe.DatabaseAnswer // the last answer; nil: none
+	answer      *probe.DatabaseAnswer // the same, with the role that the server has in this pool
+	promoted    bool                  // it was seen read_only before it was writable; of MySQL
 	verdict     verdict
 	tier        bool          // the pool was told that it is a backup
 	since       time.Time     // of verdict.up
@@ -59,15 +62,16 @@ func (b *member) hear(now time.Time, ok bool) {
 		return
 	}
 	if ok && t.answer != nil {
+		b.hearRole(t.answer)
 		b.pool.hearProgress(b, t.asked, now)
 	}
 	switch {
 	case !ok && t.checks.failures == 1 && b.verdict.cause != causeFailed:
 		b.failing = failing{now, b.backend.Stats().Received}
-	case ok && b.pool.cfg.MaxLag > 0 && t.answer != nil && !t.answer.Primary:
+	case ok && b.pool.cfg.MaxLag > 0 && t.answer != nil && !b.answer.Primary:
 		b.lag.observe(b.behindKnown && b.behind <= b.pool.cfg.MaxLag, t.cfg.Rise, t.cfg.Fall)
 	}
-	if !t.checks.up || t.answer != nil && t.answer.Primary {
+	if !t.checks.up || b.answer != nil && b.answer.Primary {
 		b.lag.forget() // the next answer as a replica decides alone
 	}
 }
@@ -86,7 +90,8 @@ func (b *member) fact() fact {
 	if t.last.err != nil && t.checks.failures > 0 {
 		f.failure = t.last.err.Error()
 	}
-	f.answer, f.current, f.answering = t.answer, t.current, t.checks.successes > 0
+	f.answer, f.current, f.answering = b.answer, t.current, t.checks.successes > 0
+	f.promoted = b.promoted
 	f.asked, f.primarySince = t.asked, t.primarySince
 	return f
 }

@@ -95,13 +95,14 @@ func (p *progress) lag(a *probe.DatabaseAnswer, asked time.Time) (lag time.Durat
 // hearProgress takes in how far a server of the pool has got, and by how much a replica lags. While the primary answers
 // its word alone counts: a replica may have received what was lost in a promotion. The mutex is held.
 func (w *poolWatch) hearProgress(b *member, asked, ended time.Time) {
-	a := b.target.answer
+	a := b.answer
 	p := w.progressOf(a.System)
 	if a.Timeline > p.timeline {
 		*p = progress{timeline: a.Timeline}
 	}
 	switch {
 	case a.Timeline != 0 && a.Timeline < p.timeline: // left behind
+	case a.Has == 0 || a.Primary && a.Source != 0: // nothing is known of the log that others replay
 	case a.Primary:
 		p.cut(a.Has)
 		p.learn(a, asked, ended)
@@ -129,13 +130,12 @@ func (w *poolWatch) progressOf(system uint64) *progress {
 }
 
 func (b *member) isOf(system uint64) bool {
-	return b.target != nil && b.target.answer != nil && b.target.answer.System == system
+	return b.target != nil && b.answer != nil && b.answer.System == system
 }
 
 // hasPrimary reports whether a primary on that timeline answers.
 func (w *poolWatch) hasPrimary(system uint64, timeline uint32) bool {
 	return slices.ContainsFunc(w.members, func(b *member) bool {
-		return !b.maint && b.isOf(system) && b.target.current && b.target.answer.Primary &&
-			b.target.answer.Timeline == timeline
+		return !b.maint && b.isOf(system) && b.target.current && b.answer.Primary && b.answer.Timeline == timeline
 	})
 }

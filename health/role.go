@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Role is which Postgres servers a pool wants.
+// Role is which servers of a database a pool wants. A primary of Postgres is not in recovery, one of MySQL is not
+// read_only, and a replica is the other kind.
 type Role uint8
 
 const (
@@ -14,9 +15,9 @@ const (
 	RoleAny Role = iota
 	// RolePrimary takes the one that is the primary, and none while it is not clear which one that is.
 	RolePrimary
-	// RoleReplica takes servers in recovery.
+	// RoleReplica takes replicas.
 	RoleReplica
-	// RolePreferReplica takes servers in recovery, and the primary only while there is none.
+	// RolePreferReplica takes replicas, and the primary only while there is none.
 	RolePreferReplica
 )
 

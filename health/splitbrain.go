@@ -17,7 +17,7 @@ type sighting struct {
 // learn takes in what the servers of a pool say.
 func (t timelines) learn(facts []fact) {
 	for _, f := range facts {
-		if f.maint || !f.current || f.answer == nil || !f.answer.Primary && f.answer.Timeline == 0 {
+		if f.maint || !f.current || f.answer == nil || f.answer.Timeline == 0 {
 			continue
 		}
 		if best, seen := t[f.answer.System]; !seen || f.answer.Timeline > best.timeline {
@@ -92,10 +92,18 @@ func succeed(facts []fact, verdicts []verdict, winner int) {
 	for i, f := range facts {
 		if verdicts[i].cause == causeFailed && f.answer != nil && f.answer.Primary {
 			verdicts[i].cause = causeDemoted
-			verdicts[i].reason = fmt.Sprintf("%s is the primary now, on timeline %d, and this one does not answer: %s",
-				facts[winner].name, facts[winner].answer.Timeline, f.failure)
+			verdicts[i].reason = fmt.Sprintf("%s is the primary now%s, and this one does not answer: %s",
+				facts[winner].name, facts[winner].onTimeline(), f.failure)
 		}
 	}
+}
+
+// onTimeline says on which timeline a server is, of those that have one.
+func (f fact) onTimeline() string {
+	if f.answer.Timeline == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", on timeline %d", f.answer.Timeline)
 }
 
 // staleReason says why a claim to be the primary is too old.

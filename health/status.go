@@ -19,7 +19,7 @@ type Status struct {
 	Took      time.Duration
 	Error     string // why it failed; "" = it succeeded
 
-	Role     string        // of a Postgres server that answers: "primary" or "replica"; "" = unknown
+	Role     string        // of a database server that answers: "primary" or "replica"; "" = unknown
 	Timeline uint32        // that it writes, or replays; 0 = unknown
 	Lag      time.Duration // of a replica: 0 when it has replayed all that a server of the pool was seen to have
 	LagKnown bool          // false: no replica, or it cannot tell
@@ -42,8 +42,11 @@ func (m *Monitor) Status(b *pool.Backend) Status {
 	if one.target != nil {
 		one.target.fill(&s)
 	}
-	if s.Role == RoleReplica.String() {
-		s.Lag, s.LagKnown = one.behind, one.behindKnown
+	if a := one.answer; a != nil && one.target.current {
+		s.Role, s.Timeline = roleOf(a), a.Timeline
+		if !a.Primary {
+			s.Lag, s.LagKnown = one.behind, one.behindKnown
+		}
 	}
 	return s
 }
@@ -53,9 +56,6 @@ func (t *target) fill(s *Status) {
 	s.Successes, s.Failures, s.LastProbe, s.Took = t.checks.successes, t.checks.failures, t.last.started, t.last.took
 	if t.last.err != nil {
 		s.Error = t.last.err.Error()
-	}
-	if a := t.answer; a != nil && t.current {
-		s.Role, s.Timeline = roleOf(a), a.Timeline
 	}
 }
 

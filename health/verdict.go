@@ -41,6 +41,7 @@ type fact struct {
 	asked        time.Time             // when it was asked for that answer
 	primarySince time.Time             // when it was asked for the first of its last answers that said primary
 
+	promoted    bool          // it was seen read_only before it was writable
 	behind      time.Duration // how much a replica lags
 	behindKnown bool
 }
@@ -66,7 +67,11 @@ func judge(c Config, facts []fact, seen timelines) []verdict {
 		verdicts[i] = f.judgeAlone(c)
 	}
 	if c.elects() {
-		elect(facts, verdicts, seen)
+		if c.Probe.Kind == probe.MySQL {
+			electWriter(facts, verdicts)
+		} else {
+			elect(facts, verdicts, seen)
+		}
 	}
 	if c.MaxLag > 0 {
 		spareLagging(facts, verdicts)
@@ -126,6 +131,8 @@ func (f fact) silence(c Config) string {
 // lagText says how a replica lags.
 func (f fact) lagText(c Config) string {
 	switch {
+	case !f.behindKnown && f.answer.Trouble != "":
+		return f.answer.Trouble
 	case !f.behindKnown:
 		return fmt.Sprintf("cannot tell how far it lags, the limit is %v", c.MaxLag)
 	case f.behind > c.MaxLag:

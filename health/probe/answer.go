@@ -18,7 +18,8 @@ type DatabaseAnswer struct {
 	// ID is the server_id of a server of MySQL; 0 for Postgres.
 	ID uint64
 	// Source is the server_id of whom it replicates from at the moment; 0 = from nobody, or not allowed to tell.
-	Source uint64
+	Source    uint64
+	Connected bool // to its source
 
 	// Has is up to where the log is that the server has: of a primary what it has flushed, which is all that a replica
 	// can get, of a replica what it has received or replayed; 0 = unknown.

@@ -23,7 +23,7 @@ func (c *mysqlConn) askReplication(a *DatabaseAnswer) error {
 	for i, row := range channels {
 		channels[i] = olderNames(row)
 	}
-	a.Source = sourceOf(channels)
+	a.Source, a.Connected = sourceOf(channels)
 	if a.Source == 0 && a.Primary {
 		return c.askPosition(a)
 	}
@@ -51,16 +51,16 @@ func olderNames(row map[string]string) map[string]string {
 }
 
 // sourceOf returns the server that a replica gets something from, or applies something of.
-func sourceOf(channels []map[string]string) uint64 {
+func sourceOf(channels []map[string]string) (id uint64, connected bool) {
 	for _, row := range channels {
 		if stopped(row["Slave_IO_Running"]) && stopped(row["Slave_SQL_Running"]) {
 			continue
 		}
 		if id, err := strconv.ParseUint(row["Master_Server_Id"], 10, 64); err == nil && id > 0 {
-			return id
+			return id, row["Slave_IO_Running"] == "Yes"
 		}
 	}
-	return 0
+	return 0, false
 }
 
 func stopped(running string) bool { return running == "" || running == "No" }

@@ -189,14 +189,14 @@ func TestMySQL8(t *testing.T) {
 			"SHOW BINARY LOG STATUS": {"File|Position|Executed_Gtid_Set", "binlog.000012|900|"},
 		})
 	}
-	f(false, DatabaseAnswer{ID: 11, System: 10, Source: 10, Has: position, Whole: position - 100, Replayed: position - 100,
+	f(false, DatabaseAnswer{ID: 11, System: 10, Source: 10, Connected: true, Has: position, Whole: position - 100, Replayed: position - 100,
 		AgeKnown: true, Age: 7 * time.Second}, map[string][]string{
 		askVariables: variables("ON"), "SHOW REPLICA STATUS": {"Source_Log_File|Read_Source_Log_Pos|Relay_Source_Log_File|" +
 			"Replica_IO_Running|Replica_SQL_Running|Exec_Source_Log_Pos|Seconds_Behind_Source|Source_Server_Id|" +
 			"Replica_SQL_Running_State", "binlog.000012|900|binlog.000012|Yes|Yes|800|7|10|" +
 			"Replica has read all relay log; waiting for more updates"},
 	})
-	f(false, DatabaseAnswer{ID: 11, System: 10, Source: 10, Trouble: "its replication is stopped: Duplicate entry"},
+	f(false, DatabaseAnswer{ID: 11, System: 10, Source: 10, Connected: true, Trouble: "its replication is stopped: Duplicate entry"},
 		map[string][]string{askVariables: variables("ON"), "SHOW SLAVE STATUS": { // of two sources one has stopped
 			"Slave_IO_Running|Slave_SQL_Running|Seconds_Behind_Master|Master_Server_Id|Last_SQL_Error",
 			"Yes|Yes|3|10|", "Yes|No|NULL|10|Duplicate entry"}})
