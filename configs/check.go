@@ -47,15 +47,18 @@ func readCheck(d *decoder, v value, to *poolDraft) {
 }
 
 // speakTLS are the types of check that speak TLS, or can.
-var speakTLS = []probe.Kind{probe.TLS, probe.HTTP, probe.Postgres, probe.Expect}
+var speakTLS = []probe.Kind{probe.TLS, probe.HTTP, probe.Postgres, probe.MySQL, probe.Expect}
+
+// askDatabases are the types of check that log in.
+var askDatabases = []probe.Kind{probe.Postgres, probe.MySQL}
 
 // checkOwners are the types of check that a key belongs to. Keys that are not listed belong to every type.
 var checkOwners = map[string][]probe.Kind{
 	"server_name": speakTLS, "ca_file": speakTLS, "cert": speakTLS, "key": speakTLS,
 	"method": {probe.HTTP}, "path": {probe.HTTP}, "host": {probe.HTTP}, "status": {probe.HTTP}, "body": {probe.HTTP},
 	"headers": {probe.HTTP}, "tls": {probe.HTTP, probe.Expect}, "steps": {probe.Expect},
-	"role": {probe.Postgres}, "user": {probe.Postgres}, "password_file": {probe.Postgres}, "database": {probe.Postgres},
-	"sslmode": {probe.Postgres}, "max_lag": {probe.Postgres},
+	"role": askDatabases, "user": askDatabases, "password_file": askDatabases, "database": {probe.Postgres},
+	"sslmode": askDatabases, "max_lag": askDatabases,
 }
 
 // finish holds what the check says against itself and the pool, and completes it. A check that is off may keep its
@@ -119,6 +122,13 @@ func (c *check) trim() {
 	}
 	if c.Probe.Kind != probe.HTTP && c.Probe.Kind != probe.Expect {
 		c.Probe.InTLS = false
+	}
+	if c.Probe.Kind == probe.MySQL {
+		login := c.Probe.Postgres // whose keys are the same
+		c.Probe.MySQL = probe.MySQLConfig{
+			User: login.User, PasswordFile: login.PasswordFile, SSLMode: login.SSLMode,
+			Replication: c.Role != health.RoleAny || c.MaxLag > 0,
+		}
 	}
 	if c.Probe.Kind != probe.Postgres {
 		c.Probe.Postgres = probe.PostgresConfig{}

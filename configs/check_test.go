@@ -174,6 +174,21 @@ func TestCheckFiles(t *testing.T) {
 	}
 }
 
+// A check of MySQL is told whether anybody wants to know of replication, and has none of Postgres's settings.
+func TestMySQLCheck(t *testing.T) {
+	f := func(settings string, want probe.MySQLConfig) {
+		t.Helper()
+		got := checkedPool(t, t.TempDir(), "    check: {type: mysql, user: u"+settings+"}").Health.Probe
+		if got.Kind != probe.MySQL || got.MySQL != want || got.Postgres != (probe.PostgresConfig{}) {
+			t.Errorf("%s: got %+v", settings, got)
+		}
+	}
+	f("", probe.MySQLConfig{User: "u", SSLMode: "prefer"})
+	f(", sslmode: require, role: any", probe.MySQLConfig{User: "u", SSLMode: "require"})
+	f(", role: primary", probe.MySQLConfig{User: "u", SSLMode: "prefer", Replication: true})
+	f(", max_lag: 1s", probe.MySQLConfig{User: "u", SSLMode: "prefer", Replication: true})
+}
+
 // certificate returns a certificate in PEM form.
 func certificate(t *testing.T) string {
 	t.Helper()

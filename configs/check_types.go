@@ -14,8 +14,8 @@ func (c *check) finishType(d *decoder) {
 		c.readTLSFiles(d)
 	case probe.HTTP:
 		c.finishHTTP(d)
-	case probe.Postgres:
-		c.finishPostgres(d)
+	case probe.Postgres, probe.MySQL:
+		c.finishLogin(d)
 	case probe.Expect:
 		if _, ok := c.given["steps"]; !ok {
 			d.report(c.at, `a check of type expect has no steps: add some, for example steps: [{send: "PING\r\n", expect: "+PONG"}]`)
@@ -84,10 +84,10 @@ func (c *check) refuseTLSKeys(d *decoder, why string) {
 	}
 }
 
-// finishPostgres checks how the check logs in and what it wants to hear.
-func (c *check) finishPostgres(d *decoder) {
+// finishLogin checks how the check logs in and what it wants to hear.
+func (c *check) finishLogin(d *decoder) {
 	if _, ok := c.given["user"]; !ok {
-		d.report(c.at, "a check of type postgres has no user: add one that may log in, for example user: sluice")
+		d.report(c.at, "a check of type %v has no user: add one that may log in, for example user: sluice", c.Probe.Kind)
 	}
 	if v, ok := c.has("max_lag"); ok && c.Role == health.RolePrimary {
 		d.reportAt(v, "max_lag says nothing of a primary: remove it, or write it where role is replica")

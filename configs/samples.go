@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-//go:embed minimal.yaml postgres.yaml patroni.yaml tls.yaml nginx.yaml full.yaml
+//go:embed minimal.yaml postgres.yaml patroni.yaml mysql.yaml tls.yaml nginx.yaml full.yaml
 var samples embed.FS
 
-var sampleNames = []string{"minimal", "postgres", "patroni", "tls", "nginx", "full"}
+var sampleNames = []string{"minimal", "postgres", "patroni", "mysql", "tls", "nginx", "full"}
 
 // Samples returns the names of the sample files, the simplest first.
 func Samples() []string { return slices.Clone(sampleNames) }
