@@ -133,9 +133,10 @@ func (b *member) isOf(system uint64) bool {
 	return b.target != nil && b.answer != nil && b.answer.System == system
 }
 
-// hasPrimary reports whether a primary on that timeline answers.
+// hasPrimary reports whether a primary on that timeline answers, and says how far it has got.
 func (w *poolWatch) hasPrimary(system uint64, timeline uint32) bool {
 	return slices.ContainsFunc(w.members, func(b *member) bool {
-		return !b.maint && b.isOf(system) && b.target.current && b.answer.Primary && b.answer.Timeline == timeline
+		return !b.maint && b.isOf(system) && b.target.current && b.answer.Primary && b.answer.Has > 0 &&
+			b.answer.Timeline == timeline
 	})
 }

@@ -206,3 +206,16 @@ func TestElectWriter(t *testing.T) {
 	f("a b+ c", "b")
 	f("a b+ c!", "")
 }
+
+// A primary that may not tell how far its log goes leaves it to the replicas to tell what they have received.
+func TestWriterWithoutPosition(t *testing.T) {
+	specs, prepare := trio()
+	inBubble(t, specs, func(r *rig) {
+		prepare(r)
+		r.servers["db2"].say(probe.DatabaseAnswer{ID: 2, System: 1, Source: 1, Connected: true,
+			Has: 100, Whole: 100, Replayed: 50, Age: time.Minute, AgeKnown: true})
+	}, func(r *rig) {
+		after(5 * time.Second)
+		r.wantUp("db2 lags", "ro", "db3")
+	})
+}

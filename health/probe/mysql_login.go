@@ -94,7 +94,8 @@ func (l *mysqlLogin) open(ctx context.Context) (databaseConn, error) {
 	if err == nil {
 		return conn, nil
 	}
-	if len(ways) == 1 || ctx.Err() != nil || !blamesTheWay(err) && !wantsTLS(err) {
+	blamed := blamesTheWay(err) || ways[0] == plain && wantsTLS(err)
+	if len(ways) == 1 || !blamed || ctx.Err() != nil {
 		return nil, err
 	}
 	conn, otherErr := l.openBy(ctx, ways[1])
@@ -107,7 +108,7 @@ func (l *mysqlLogin) open(ctx context.Context) (databaseConn, error) {
 	return conn, nil
 }
 
-// wantsTLS reports whether a login failed for what may be the lack of TLS: MySQL says so, MariaDB only denies access to
+// wantsTLS reports whether a login without TLS failed for what may be the lack of TLS: MySQL says so, MariaDB only denies access to
 // a user that was made with REQUIRE SSL.
 func wantsTLS(err error) bool {
 	var said serverErrorOfMySQL

@@ -57,6 +57,13 @@ func testMySQLRefusals(t *testing.T, m *mariaDB) {
 	wrong := mysqlAs("sluice", "prefer")
 	wrong.MySQL.PasswordFile = ""
 	f(wrong, `log in as "sluice": Access denied for user 'sluice'@'`, "(1045)")
+	before := len(m.log())
+	if _, err := askOnce(t, wrong, m.address()); err == nil || strings.Contains(err.Error(), "without TLS") {
+		t.Errorf("a wrong password: %v", err)
+	}
+	if n := strings.Count(m.log()[before:], "Access denied"); n != 1 {
+		t.Errorf("a wrong password is tried %d times", n)
+	}
 	f(mysqlAs("nobody2", "disable"), `log in as "nobody2": Access denied`, "(1045)")
 	f(mysqlAs("curve", "disable"), "the server wants client_ed25519: give the user mysql_native_password or caching_sha2_password")
 	c := mysqlAs("sluice", "verify-full")

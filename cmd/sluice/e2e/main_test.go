@@ -34,20 +34,24 @@ func run(m *testing.M) int {
 
 // packages says what to install for a program.
 var packages = map[string]string{
-	"curl":          "curl",
-	"dovecot":       "dovecot-imapd",
-	"etcd":          "etcd-server",
-	"haproxy":       "haproxy",
-	"initdb":        "postgresql",
-	"nginx":         "nginx",
-	"openssl":       "openssl",
-	"patroni":       "patroni",
-	"pg_basebackup": "postgresql",
-	"pg_isready":    "postgresql",
-	"pg_rewind":     "postgresql",
-	"pgbench":       "postgresql",
-	"postgres":      "postgresql",
-	"psql":          "postgresql",
+	"curl":     "curl",
+	"dovecot":  "dovecot-imapd",
+	"etcd":     "etcd-server",
+	"haproxy":  "haproxy",
+	"initdb":   "postgresql",
+	"mariadb":  "mariadb-server",
+	"mariadbd": "mariadb-server",
+
+	"mariadb-install-db": "mariadb-server",
+	"nginx":              "nginx",
+	"openssl":            "openssl",
+	"patroni":            "patroni",
+	"pg_basebackup":      "postgresql",
+	"pg_isready":         "postgresql",
+	"pg_rewind":          "postgresql",
+	"pgbench":            "postgresql",
+	"postgres":           "postgresql",
+	"psql":               "postgresql",
 
 	"chromium-headless-shell": "chromium-headless-shell",
 }

@@ -195,7 +195,7 @@ func (c *counters) writeRoles(e *exposition) {
 	for i, s := range c.backends {
 		all[i] = c.options.Health(s.backend)
 	}
-	e.gauge("sluice_backend_primary", "1 when the Postgres server says that it is the primary, 0 for a replica.")
+	e.gauge("sluice_backend_primary", "1 when the database server is the primary, 0 for a replica.")
 	for i, s := range c.backends {
 		if all[i].Role != "" {
 			e.sample(s.labels, flag(all[i].Role == "primary"))
