@@ -102,6 +102,36 @@ func splitHostPort(text string, rules addressRules) (host, port string, err erro
 	return "", "", fmt.Errorf(`%s is not an address: write HOST:PORT, or "[IPV6]:PORT"`, quote(text))
 }
 
+// maxPortRange is how many ports a range may have: each is a socket of its own.
+const maxPortRange = 4096
+
+// portRange returns the addresses that an address with a range of ports stands for; all other text stands for itself.
+func portRange(text string) ([]string, error) {
+	colon := strings.LastIndexByte(text, ':')
+	first, last, isRange := strings.Cut(text[colon+1:], "-")
+	if colon < 0 || !isRange || first == "" || strings.HasPrefix(text, "unix:") {
+		return []string{text}, nil
+	}
+	from, err := parsePort(first, addressRules{})
+	if err != nil {
+		return nil, err
+	}
+	to, err := parsePort(last, addressRules{})
+	switch {
+	case err != nil:
+		return nil, err
+	case from > to:
+		return nil, fmt.Errorf("ports %s: the first is greater than the last: write %s-%s", quote(text[colon+1:]), last, first)
+	case int(to)-int(from) >= maxPortRange:
+		return nil, fmt.Errorf("ports %s are %d: a range has at most %d", quote(text[colon+1:]), int(to)-int(from)+1, maxPortRange)
+	}
+	var texts []string
+	for port := int(from); port <= int(to); port++ {
+		texts = append(texts, text[:colon+1]+strconv.Itoa(port))
+	}
+	return texts, nil
+}
+
 func parsePort(text string, rules addressRules) (uint16, error) {
 	least := 1
 	if rules.listen {
@@ -126,8 +156,8 @@ func parseHost(host string, rules addressRules) (ip netip.Addr, name string, err
 	}
 	if ip, err = netip.ParseAddr(host); err == nil {
 		ip = ip.Unmap()
-		if ip.Zone() != "" {
-			return ip, "", fmt.Errorf("%s: a zone is not supported: use an address without %%", quote(host))
+		if ip.Zone() != "" && !ip.IsLinkLocalUnicast() {
+			return ip, "", fmt.Errorf("%s: only addresses of one link (fe80::/10) have a zone: use the address without %%", quote(host))
 		}
 		if ip.IsUnspecified() && !rules.listen {
 			return ip, "", fmt.Errorf("%s is no address to connect to: write the backend's own address", ip)

@@ -9,9 +9,10 @@ import (
 
 // A bindSite is one address that something will listen on.
 type bindSite struct {
-	at      place
-	owner   string
-	address *pool.Address // set by the time of checkBinds; zero if there was a problem
+	at       place
+	owner    string
+	address  *pool.Address // set by the time of checkBinds; zero if there was a problem
+	sessions bool          // it is a listener's
 }
 
 // checkBinds reports every address that cannot be bound because an earlier one takes it.

@@ -101,11 +101,15 @@ func (d *decoder) tryChecks(file *File) {
 }
 
 func (d *decoder) tryCheck(at place, p *Pool) {
-	if p.Health.Probe.Kind == probe.Off {
+	if p.Health.Probe.Kind == probe.Off || d.offline { // a prober reads files
 		return
 	}
 	for _, b := range p.Config.Backends {
-		prober, err := probe.New(p.Health.Probe, b.Address)
+		address := b.Address
+		if b.Host != "" { // any that has the port
+			address.TCP = netip.AddrPortFrom(netip.IPv6Loopback(), address.TCP.Port())
+		}
+		prober, err := probe.New(p.Health.Probe, address)
 		if err != nil {
 			d.report(at, "check cannot ask backend %s: %v", quote(b.Name), err)
 			return

@@ -49,6 +49,7 @@ func (c *check) readTLSFiles(d *decoder) {
 		if err := d.tryFile("key of "+keyPath, certPath, read); err != nil {
 			d.reportAt(cert, "cert: %v", err)
 		}
+		d.checkSecret(key, keyPath)
 	}
 }
 
@@ -107,5 +108,6 @@ func (c *check) finishLogin(d *decoder) {
 		if err := d.tryFile("password_file", path, func() error { _, err := probe.ReadPassword(path); return err }); err != nil {
 			d.reportAt(v, "password_file: %v", err)
 		}
+		d.checkSecret(v, path)
 	}
 }

@@ -17,13 +17,14 @@ import (
 )
 
 // File is a complete configuration. Everything in it has been checked: names are unique, pools exist, host names are
-// resolved.
+// resolved. Only a backend may have a Host in place of its IP, which had no address yet.
 type File struct {
 	Loops     int // event loops; 0 = one per CPU this process may use
 	Admin     Admin
 	Log       Log
 	Listeners []Listener // in the order of the file; at least one
 	Pools     []Pool     // in the order of the file; at least one
+	Warnings  Problems   // what is not wrong, and yet hardly meant
 }
 
 // Pool returns the pool of that name; nil when there is none.
@@ -72,6 +73,7 @@ const (
 type Listener struct {
 	Name        string
 	Bind        []pool.Address // at least one; a TCP address without an IP means every address of both families
+	Freebind    bool           // addresses that this machine does not have yet are bound too
 	Protocol    l4.Protocol
 	Routes      []Route         // in the order of the file: the first that takes a session wins
 	Pool        string          // of the sessions that no route takes: one of File.Pools, or "" = they are refused
@@ -143,14 +145,26 @@ const tooLarge = "the file is larger than 1 MiB: this is not a configuration of 
 // Load reads, checks and resolves a configuration: that of a file, of several, or of every *.yaml and *.yml in a folder,
 // by name. "-" is the standard input. The error is Problems, also when a file cannot be read.
 //
-// Host names are resolved once, now, all within 5 seconds. A name with several addresses stands for one of them: the
+// Host names are resolved once, now, all within 5 seconds. A backend's that has no address is a warning. A name with several addresses stands for one of them: the
 // first IPv4 address, or the first IPv6 address when there is no IPv4.
 func Load(paths ...string) (*File, error) {
+	return load(paths, false)
+}
+
+// LoadOffline is Load that looks up no name and reads no other files: what they would say is left open. What it returns
+// is to be looked at, not to be run.
+func LoadOffline(paths ...string) (*File, error) {
+	return load(paths, true)
+}
+
+func load(paths []string, offline bool) (*File, error) {
 	sources, err := readSources(paths)
 	if err != nil {
 		return nil, err
 	}
-	return newDecoder(sources...).load(net.DefaultResolver.LookupNetIP)
+	d := newDecoder(sources...)
+	d.offline = offline
+	return d.load(net.DefaultResolver.LookupNetIP)
 }
 
 // withoutPath returns why a file could not be read, for messages that name it already.
@@ -193,10 +207,14 @@ func (d *decoder) load(lookup lookupFunc) (*File, error) {
 	}
 	d.resolve(context.Background(), lookup)
 	d.checkBinds()
+	d.checkOwn()
 	d.tryChecks(file)
 	if len(d.problems) > 0 {
 		return nil, d.result()
 	}
+	d.checkPurpose(file)
+	d.warnings.sort(d.order)
+	file.Warnings = d.warnings
 	return file, nil
 }
 

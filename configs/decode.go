@@ -13,13 +13,13 @@ type decoder struct {
 	findings
 	sources []*source
 	env     lookupEnv
-	offline bool // what other files hold is not looked at
 
 	expanded, substituted int // see expander
 
 	under        underlays
 	pools        map[string]bool // names, also of pools that have problems
 	poolNames    []string        // the same in order
+	poolAt       []place         // of each
 	poolRefs     []poolRef       // where pools are named
 	adminListens bool            // the file sets admin.listen
 	checks       []checkSite     // one for each pool

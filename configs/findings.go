@@ -15,6 +15,16 @@ type findings struct {
 	order    []string // of the files
 	hosts    []hostName
 	binds    []bindSite
+	backends []backendSite
+	warnings Problems // what is not wrong, and yet hardly meant; maxProblems of them
+	offline  bool     // no name is looked up, and what other files hold is not looked at
+}
+
+// warn adds a warning.
+func (f *findings) warn(at place, format string, args ...any) {
+	if len(f.warnings) < maxProblems {
+		f.warnings = append(f.warnings, at.problem(fmt.Sprintf(format, args...), &f.shown))
+	}
 }
 
 // maxProblems is how many problems are kept. The others are counted.
@@ -57,4 +67,14 @@ func (f *findings) address(at place, text string, rules addressRules, to *pool.A
 	if host != "" {
 		f.hosts = append(f.hosts, hostName{at: at, host: host, to: to})
 	}
+}
+
+// backendAddress is address for a backend, which may wait for its name to resolve.
+func (f *findings) backendAddress(at place, text string, to *pool.BackendConfig) {
+	names := len(f.hosts)
+	f.address(at, text, addressRules{}, &to.Address)
+	for i := range f.hosts[names:] {
+		f.hosts[names+i].backend = to
+	}
+	f.backends = append(f.backends, backendSite{at, to})
 }

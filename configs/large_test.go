@@ -3,6 +3,7 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -57,46 +58,60 @@ func answered(t *testing.T, what string, data []byte) (file *File, err error) {
 	}
 }
 
+// TestHostileFiles: four times the file takes about four times the memory, in sum, and an answer that can be read.
 func TestHostileFiles(t *testing.T) {
 	for _, h := range hostile {
-		data := repeatTo(192<<10, h.before, h.repeated)
-		_, err := answered(t, h.what, data)
-		if err == nil {
-			t.Errorf("%s: it loads", h.what)
-			continue
+		var took [2]uint64
+		for i, size := range []int{12 << 10, 48 << 10} {
+			data := repeatTo(size, h.before, h.repeated)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := answered(t, h.what, data)
+			runtime.ReadMemStats(&after)
+			took[i] = after.TotalAlloc - before.TotalAlloc
+			if err == nil {
+				t.Errorf("%s: it loads", h.what)
+				continue
+			}
+			checkPositions(t, data, err)
+			if n := len(err.(Problems)); n > maxProblems+1 {
+				t.Errorf("%s: %d problems", h.what, n)
+			}
+			if n := len(err.Error()); n > 64<<10 {
+				t.Errorf("%s: %d bytes of problems", h.what, n)
+			}
 		}
-		checkPositions(t, data, err)
-		if n := len(err.(Problems)); n > maxProblems+1 {
-			t.Errorf("%s: %d problems", h.what, n)
-		}
-		if n := len(err.Error()); n > 64<<10 {
-			t.Errorf("%s: %d bytes of problems", h.what, n)
+		if took[1] > 7*took[0]+1<<20 {
+			t.Errorf("%s: %d bytes for four times the file, %d for the file", h.what, took[1], took[0])
 		}
 	}
 }
 
-func TestTenThousandPools(t *testing.T) {
-	const count = 10_000
+// manyPools returns a configuration with so many pools, and a listener for every fourth of them.
+func manyPools(count int, pool string) []byte {
 	var b strings.Builder
 	b.WriteString("listeners:\n")
 	for i := range count / 4 {
-		fmt.Fprintf(&b, "  l%d: {bind: \":%d\", pool: p%d}\n", i, 10_000+i, i)
+		fmt.Fprintf(&b, "  l%d: {bind: \":%d\", pool: %s%d}\n", i, 10_000+i, pool, i)
 	}
 	b.WriteString("pools:\n")
 	for i := range count {
 		fmt.Fprintf(&b, "  p%d:\n    backends: [10.0.0.1:80, 10.0.0.2:80]\n", i)
 	}
-	file, err := answered(t, "pools", []byte(b.String()))
-	if err != nil || len(file.Pools) != count || len(file.Listeners) != count/4 {
-		t.Fatalf("%d bytes: %v", b.Len(), err)
+	return []byte(b.String())
+}
+
+func TestTenThousandPools(t *testing.T) {
+	file, err := answered(t, "pools", manyPools(10_000, "p"))
+	if err != nil || len(file.Pools) != 10_000 || len(file.Listeners) != 2_500 {
+		t.Fatal(err)
 	}
-	// The same with the name of every pool wrong where it is used.
-	_, err = answered(t, "pool names", []byte(strings.ReplaceAll(b.String(), "pool: p", "pool: q")))
+	_, err = answered(t, "pool names", manyPools(2_000, "q")) // every name is wrong where it is used
 	var problems Problems
 	if !errors.As(err, &problems) || len(problems) != maxProblems+1 {
 		t.Fatal(err)
 	}
-	const want = "large.yaml: 2400 more problems are not shown: correct these first"
+	const want = "large.yaml: 400 more problems are not shown: correct these first"
 	if got := problems[maxProblems].String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -11,11 +11,11 @@ import (
 
 // Problem is one thing that is wrong with a configuration.
 type Problem struct {
-	File    string // the file, or the flag, such as "--listen"
-	Line    int    // 1 is the first; 0: the file as a whole
-	Column  int    // in characters, 1 is the first
-	Message string // what is wrong and what to write instead
-	Source  string // the offending line, a password in it masked; empty when there is none
+	File    string `json:"file"`             // the file, or the flag, such as "--listen"
+	Line    int    `json:"line,omitempty"`   // 1 is the first; 0: the file as a whole
+	Column  int    `json:"column,omitempty"` // in characters, 1 is the first
+	Message string `json:"message"`          // what is wrong and what to write instead
+	Source  string `json:"-"`                // the offending line, a password in it masked; empty when there is none
 }
 
 // String returns "FILE:LINE:COLUMN: message", or "FILE: message" when Line is 0.

@@ -3,6 +3,7 @@ package configs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -17,9 +18,10 @@ type lookupFunc func(ctx context.Context, network, host string) ([]netip.Addr, e
 
 // A hostName is an address with a name where its IP should be.
 type hostName struct {
-	at   place
-	host string
-	to   *pool.Address // has the port already
+	at      place
+	host    string
+	to      *pool.Address       // has the port already
+	backend *pool.BackendConfig // whose address it is; nil: another one, without which nothing works
 }
 
 const (
@@ -27,20 +29,65 @@ const (
 	resolveAtOnce  = 16              // lookups at a time: resolvers drop what comes in floods
 )
 
-// resolve looks up every host name that was noted and fills in its address.
+// resolve looks up every host name that was noted and fills in its address. The backends of a name that has none yet get
+// the name: they wait for it, and nothing else does.
 func (f *findings) resolve(ctx context.Context, lookup lookupFunc) {
+	if f.offline {
+		f.standIn()
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	answers := lookupAll(ctx, lookup, f.hosts)
 	for _, h := range f.hosts {
-		ip, err := choose(answers[h.host])
-		if err != nil {
+		a := answers[h.host]
+		ip, err := choose(a)
+		switch {
+		case err != nil && h.backend != nil:
+			h.backend.Host = h.host
+			f.warn(h.at, "host name %s does not resolve, so this backend is down until it does: %v", quote(h.host), err)
+			continue
+		case err != nil:
 			f.report(h.at, "host name %s does not resolve: %v", quote(h.host), err)
 			*h.to = pool.Address{}
 			continue
 		}
+		if others := alike(a.addrs, ip); others > 1 {
+			f.warn(h.at, "host name %s has %d addresses, of which one is used: %v", quote(h.host), others, ip)
+		}
 		h.to.TCP = netip.AddrPortFrom(ip, h.to.TCP.Port())
 	}
+}
+
+// alike returns how many of the addresses are of the family of one.
+func alike(addrs []netip.Addr, one netip.Addr) (count int) {
+	for _, a := range addrs {
+		if a.Unmap().Is4() == one.Is4() {
+			count++
+		}
+	}
+	return count
+}
+
+// standIn lets the checks go on that want an address, where no name is to be looked up.
+func (f *findings) standIn() {
+	for _, h := range f.hosts {
+		if h.backend != nil {
+			h.backend.Host = h.host
+			continue
+		}
+		*h.to = pool.Address{}
+	}
+}
+
+// Resolve returns the address that a host name stands for: the first IPv4 address, else the first IPv6 address.
+func Resolve(ctx context.Context, host string) (netip.Addr, error) {
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	ip, err := choose(answer{addrs, err})
+	if err != nil {
+		return ip, fmt.Errorf("host name %s does not resolve: %w", quote(host), err)
+	}
+	return ip, nil
 }
 
 type answer struct {

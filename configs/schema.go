@@ -39,6 +39,7 @@ var logFields = fields[Log]{
 
 var listenerFields = noteKeys(fields[listenerDraft]{
 	{key: "bind", read: readBind, example: `bind: ":8080"`},
+	boolean("freebind", func(l *listenerDraft) *bool { return &l.Freebind }),
 	word("protocol", l4.Protocols(), unmarshal, func(l *listenerDraft) *l4.Protocol { return &l.Protocol }),
 	{key: "routes", read: readRoutes, sub: routeFields},
 	{key: "pool", read: readDefaultPool, example: "pool: web", unless: "routes"},

@@ -57,7 +57,7 @@ func readAdminListen(d *decoder, v value, to *Admin) {
 	}
 	address := new(pool.Address)
 	d.address(d.place(v.node), text, rules, address)
-	d.binds = append(d.binds, bindSite{d.place(v.node), "admin.listen", address})
+	d.binds = append(d.binds, bindSite{at: d.place(v.node), owner: "admin.listen", address: address})
 }
 
 func readAdminSocket(d *decoder, v value, to *Admin) {
@@ -70,7 +70,7 @@ func readAdminSocket(d *decoder, v value, to *Admin) {
 		d.reportAt(v, "%v", err)
 		return
 	}
-	d.binds = append(d.binds, bindSite{d.place(v.node), "admin.socket", &pool.Address{Unix: text}})
+	d.binds = append(d.binds, bindSite{at: d.place(v.node), owner: "admin.socket", address: &pool.Address{Unix: text}})
 }
 
 // A listenerDraft is a listener whose routes are held against each other when all of its keys were read.
@@ -86,19 +86,35 @@ func readListeners(d *decoder, v value, to *File) {
 		v.under = d.under.listeners
 		listenerFields.decode(d, v, &l)
 		l.finishRoutes(d)
+		l.checkCancels(d)
 		to.Listeners = append(to.Listeners, l.Listener)
 	})
 }
 
 func readBind(d *decoder, v value, to *listenerDraft) {
 	rules := addressRules{listen: true}
-	items := d.items(v, rules.want())
-	to.Bind = make([]pool.Address, len(items))
-	for i, item := range items {
-		if text, ok := d.string(item, rules.want()); ok {
-			d.address(d.place(item.node), text, rules, &to.Bind[i])
-			d.binds = append(d.binds, bindSite{d.place(item.node), "listener " + quote(to.Name), &to.Bind[i]})
+	type bind struct {
+		at   place
+		text string
+	}
+	var binds []bind
+	for _, item := range d.items(v, rules.want()) {
+		text, ok := d.string(item, rules.want())
+		if !ok {
+			continue
 		}
+		texts, err := portRange(text)
+		if err != nil {
+			d.reportAt(item, "%v", err)
+		}
+		for _, text := range texts {
+			binds = append(binds, bind{d.place(item.node), text})
+		}
+	}
+	to.Bind = make([]pool.Address, len(binds)) // they stay where they are: names are resolved later
+	for i, b := range binds {
+		d.address(b.at, b.text, rules, &to.Bind[i])
+		d.binds = append(d.binds, bindSite{at: b.at, owner: "listener " + quote(to.Name), address: &to.Bind[i], sessions: true})
 	}
 }
 
@@ -139,8 +155,9 @@ func readPoolRef(d *decoder, v value, to *string) {
 	}
 }
 
-func (d *decoder) addPool(name string) {
+func (d *decoder) addPool(name string, at place) {
 	d.pools[name] = true
+	d.poolAt = append(d.poolAt, at)
 	d.poolNames = append(d.poolNames, name)
 }
 
@@ -167,7 +184,7 @@ type poolDraft struct {
 
 func readPools(d *decoder, v value, to *File) {
 	d.named(v, "pool", func(name string, v value) {
-		d.addPool(name)
+		d.addPool(name, v.at)
 		v.under = d.under.pools
 		p := poolDraft{Pool: defaultPool(name), check: newCheck(v.at)}
 		poolFields.decode(d, v, &p)
@@ -216,15 +233,14 @@ func readBackend(d *decoder, v value, to *pool.BackendConfig) {
 
 // readBackendAddress also names the backend, unless name does: either may come first.
 func readBackendAddress(d *decoder, v value, to *pool.BackendConfig) {
-	rules := addressRules{}
-	text, ok := d.string(v, rules.want())
+	text, ok := d.string(v, addressRules{}.want())
 	if !ok {
 		return
 	}
 	if to.Name == "" {
 		to.Name = text
 	}
-	d.address(d.place(v.node), text, rules, &to.Address)
+	d.backendAddress(d.place(v.node), text, to)
 }
 
 func readBackendName(d *decoder, v value, to *pool.BackendConfig) {

@@ -21,9 +21,11 @@ func simple(listen, backends []string, lookup lookupFunc) (*File, error) {
 	file.Pools = []Pool{f.simplePool(backends)}
 	f.resolve(context.Background(), lookup)
 	f.checkBinds()
+	f.checkOwn()
 	if len(f.problems) > 0 {
 		return nil, f.result()
 	}
+	file.Warnings = f.warnings
 	return file, nil
 }
 
@@ -31,10 +33,18 @@ func (f *findings) simpleListener(listen []string) Listener {
 	at := place{file: "--listen"}
 	l := defaultListener("default")
 	l.Pool = "default"
-	l.Bind = make([]pool.Address, len(listen))
-	for i, text := range listen {
+	var texts []string
+	for _, text := range listen {
+		ports, err := portRange(text)
+		if err != nil {
+			f.report(at, "%v", err)
+		}
+		texts = append(texts, ports...)
+	}
+	l.Bind = make([]pool.Address, len(texts))
+	for i, text := range texts {
 		f.address(at, text, addressRules{listen: true}, &l.Bind[i])
-		f.binds = append(f.binds, bindSite{at, "another --listen", &l.Bind[i]})
+		f.binds = append(f.binds, bindSite{at: at, owner: "another --listen", address: &l.Bind[i], sessions: true})
 	}
 	if len(listen) == 0 {
 		f.report(at, "no address to listen on: write one, for example --listen :8080")
@@ -51,7 +61,7 @@ func (f *findings) simplePool(backends []string) Pool {
 		b := &p.Config.Backends[i]
 		*b = defaultBackend()
 		b.Name = text
-		f.address(at, text, addressRules{}, &b.Address)
+		f.backendAddress(at, text, b)
 		if seen[text] {
 			f.report(at, "duplicate backend %s", quote(text))
 		}

@@ -51,7 +51,10 @@ func TestSimpleProblems(t *testing.T) {
 --listen: "8080" has no port: write HOST:PORT
 --backend: "10.0.0.1" has no port: write 10.0.0.1:PORT
 --backend: no host before the port: write HOST:PORT, for example 10.0.0.1:80
---backend: host name "nowhere.example" does not resolve: no such host
 --listen: :80: taken by another --listen: use another address or port`)
+	f([]string{"nowhere.example:80"}, []string{"nowhere.example:80"},
+		`--listen: host name "nowhere.example" does not resolve: no such host`)
+	f([]string{"127.0.0.1:80"}, []string{"127.0.0.1:80"}, "--backend: 127.0.0.1:80 is an address that this sluice listens on itself "+
+		"(--listen), so every session would open another one: write the server's own address")
 	f([]string{":80"}, []string{"10.0.0.1:80", "10.0.0.1:80"}, `--backend: duplicate backend "10.0.0.1:80"`)
 }

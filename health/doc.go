@@ -16,6 +16,8 @@
 // With role primary at most one backend of a pool is up at any time: the one that answers as a primary on the highest
 // timeline that was ever seen of its cluster. When it is not clear which one that is, none is.
 //
+// A backend whose address is not known yet is down for that reason, and asked as soon as it is (late.go).
+//
 // An ejected backend comes back after a while by itself, because nothing but sessions can show whether it works again.
 //
 // Monitor.Run holds two goroutines per target and one per probe in flight, one per pool that closes sessions, and three

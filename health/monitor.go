@@ -82,7 +82,7 @@ func New(pools []Watched, o Options) (*Monitor, error) {
 }
 
 // addPools makes a member for each backend and a target for each server that is asked something of its own.
-func (m *Monitor) addPools(pools []Watched, newProber func(probe.Config, pool.Address) (probe.Prober, error)) error {
+func (m *Monitor) addPools(pools []Watched, newProber newProber) error {
 	if newProber == nil {
 		newProber = probe.New
 	}
@@ -109,9 +109,7 @@ func (m *Monitor) addPools(pools []Watched, newProber func(probe.Config, pool.Ad
 	return errors.Join(problems...)
 }
 
-func (m *Monitor) addMember(w *poolWatch, b *pool.Backend, targets map[targetKey]*target,
-	newProber func(probe.Config, pool.Address) (probe.Prober, error),
-) error {
+func (m *Monitor) addMember(w *poolWatch, b *pool.Backend, targets map[targetKey]*target, newProber newProber) error {
 	one := &member{pool: w, backend: b, backup: b.Backup(), tier: b.Backup()}
 	w.members = append(w.members, one)
 	m.members[b] = one
@@ -120,14 +118,17 @@ func (m *Monitor) addMember(w *poolWatch, b *pool.Backend, targets map[targetKey
 	}
 	key := keyOf(w.cfg, b.Address())
 	t := targets[key]
-	if t == nil {
-		prober, err := newProber(w.cfg.Probe, b.Address())
+	late := b.Lost() != "" // two of them may get the same address, which is not worth finding out
+	if t == nil || late {
+		prober, err := proberOf(w.cfg.Probe, b, newProber)
 		if err != nil {
 			return err
 		}
 		t = &target{cfg: w.cfg, prober: prober, wake: make(chan struct{}, 1)}
-		targets[key] = t
 		m.targets = append(m.targets, t)
+	}
+	if !late {
+		targets[key] = t
 	}
 	t.members = append(t.members, one)
 	one.target = t

@@ -42,6 +42,8 @@ type Config struct {
 type ListenerConfig struct {
 	Name string
 	Bind []pool.Address // a TCP address without an IP means every address of both families
+	// Freebind lets TCP addresses be bound that this machine does not have yet.
+	Freebind bool
 	// Routes say where sessions go by what their first bytes say; the first
 	// that takes a session wins. Protocol must be one that reads them.
 	Routes []RoutedTarget

@@ -56,7 +56,7 @@ func openListener(config ListenerConfig, own *ownPorts) (*listener, error) {
 		ls.clients = newClients(limits)
 	}
 	for _, address := range config.Bind {
-		fd, bound, err := listen(address)
+		fd, bound, err := listen(address, config.Freebind)
 		if err != nil {
 			ls.close()
 			return nil, fmt.Errorf("listener %q: bind %s: %w", config.Name, address, bindHint(err, address))
@@ -69,12 +69,16 @@ func openListener(config ListenerConfig, own *ownPorts) (*listener, error) {
 	return ls, nil
 }
 
-func listen(address pool.Address) (int, pool.Address, error) {
+func listen(address pool.Address, free bool) (int, pool.Address, error) {
 	if address.IsUnix() {
 		fd, err := sysutil.ListenUnix(address.Unix)
 		return fd, address, err
 	}
-	fd, err := sysutil.ListenTCP(address.TCP)
+	open := sysutil.ListenTCP
+	if free {
+		open = sysutil.ListenFreebind
+	}
+	fd, err := open(address.TCP)
 	if err != nil {
 		return -1, address, err
 	}
@@ -86,6 +90,7 @@ func listen(address pool.Address) (int, pool.Address, error) {
 	if !address.TCP.Addr().IsValid() { // every address: keep it said that way
 		local = netip.AddrPortFrom(netip.Addr{}, local.Port())
 	}
+	local = netip.AddrPortFrom(local.Addr().WithZone(address.TCP.Addr().Zone()), local.Port())
 	return fd, pool.Address{TCP: local}, nil
 }
 

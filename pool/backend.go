@@ -13,6 +13,7 @@ const MaxWeight = 256
 type BackendConfig struct {
 	Name     string // unique in the pool
 	Address  Address
+	Host     string     // the name that stands for the IP as long as Address has none; "" = Address is whole
 	Weight   int        // share of the sessions, 0 to MaxWeight; 0 = no new sessions
 	MaxConns int        // active connections at most; 0 = no limit
 	Backup   bool       // used only while no backend that is not a backup is usable
@@ -24,13 +25,16 @@ type Backend struct {
 	pool    *Pool
 	index   int
 	name    string
-	address Address
+	host    string                  // of BackendConfig
+	address atomic.Pointer[Address] // set once more at most, when host resolves
+	located chan struct{}           // closed when the address is known
 
 	// Guarded by pool.mu.
 	backup    bool
 	admin     AdminState
 	up        bool
 	ejected   bool
+	lost      string    // why there is no address yet; "" = there is one
 	wasUsable bool      // at the last Pool.refresh
 	tried     bool      // only while a slot is looked for: its session failed here before
 	weight    int       // to change it takes pool.weighing too
@@ -46,9 +50,16 @@ type Backend struct {
 
 func newBackend(p *Pool, index, shards int, c BackendConfig) *Backend {
 	b := &Backend{
-		pool: p, index: index, name: c.Name, address: c.Address, backup: c.Backup,
+		pool: p, index: index, name: c.Name, host: c.Host, backup: c.Backup, located: make(chan struct{}),
 		admin: c.State, up: true, weight: c.Weight, share: whole, maxConns: c.MaxConns,
 		traffic: make([]traffic, shards),
+	}
+	b.address.Store(&c.Address)
+	if c.Address.dialable() {
+		b.host = ""
+		close(b.located)
+	} else {
+		b.lost = "the address of " + c.Host + " is not known yet"
 	}
 	b.wasUsable = b.usable() // it has not come back from anything: no slow start
 	return b
@@ -57,8 +68,47 @@ func newBackend(p *Pool, index, shards int, c BackendConfig) *Backend {
 // Name returns the backend's name, unique in its pool.
 func (b *Backend) Name() string { return b.name }
 
-// Address returns where the backend listens.
-func (b *Backend) Address() Address { return b.address }
+// Address returns where the backend listens. Until Located is closed it has no IP, and the backend is not usable.
+func (b *Backend) Address() Address { return *b.address.Load() }
+
+// Located is closed when the backend's address is known: at once, unless its configuration has a Host.
+func (b *Backend) Located() <-chan struct{} { return b.located }
+
+// Host returns the name that stands for the IP of the backend's address; "" when the configuration had the IP.
+func (b *Backend) Host() string { return b.host }
+
+// SetAddress tells the address of a backend that was made without one, which may take sessions from now on. It returns
+// false, and changes nothing, when the address is known already or cannot be connected to.
+func (b *Backend) SetAddress(a Address) bool {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	if b.lost == "" || !a.dialable() {
+		return false
+	}
+	b.address.Store(&a)
+	b.lost = ""
+	close(b.located)
+	b.pool.refresh()
+	return true
+}
+
+// SetLost says why a backend has no address yet, and reports whether that is new. One that has an address keeps it.
+func (b *Backend) SetLost(reason string) (changed bool) {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	if b.lost == "" || b.lost == reason {
+		return false
+	}
+	b.lost = reason
+	return true
+}
+
+// Lost returns why the backend has no address yet; "" when it has one.
+func (b *Backend) Lost() string {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	return b.lost
+}
 
 // Pool returns the pool that the backend is in.
 func (b *Backend) Pool() *Pool { return b.pool }
@@ -87,7 +137,7 @@ func (b *Backend) Admin() AdminState {
 	return b.admin
 }
 
-// Usable reports whether the backend could be given sessions: it is ready, up, not ejected and has a weight.
+// Usable reports whether the backend could be given sessions: it is ready, up, not ejected and has an address and a weight.
 func (b *Backend) Usable() bool {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
@@ -174,7 +224,7 @@ func (b *Backend) SetMaxConns(limit int) error {
 
 // usable reports whether the backend's states let it take sessions. The pool's mutex is held.
 func (b *Backend) usable() bool {
-	return b.admin == Ready && b.up && !b.ejected && b.weight > 0
+	return b.admin == Ready && b.up && b.lost == "" && !b.ejected && b.weight > 0
 }
 
 // full reports whether every slot is taken, or more than that. The pool's mutex is held.

@@ -98,7 +98,8 @@ func (c BackendConfig) check() error {
 	if c.Name == "" {
 		name = errors.New("name is empty")
 	}
-	if !c.Address.dialable() {
+	late := c.Host != "" && c.Address.Unix == "" && c.Address.TCP.Port() != 0
+	if !c.Address.dialable() && !late {
 		address = fmt.Errorf("address %q: want an address and a port, or a socket path", c.Address)
 	}
 	if int(c.State) >= len(adminStateWords) {

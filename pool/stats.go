@@ -32,10 +32,11 @@ type BackendStats struct {
 	Pool    string
 	Name    string
 	Address Address
+	Host    string // the name that stands for the IP of Address; "" = it was configured
 	Backup  bool
 
 	State    AdminState
-	Up       bool // by active checks
+	Up       bool // by active checks, and its address is known
 	Ejected  bool // by passive evidence
 	Usable   bool // could be given sessions: ready, up, not ejected, weight > 0
 	Weight   int
@@ -72,8 +73,8 @@ func (b *Backend) state() BackendStats {
 	defer b.pool.mu.Unlock()
 	b.pool.ramp()
 	return BackendStats{
-		Pool: b.pool.name, Name: b.name, Address: b.address, Backup: b.backup,
-		State: b.admin, Up: b.up, Ejected: b.ejected, Usable: b.usable(),
+		Pool: b.pool.name, Name: b.name, Address: *b.address.Load(), Host: b.host, Backup: b.backup,
+		State: b.admin, Up: b.up && b.lost == "", Ejected: b.ejected, Usable: b.usable(),
 		Weight: b.weight, Share: b.share, MaxConns: b.maxConns, Active: b.active,
 	}
 }

@@ -20,18 +20,27 @@ const backlog = 65535
 // "::" can be bound side by side. Port 0 lets the kernel choose.
 //
 // Sockets accepted from it inherit TCP_NODELAY.
-func ListenTCP(ap netip.AddrPort) (int, error) {
-	if ap.Addr().IsValid() {
-		return listenTCP(TCPSockaddr(ap), true)
+func ListenTCP(ap netip.AddrPort) (int, error) { return listenAt(ap, false) }
+
+// ListenFreebind is ListenTCP for an address that this machine may not have yet,
+// such as a floating one. See IP_FREEBIND in ip(7).
+func ListenFreebind(ap netip.AddrPort) (int, error) { return listenAt(ap, true) }
+
+func listenAt(ap netip.AddrPort, free bool) (int, error) {
+	if zone := ap.Addr().Zone(); zone != "" && interfaceIndex(zone) == 0 {
+		return -1, fmt.Errorf("no interface %s on this machine", zone)
 	}
-	fd, err := listenTCP(TCPSockaddr(netip.AddrPortFrom(netip.IPv6Unspecified(), ap.Port())), false)
+	if ap.Addr().IsValid() {
+		return listenTCP(TCPSockaddr(ap), true, free)
+	}
+	fd, err := listenTCP(TCPSockaddr(netip.AddrPortFrom(netip.IPv6Unspecified(), ap.Port())), false, free)
 	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
-		return listenTCP(TCPSockaddr(netip.AddrPortFrom(netip.IPv4Unspecified(), ap.Port())), false)
+		return listenTCP(TCPSockaddr(netip.AddrPortFrom(netip.IPv4Unspecified(), ap.Port())), false, free)
 	}
 	return fd, err
 }
 
-func listenTCP(sa Sockaddr, v6only bool) (_ int, err error) {
+func listenTCP(sa Sockaddr, v6only, free bool) (_ int, err error) {
 	fd, err := streamSocket(sa.family())
 	if err != nil {
 		return -1, err
@@ -47,10 +56,22 @@ func listenTCP(sa Sockaddr, v6only bool) (_ int, err error) {
 			return -1, os.NewSyscallError("setsockopt IPV6_V6ONLY", errno)
 		}
 	}
+	if free {
+		if errno := setFreebind(fd, sa.family()); errno != 0 {
+			return -1, os.NewSyscallError("setsockopt IP_FREEBIND", errno)
+		}
+	}
 	if errno := SetNoDelay(fd); errno != 0 {
 		return -1, os.NewSyscallError("setsockopt TCP_NODELAY", errno)
 	}
 	return fd, bindAndListen(fd, &sa)
+}
+
+func setFreebind(fd, family int) syscall.Errno {
+	if family == unix.AF_INET6 {
+		return setInt(fd, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1)
+	}
+	return setInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
 }
 
 // ListenUnix returns a listening socket at path. A socket file that nobody

@@ -1,11 +1,14 @@
 package sysutil
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -230,5 +233,72 @@ func TestAbstractUnix(t *testing.T) {
 	Close(c)
 	if _, err := ListenUnix(name); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("a second listener: %v, want EADDRINUSE", err)
+	}
+}
+
+// TestFreebind binds addresses of documentation, which no machine has, of both families.
+func TestFreebind(t *testing.T) {
+	for _, address := range []string{"203.0.113.1", "2001:db8::1"} {
+		ap := at(address, 0)
+		if fd, err := ListenTCP(ap); err == nil {
+			Close(fd)
+			t.Errorf("%v is bound without", ap)
+		}
+		fd, err := ListenFreebind(ap)
+		if err != nil {
+			t.Errorf("%v: %v", ap, err)
+			continue
+		}
+		if local, errno := LocalAddr(fd); errno != 0 || local.Addr() != ap.Addr() {
+			t.Errorf("%v is bound to %v", ap, local)
+		}
+		Close(fd)
+	}
+}
+
+// TestZone connects by the link-local address of an interface, by its name and by its number.
+func TestZone(t *testing.T) {
+	if _, err := ListenTCP(at("fe80::1%nothere0", 0)); err == nil || err.Error() != "no interface nothere0 on this machine" {
+		t.Errorf("error %v", err)
+	}
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, zone := range []string{"lo", strconv.Itoa(lo.Index)} {
+		sa := TCPSockaddr(at("fe80::1%"+zone, 80))
+		if got := binary.NativeEndian.Uint32(sa.raw[24:28]); got != uint32(lo.Index) {
+			t.Errorf("zone %s is interface %d, want %d", zone, got, lo.Index)
+		}
+	}
+	addrs, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range addrs {
+		own, err := i.Addrs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range own {
+			prefix, err := netip.ParsePrefix(a.String())
+			if err != nil || !prefix.Addr().IsLinkLocalUnicast() || !prefix.Addr().Is6() {
+				continue
+			}
+			fd, err := ListenTCP(netip.AddrPortFrom(prefix.Addr().WithZone(i.Name), 0))
+			if err != nil {
+				t.Errorf("%v on %s: %v", prefix.Addr(), i.Name, err)
+				continue
+			}
+			local, _ := LocalAddr(fd)
+			sa := TCPSockaddr(netip.AddrPortFrom(prefix.Addr().WithZone(i.Name), local.Port()))
+			client, errno := Connect(&sa)
+			if errno != 0 {
+				t.Errorf("%v: connect: %v", local, errno)
+			} else {
+				Close(client)
+			}
+			Close(fd)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,8 +17,8 @@ type Sockaddr struct {
 }
 
 // TCPSockaddr returns ap in the kernel's form. An IPv4-mapped IPv6 address
-// becomes IPv4. A zone is ignored: sluice is configured with addresses, not with
-// links.
+// becomes IPv4. A zone is the name or the number of an interface; of one that is
+// not there the kernel says "invalid argument" (see sin6_scope_id in ipv6(7)).
 func TCPSockaddr(ap netip.AddrPort) Sockaddr {
 	var sa Sockaddr
 	addr := ap.Addr().Unmap()
@@ -29,9 +30,34 @@ func TCPSockaddr(ap netip.AddrPort) Sockaddr {
 		sa.setFamily(unix.AF_INET6, unix.SizeofSockaddrInet6)
 		ip := addr.As16()
 		copy(sa.raw[8:24], ip[:])
+		if zone := addr.Zone(); zone != "" {
+			binary.NativeEndian.PutUint32(sa.raw[24:28], interfaceIndex(zone))
+		}
 	}
 	binary.BigEndian.PutUint16(sa.raw[2:4], ap.Port())
 	return sa
+}
+
+// interfaceIndex returns the number of an interface, 0 when there is none. It is
+// asked for each time: an interface that is made anew has another one. See
+// netdevice(7).
+func interfaceIndex(zone string) uint32 {
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n)
+	}
+	request, err := unix.NewIfreq(zone)
+	if err != nil {
+		return 0
+	}
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return 0
+	}
+	defer Close(fd)
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request); err != nil {
+		return 0
+	}
+	return request.Uint32()
 }
 
 // UnixSockaddr returns the address of a Unix socket. A path is at most 107

@@ -40,6 +40,7 @@ type balancer struct {
 	sessions *sessionLog
 	server   *l4.Server
 	access   *accessReloader
+	resolver *resolver
 	admin    *admin.Server
 	listen   net.Listener // of the admin API; nil: off, like socket
 	socket   net.Listener
@@ -69,6 +70,7 @@ func newBalancer(file *configs.File, log *slog.Logger, out *logWriter, advice bi
 	if err := b.makePools(); err != nil {
 		return nil, err
 	}
+	b.resolver = newResolver(b)
 	b.metrics = admin.NewMetrics(b.pools)
 	if err := b.makeMonitor(); err != nil {
 		return nil, err
@@ -163,8 +165,11 @@ func (b *balancer) bindSocket(advice bindAdvice) (err error) {
 	return nil
 }
 
-// denied reports whether an error means that this user may not write there.
-func denied(err error) bool { return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) }
+// denied reports whether an error means that this user may not write there,
+// or that there is no such place: a container without /run.
+func denied(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EROFS)
+}
 
 func advise(err error, advice string) error {
 	if advice == "" {
@@ -195,6 +200,7 @@ func (b *balancer) start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stopChecks = cancel
 	b.checks.Go(func() { b.monitor.Run(ctx) })
+	b.resolver.start(ctx)
 	go b.access.run(b.ending)
 	if err := b.server.Start(); err != nil {
 		return fmt.Errorf("start to accept: %w", err)

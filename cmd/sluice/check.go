@@ -1,7 +1,10 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -9,8 +12,15 @@ import (
 	"sluice/configs"
 )
 
+// checkOptions are the flags of check.
+type checkOptions struct {
+	paths           []string
+	asJSON          bool
+	offline, strict bool
+}
+
 func newCheckCommand() *cobra.Command {
-	var paths []string
+	var o checkOptions
 	c := &cobra.Command{
 		Use:   "check FILE...",
 		Short: "Check a configuration and print everything that is wrong with it",
@@ -19,25 +29,86 @@ func newCheckCommand() *cobra.Command {
 			"Several files, or a folder of *.yaml and *.yml, are one configuration; - is the standard input.\n" +
 			"The exit status is 3 when something is wrong.",
 		RunE: func(c *cobra.Command, args []string) error {
-			paths := append(paths, args...)
-			if len(paths) == 0 {
+			o.paths = append(o.paths, args...)
+			if len(o.paths) == 0 {
 				return misused("no file to check: give one")
 			}
-			file, err := configs.Load(paths...)
-			if err != nil {
-				return err
-			}
-			backends := 0
-			for _, p := range file.Pools {
-				backends += len(p.Config.Backends)
-			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: ok: %s, %s, %s\n", strings.Join(paths, ", "),
-				plural(len(file.Listeners), "listener"), plural(len(file.Pools), "pool"), plural(backends, "backend"))
-			return err
+			return o.check(c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
-	configFlag(c, &paths)
+	configFlag(c, &o.paths)
+	c.Flags().BoolVar(&o.asJSON, "json", false, "print what was found as JSON, on standard output")
+	c.Flags().BoolVar(&o.offline, "offline", false, "look up no host names, and read no other files that the configuration names")
+	c.Flags().BoolVar(&o.strict, "strict", false, "fail on warnings too")
 	return c
+}
+
+// A checkResult is what check --json prints.
+type checkResult struct {
+	OK        bool             `json:"ok"`
+	Problems  configs.Problems `json:"problems"` // what is wrong
+	Warnings  configs.Problems `json:"warnings"` // what is hardly meant; not looked for while something is wrong
+	Listeners int              `json:"listeners"`
+	Pools     int              `json:"pools"`
+	Backends  int              `json:"backends"`
+}
+
+// errChecked says that what is wrong has been printed.
+var errChecked = errors.New("the configuration is wrong")
+
+func (o *checkOptions) check(out, problems io.Writer) error {
+	load := configs.Load
+	if o.offline {
+		load = configs.LoadOffline
+	}
+	file, err := load(o.paths...)
+	result := checkResult{Problems: configs.Problems{}, Warnings: configs.Problems{}}
+	if err != nil && !errors.As(err, &result.Problems) {
+		return err
+	}
+	if file != nil {
+		result.count(file)
+	}
+	result.OK = err == nil && !(o.strict && len(result.Warnings) > 0)
+	if o.asJSON {
+		err = json.NewEncoder(out).Encode(result)
+	} else {
+		err = o.print(out, problems, &result)
+	}
+	switch {
+	case err != nil || result.OK:
+		return err
+	case len(result.Problems) > 0 && !isWrongConfig(result.Problems):
+		return errChecked
+	}
+	return configError{errChecked}
+}
+
+func (r *checkResult) count(file *configs.File) {
+	r.Warnings = append(r.Warnings, file.Warnings...)
+	r.Listeners, r.Pools = len(file.Listeners), len(file.Pools)
+	for _, p := range file.Pools {
+		r.Backends += len(p.Config.Backends)
+	}
+}
+
+func (o *checkOptions) print(out, problems io.Writer, r *checkResult) error {
+	if len(r.Problems) > 0 {
+		_, err := fmt.Fprintln(problems, r.Problems)
+		return err
+	}
+	for _, w := range r.Warnings {
+		w.Message = "warning: " + w.Message
+		if _, err := fmt.Fprintln(problems, configs.Problems{w}); err != nil {
+			return err
+		}
+	}
+	if !r.OK {
+		return nil
+	}
+	_, err := fmt.Fprintf(out, "%s: ok: %s, %s, %s\n", strings.Join(o.paths, ", "),
+		plural(r.Listeners, "listener"), plural(r.Pools, "pool"), plural(r.Backends, "backend"))
+	return err
 }
 
 // configFlag gives a command the flag for the files of the configuration.

@@ -36,14 +36,30 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	reportError(stderr, err)
+	if !errors.Is(err, errChecked) {
+		reportError(stderr, err)
+	}
 	if misuse := (usageError{}); !called || errors.As(err, &misuse) {
 		return exitMisused
 	}
-	if problems := configs.Problems(nil); errors.As(err, &problems) && !slices.ContainsFunc(problems, unresolved) {
+	if isWrongConfig(err) {
 		return exitConfig
 	}
 	return exitFailed
+}
+
+// configError is an error of the configuration that has no Problems.
+type configError struct{ error }
+
+func (e configError) Unwrap() error { return e.error }
+
+// isWrongConfig reports whether an error is of the configuration. One of names that do not resolve now is not.
+func isWrongConfig(err error) bool {
+	problems := configs.Problems(nil)
+	if errors.As(err, &problems) {
+		return slices.ContainsFunc(problems, func(p configs.Problem) bool { return !unresolved(p) })
+	}
+	return errors.As(err, new(configError))
 }
 
 // reportError prints an error, and gives up when nobody reads it: the process is to end.

@@ -3,8 +3,10 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"sluice/health"
@@ -219,9 +221,17 @@ func (s *Server) poolStatus(p *pool.Pool) PoolStatus {
 	return status
 }
 
+// addressText returns a backend's address, with its name where that has not been resolved.
+func addressText(b pool.BackendStats) string {
+	if b.Address.TCP.Addr().IsValid() || b.Host == "" {
+		return b.Address.String()
+	}
+	return net.JoinHostPort(b.Host, strconv.Itoa(int(b.Address.TCP.Port())))
+}
+
 func backendStatus(b pool.BackendStats, h health.Status) BackendStatus {
 	status := BackendStatus{
-		Name: b.Name, Address: b.Address.String(), State: b.State, Up: b.Up, Ejected: b.Ejected, Usable: b.Usable,
+		Name: b.Name, Address: addressText(b), State: b.State, Up: b.Up, Ejected: b.Ejected, Usable: b.Usable,
 		Backup: b.Backup, Weight: b.Weight, Share: b.Share, MaxConns: b.MaxConns, Active: b.Active,
 		Connects: b.Connects, ConnectFailures: map[string]uint64{}, Obstacles: map[string]uint64{}, Received: b.Received, Sent: b.Sent,
 		Check: CheckStatus{
