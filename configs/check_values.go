@@ -19,7 +19,7 @@ import (
 
 // textField is a field with text in which nothing cannot be seen; checks say what else is wrong with it.
 func textField[T any](key, want string, at func(*T) *string, checks ...func(string) error) field[T] {
-	return field[T]{key: key, read: func(d *decoder, v value, to *T) {
+	return field[T]{key: key, shape: textShape, read: func(d *decoder, v value, to *T) {
 		text, ok := d.string(v, want)
 		if !ok {
 			return

@@ -30,6 +30,8 @@ type field[T any] struct {
 type table interface {
 	// supported returns the path of every key that can be set, the keys of sub-tables after a dot.
 	supported() []string
+	// object returns the shape of such a mapping.
+	object() shape
 }
 
 // fields is a table for mappings that are read into a T.

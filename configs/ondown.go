@@ -67,7 +67,7 @@ func (o onDown) apply(to *health.OnDown) {
 // forEvery returns the fields that hold for every cause.
 func forEvery() (fs fields[onDown]) {
 	for _, f := range closeRuleFields {
-		fs = append(fs, field[onDown]{key: f.key, read: func(d *decoder, v value, to *onDown) { f.read(d, v, &to.every) }})
+		fs = append(fs, field[onDown]{key: f.key, shape: f.shape, read: func(d *decoder, v value, to *onDown) { f.read(d, v, &to.every) }})
 	}
 	return fs
 }

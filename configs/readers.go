@@ -37,7 +37,7 @@ func number[T any](key string, least, most int, at func(*T) *int) field[T] {
 	if most == noLimit {
 		want = fmt.Sprintf("a whole number, %d or more", least)
 	}
-	return field[T]{key: key, read: func(d *decoder, v value, to *T) {
+	return field[T]{key: key, shape: integerShape(least, most), read: func(d *decoder, v value, to *T) {
 		if !d.present(v, want) {
 			return
 		}
@@ -69,7 +69,7 @@ func plain(n ast.Node) string {
 // boolean is a field with true or false.
 func boolean[T any](key string, at func(*T) *bool) field[T] {
 	const want = "true or false"
-	return field[T]{key: key, read: func(d *decoder, v value, to *T) {
+	return field[T]{key: key, shape: booleanShape(), read: func(d *decoder, v value, to *T) {
 		if !d.present(v, want) {
 			return
 		}
@@ -87,7 +87,7 @@ var bareNumber = regexp.MustCompile(`^[+-]?[0-9_]*\.?[0-9]+$`)
 // duration is a field with a time of at least least.
 func duration[T any](key string, least time.Duration, at func(*T) *time.Duration) field[T] {
 	const want = "a time with a unit, for example 3s"
-	return field[T]{key: key, read: func(d *decoder, v value, to *T) {
+	return field[T]{key: key, shape: durationShape(), read: func(d *decoder, v value, to *T) {
 		if !d.present(v, want) {
 			return
 		}
@@ -134,7 +134,7 @@ func scalarText(n ast.Node) string {
 
 // word is a field with one of a few words, which set stores.
 func word[T, E any](key string, words []string, set func(word string, to *E) error, at func(*T) *E) field[T] {
-	return field[T]{key: key, read: func(d *decoder, v value, to *T) {
+	return field[T]{key: key, shape: enumShape(words), read: func(d *decoder, v value, to *T) {
 		if text, ok := d.oneOf(v, words); ok {
 			// It is one of words, so an error here is a word that its own package does not know.
 			if err := set(text, at(to)); err != nil {

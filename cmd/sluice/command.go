@@ -38,7 +38,7 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (%s --help lists the flags)", err, c.CommandPath())
 	})
-	root.AddCommand(newRunCommand(), newCheckCommand(), newInitCommand(), newDemoCommand(), newStatusCommand(),
+	root.AddCommand(newRunCommand(), newCheckCommand(), newInitCommand(), newSchemaCommand(), newDemoCommand(), newStatusCommand(),
 		newVersionCommand(), newCompletionCommand())
 	root.SetHelpCommand(newHelpCommand(root))
 	return root

@@ -1,0 +1,83 @@
+package configs
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// validate holds a configuration to the schema, as an editor does.
+func validate(t *testing.T, schema *jsonschema.Schema, text string) error {
+	t.Helper()
+	var value any
+	if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema.Validate(instance)
+}
+
+func compiledSchema(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("sluice.json", document); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("sluice.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+func TestSchemaTakesSamples(t *testing.T) {
+	schema := compiledSchema(t)
+	for _, name := range Samples() {
+		data, _ := Sample(name)
+		if err := validate(t, schema, string(data)); err != nil {
+			t.Errorf("sample %s: %v", name, err)
+		}
+	}
+	for _, good := range []string{
+		"pools: {web: {retries: \"${N}\", backends: [{address: h:1, weight: \"${W:-5}\", state: \"${S}\"}]}}",
+		"x-anything: {goes: 1}", "defaults: {pools: {retries: 1, timeouts: {connect: 1.5s}}, listeners: {pool: web}}",
+		"pools: {web: {check: {type: http, status: [200, 300-399], tls: \"${T}\"}, backends: h:1}}",
+		"listeners: {web: {bind: :80, routes: [{sni: a, pool: b}], allow: [10.0.0.1, {file: x}]}}",
+	} {
+		if err := validate(t, schema, good); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+}
+
+func TestSchemaRefuses(t *testing.T) {
+	schema := compiledSchema(t)
+	for _, bad := range []string{
+		"loop: 1", "loops: -1", "loops: many", "loops: 2000", "admin: {listen: 5}", "log: {level: loud}", "[]",
+		"listeners: {web: {pool: web}}", "listeners: {web: {bind: [], pool: web}}", "listeners: {web: {bind: 80}}",
+		"listeners: {web: {bind: :80, timeouts: {idle: 5}}}", "listeners: {web: {bind: :80, timeouts: {idle: soon}}}",
+		"listeners: {web: {bind: :80, routes: [{sni: a}]}}", "listeners: {web: {bind: :80, freebind: maybe}}",
+		"pools: {web: {}}", "pools: {web: {backends: [{weight: 1}]}}", "pools: {web: {backends: [{address: h:1, weight: 257}]}}",
+		"pools: {web: {backends: h:1, check: {type: htpp}}}", "pools: {web: {backends: h:1, balance: best}}",
+		"pools: {web: {backends: h:1, on_down: {failed: {sessions: drop}}}}", "pools: {web: {backends: h:1, tlvs: x}}",
+		"defaults: {pools: {backends: [h:1]}}", "defaults: {listeners: {bind: :80}}", "defaults: {retries: 1}",
+	} {
+		if validate(t, schema, bad) == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+}
