@@ -34,7 +34,7 @@ demo: build ## the whole thing on loopback in one process: three backends, a bal
 .PHONY: test
 test: deps check-format ## vet, then every test with the race detector; installs what they need when root
 	$(GO) vet $(PACKAGES)
-	@tables=$$(mktemp); SLUICE_TEST_TABLES=$$tables CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 20m $(PACKAGES); \
+	@tables=$$(mktemp); SLUICE_TEST_TABLES=$$tables CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 60m $(PACKAGES); \
 	status=$$?; cat $$tables; rm -f $$tables; exit $$status
 
 .PHONY: deps

@@ -198,10 +198,10 @@ func askEchoOf(c *net.TCPConn, buf []byte) error {
 	return nil
 }
 
-// After a hundred thousand sessions that ended in every way there is, every
+// After fifty thousand sessions that ended in every way there is, every
 // counter is true, and nothing is left.
 func TestCountersAreTrue(t *testing.T) {
-	const sessions, clients, backends, loops = 100_000, 64, 6, 2
+	const sessions, clients, backends, loops = 50_000, 64, 6, 2
 	before := openFiles()
 	var all []*chaos
 	config := pool.Config{Name: "pool", Shards: loops}

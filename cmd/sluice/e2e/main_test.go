@@ -1,19 +1,37 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"testing"
 )
 
 // sluiceProgram is the sluice under test.
 var sluiceProgram string
 
+// testsAtOnce is how many tests run at a time where there are fewer CPUs: they wait most of the time.
+const testsAtOnce = 4
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if runtime.GOMAXPROCS(0) < testsAtOnce && !flagGiven("test.parallel") {
+		if err := flag.Set("test.parallel", strconv.Itoa(testsAtOnce)); err != nil {
+			panic(err)
+		}
+	}
 	os.Exit(run(m))
+}
+
+// flagGiven reports whether a flag was given.
+func flagGiven(name string) (given bool) {
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	return given
 }
 
 // run builds sluice once for all tests. Its exit status is that of the tests.

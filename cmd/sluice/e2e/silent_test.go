@@ -80,6 +80,7 @@ func startSilent(t *testing.T, timeout string) *silentRig {
 
 // Clients that connect and never say a word cost sluice next to nothing, and others are served meanwhile.
 func TestSilentMemory(t *testing.T) {
+	t.Parallel()
 	f := func(listener string, works func(*testing.T, *silentRig, string)) {
 		t.Helper()
 		t.Run(listener, func(t *testing.T) {
