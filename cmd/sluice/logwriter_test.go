@@ -125,9 +125,16 @@ func expectExit(t *testing.T, ended <-chan error, status int) {
 
 // TestStuckLogStopsNothing: sluice serves and ends although nobody reads its log.
 func TestStuckLogStopsNothing(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "s.sock")
-	c, ended := stuckProcess(t, "run", "--listen", "127.0.0.1:0", "--backend", "127.0.0.1:1", "--admin", "",
-		"--socket", socket)
+	dir := t.TempDir()
+	socket, file := filepath.Join(dir, "s.sock"), filepath.Join(dir, "s.yaml")
+	const config = `
+listeners: {in: {bind: "127.0.0.1:0", pool: out}}
+pools: {out: {queue: {max: 0}, backends: ["127.0.0.1:1"]}}
+`
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, ended := stuckProcess(t, "run", "-c", file, "--admin", "", "--socket", socket)
 	var status admin.Status
 	ctx, cancel := context.WithTimeout(t.Context(), patience) // the socket takes connections before anybody answers
 	defer cancel()
