@@ -9,9 +9,12 @@ import (
 )
 
 // isOld reports whether a connection was let in by the old primary: before a replica is promoted, nobody else could.
-// Only such a connection may be lost.
+// Only such a connection may be lost. A client may be told so before it has read that it is let in.
 func (f *failover) isOld(e *entry) bool {
-	return !e.connected.IsZero() && e.connected.Before(f.promoting)
+	if e.connected.IsZero() {
+		return e.opened.Before(f.struck) && sqlState(e.err) == adminShutdown
+	}
+	return e.connected.Before(f.promoting)
 }
 
 // checkEntries checks that no client failed but old ones. Nor had one to try twice: except with TLS and before sluice
