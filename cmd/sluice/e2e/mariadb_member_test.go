@@ -76,7 +76,7 @@ func (c *mariaDBs) config(text string) string {
 		backends = append(backends, fmt.Sprintf("{name: %s, address: \"127.0.0.1:%d\"}", m.name, m.port))
 	}
 	return strings.NewReplacer("MEMBERS", strings.Join(backends, ", "), "CHECK",
-		fmt.Sprintf("user: sluice, password_file: %q, interval: 1s, timeout: 1s", c.password)).Replace(text)
+		fmt.Sprintf("user: sluice, password_file: %q, interval: 1s, timeout: 30s", c.password)).Replace(text)
 }
 
 // client returns a command that runs SQL through sluice.

@@ -14,7 +14,7 @@ listeners:
   ro: {bind: "127.0.0.1:0", pool: readers}
 pools:
   writers:
-    queue: {max: 1024, timeout: 60s}
+    queue: {max: 1024, timeout: 3m}
     check: {type: mysql, role: primary, CHECK}
     backends: [MEMBERS]
   readers:
