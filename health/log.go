@@ -66,8 +66,8 @@ func (m *Monitor) sayVerdict(b *member, before, now verdict) {
 		m.say(slog.LevelInfo, "backend up", attrs...)
 	case !before.up && before.cause != causeNone:
 		m.say(slog.LevelInfo, "backend still down", attrs...)
-	case !before.up && (now.cause == causeDemoted || now.cause == causePromoted) || now.cause == causeMaint:
-		m.say(slog.LevelInfo, "backend down", attrs...) // as it should be: a server that waits for its turn
+	case !before.up && now.standby() || now.cause == causeMaint:
+		m.say(slog.LevelInfo, "backend down", attrs...) // as it should be
 	default:
 		m.say(slog.LevelWarn, "backend down", attrs...)
 	}

@@ -51,6 +51,32 @@ func TestRoleChangeCountsAtOnce(t *testing.T) {
 	})
 }
 
+// TestStandby: a server that answers and waits for its turn is told from one that is down.
+func TestStandby(t *testing.T) {
+	specs, prepare := cluster(RolePrimary)
+	inBubble(t, specs, prepare, func(r *rig) {
+		want := func(when, backend string, standby bool) {
+			t.Helper()
+			if s := r.Status(r.backend(backend)); s.Standby != standby {
+				t.Errorf("%s: %s is %+v, want standby %v", when, backend, s, standby)
+			}
+		}
+		want("before it is asked", "pg2", false)
+		after(time.Second)
+		want("at first", "pg1", false)
+		want("at first", "pg2", true)
+		r.servers["pg2"].set(errDead)
+		after(time.Minute)
+		want("dead", "pg2", false)
+		r.servers["pg2"].set(nil)
+		after(time.Minute)
+		want("back", "pg2", true)
+		r.backend("pg2").SetAdmin(pool.Maint)
+		after(time.Minute)
+		want("in maintenance", "pg2", false)
+	})
+}
+
 func TestOldPrimaryResumes(t *testing.T) {
 	specs, prepare := cluster(RolePrimary)
 	inBubble(t, specs, prepare, func(r *rig) {

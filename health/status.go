@@ -11,6 +11,7 @@ type Status struct {
 	Checked bool      // probes are made of it: its pool's check is not off
 	Up      bool      // by active checks
 	Reason  string    // why it is not up, in one line; "" when it is
+	Standby bool      // it is not up only because of its role: it answers, and waits for its turn
 	Since   time.Time // when it went up or down; at the start: when the monitor was made
 
 	Successes int       // probes in a row that succeeded
@@ -23,6 +24,8 @@ type Status struct {
 	Timeline uint32        // that it writes, or replays; 0 = unknown
 	Lag      time.Duration // of a replica: 0 when it has replayed all that a server of the pool was seen to have
 	LagKnown bool          // false: no replica, or it cannot tell
+
+	CertificateEnds time.Time // of the server's certificate, as the last TLS handshake of a check saw it; zero: none did
 
 	EjectedUntil time.Time // zero: not ejected
 }
@@ -45,6 +48,7 @@ func (m *Monitor) status(b *pool.Backend) Status {
 	defer m.mu.Unlock()
 	s := Status{
 		Checked: one.target != nil, Up: one.verdict.up, Reason: one.verdict.reason, Since: one.since,
+		Standby:      one.verdict.standby(),
 		EjectedUntil: one.evidence.until,
 	}
 	if one.target != nil {
@@ -62,6 +66,7 @@ func (m *Monitor) status(b *pool.Backend) Status {
 // fill adds what the target knows. The mutex is held.
 func (t *target) fill(s *Status) {
 	s.Successes, s.Failures, s.LastProbe, s.Took = t.checks.successes, t.checks.failures, t.last.started, t.last.took
+	s.CertificateEnds = t.certificateEnds
 	if t.last.err != nil {
 		s.Error = t.last.err.Error()
 	}

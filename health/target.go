@@ -25,6 +25,8 @@ type target struct {
 	shortage string    // why the last probe could not be made, on this machine; "" = it could
 	stale    time.Time // a probe that started before is not news any more
 
+	certificateEnds time.Time // of the server's certificate that was seen last; zero: none was
+
 	answer       *probe.DatabaseAnswer // the last one; nil: none
 	current      bool                  // the server has not gone down since it gave that answer
 	asked        time.Time             // start of the probe that it answered
@@ -122,6 +124,9 @@ func (m *Monitor) record(t *target, p finished, answer probe.Answer, cut bool) (
 		return nil
 	}
 	t.shortage = ""
+	if !answer.CertificateEnds.IsZero() {
+		t.certificateEnds = answer.CertificateEnds
+	}
 	if probe.Local(p.err) {
 		t.shortage = p.err.Error()
 		m.decideFor(t)

@@ -58,6 +58,11 @@ type verdict struct {
 	spared string // why it would not be up if there were another; "" = it deserves to be
 }
 
+// standby reports whether a server waits for its turn: it answers, in a role that is not wanted now.
+func (v verdict) standby() bool {
+	return !v.up && (v.cause == causeDemoted || v.cause == causePromoted)
+}
+
 const notChecked = "not checked yet"
 
 // judge makes up a pool's mind about servers: about all that it has when it compares them, else about any of them.

@@ -1,6 +1,9 @@
 package probe
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // A Prober asks one server. Probe may be called while another Probe is under way; Wait is called by one goroutine.
 type Prober interface {
@@ -16,4 +19,6 @@ type Prober interface {
 // Answer is what a server said that is fit.
 type Answer struct {
 	Database *DatabaseAnswer // nil for kinds that ask no database
+	// CertificateEnds is when the server's certificate ends, also of one that is not fit; zero: no handshake showed one.
+	CertificateEnds time.Time
 }

@@ -57,7 +57,9 @@ func oneLine(text string) string { return printable(text, messageMost) }
 type harmless struct{ Prober }
 
 func (h harmless) Probe(ctx context.Context) (Answer, error) {
+	ctx, certificate := watchCertificate(ctx)
 	answer, err := h.Prober.Probe(ctx)
+	answer.CertificateEnds = certificate.ends
 	if err == nil {
 		return answer, nil
 	}

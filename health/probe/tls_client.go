@@ -138,7 +138,9 @@ func (d *dialer) dialTLS(ctx context.Context, client *tlsClient) (net.Conn, erro
 // handshake makes conn a TLS connection. It closes conn when it fails.
 func handshake(ctx context.Context, conn net.Conn, config *tls.Config) (*tls.Conn, error) {
 	secure := tls.Client(conn, config)
-	if err := secure.HandshakeContext(ctx); err != nil {
+	err := secure.HandshakeContext(ctx)
+	noteCertificate(ctx, secure, err)
+	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("TLS handshake: %w", plainly(ctx, err))
 	}
