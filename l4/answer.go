@@ -74,6 +74,9 @@ func (l *loop) unanswered(s *session, reason Reason, errno syscall.Errno) {
 // session is this backend's.
 func (l *loop) answered(s *session, data []byte) {
 	opening := s.opening
+	if l.server.config.OnAnswer != nil {
+		l.server.config.OnAnswer(s.backend, l.now-s.active)
+	}
 	if opening.secured && opening.kind == packetTLS {
 		l.securedAnswer(s, data)
 		return

@@ -36,6 +36,13 @@ type Config struct {
 	// OnDial is told how long every connect to a backend took and how it went.
 	// It is called on a loop: it must not block. nil = nobody.
 	OnDial func(*pool.Backend, time.Duration, pool.DialResult)
+	// OnWait is told how long every wait in the queue of a pool took, whether a
+	// backend came of it or not. It is called on a loop: it must not block. nil = nobody.
+	OnWait func(*pool.Pool, time.Duration)
+	// OnAnswer is told how long a backend took from a client's first packet to the first
+	// byte of the answer, where the listener's protocol has a first packet. It is called
+	// on a loop: it must not block. nil = nobody.
+	OnAnswer func(*pool.Backend, time.Duration)
 }
 
 // ListenerConfig is one listener: addresses, and where their sessions go.

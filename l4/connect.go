@@ -38,8 +38,9 @@ func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
 		if o.secured {
 			o.packet, o.kind = tlsRequest, packetTLS // its ClientHello comes after the answer
 		}
-		if o.last != nil && o.obstacle == nil && s.retries < math.MaxUint8 {
-			s.retries++
+		if o.last != nil && o.obstacle == nil {
+			s.retries = min(s.retries, math.MaxUint8-1) + 1
+			s.target.retries.Add(1)
 		}
 		if o.connectBy <= l.now {
 			o.connectBy = 0 // a connect had all the time, for want of another backend; now there is one

@@ -60,11 +60,20 @@ func (l *loop) collect(s *session) bool {
 	if backend == nil {
 		return false
 	}
-	s.waited += l.now - s.opening.waiting
+	s.waited += l.waitOver(s)
 	if l.connect(s, backend) {
 		l.dial(s)
 	}
 	return true
+}
+
+// waitOver reports how long a session's wait took that is over, to whoever wants to know.
+func (l *loop) waitOver(s *session) time.Duration {
+	took := l.now - s.opening.waiting
+	if l.server.config.OnWait != nil {
+		l.server.config.OnWait(s.target.config.Pool, took)
+	}
+	return took
 }
 
 // waitDeadline is when a session's wait ends, or when the backends it has failed

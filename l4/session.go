@@ -225,6 +225,7 @@ func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
 	local := l.cameTo(int(s.ends[client].fd), reason)
 	l.closeSockets(s, reason, errno)
 	if s.state == stateWaiting {
+		l.waitOver(s)
 		s.backend = s.target.config.Pool.Leave(&s.opening.waiter) // it may have got one since
 	}
 	if s.login != nil {

@@ -15,6 +15,7 @@ type Stats struct {
 	Loops     []LoopStats
 	Listeners []ListenerStats
 	Ended     []EndedStats // only those that are not zero
+	Retries   []RetryStats // for each pool of each listener
 	Pipes     PipeStats
 
 	MaxSessions int // of all listeners together; 0 = no limit
@@ -46,6 +47,13 @@ type EndedStats struct {
 	Listener string
 	Pool     string // "" when no pool was chosen
 	Reason   Reason
+	Count    uint64
+}
+
+// RetryStats counts the backends that sessions tried after another one had failed them.
+type RetryStats struct {
+	Listener string
+	Pool     string
 	Count    uint64
 }
 
@@ -95,6 +103,7 @@ func (srv *Server) Stats() Stats {
 		stats.Ended = ls.unrouted.appendTo(stats.Ended, ls.config.Name, "")
 		for _, t := range ls.targets.all {
 			stats.Ended = t.ended.appendTo(stats.Ended, ls.config.Name, t.config.Pool.Name())
+			stats.Retries = append(stats.Retries, RetryStats{ls.config.Name, t.config.Pool.Name(), t.retries.Load()})
 		}
 	}
 	return stats

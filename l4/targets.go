@@ -3,6 +3,7 @@ package l4
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"sluice/pool"
 )
@@ -25,6 +26,8 @@ type target struct {
 	dials  []*dialTarget // by the index of the backend
 	tlvs   [numTLVs]bool
 	ended  endCounters
+
+	retries atomic.Uint64 // backends tried after one had failed
 }
 
 func newTargets(config *ListenerConfig, own *ownPorts) (*targets, error) {

@@ -43,6 +43,8 @@ type Backend struct {
 	maxConns  int
 	active    int // above maxConns when the limit was lowered
 
+	changes uint64 // guarded by pool.mu: of up, ejected and admin
+
 	dials     [numDialResults]atomic.Uint64
 	obstacles [numObstacles]atomic.Uint64
 	traffic   []traffic // by event loop
@@ -167,6 +169,7 @@ func (b *Backend) SetUp(up bool) (changed bool) {
 		return false
 	}
 	b.up = up
+	b.changes++
 	b.pool.refresh()
 	return true
 }
@@ -179,6 +182,7 @@ func (b *Backend) SetEjected(ejected bool) (changed bool) {
 		return false
 	}
 	b.ejected = ejected
+	b.changes++
 	b.pool.refresh()
 	return true
 }
@@ -187,6 +191,9 @@ func (b *Backend) SetEjected(ejected bool) (changed bool) {
 func (b *Backend) SetAdmin(s AdminState) {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
+	if b.admin != s {
+		b.changes++
+	}
 	b.admin = s
 	b.pool.refresh()
 }

@@ -44,6 +44,8 @@ type BackendStats struct {
 	MaxConns int // 0 = no limit
 	Active   int // connections now, dials in flight included
 
+	Changes uint64 // how often State, Up or Ejected changed
+
 	Connects        uint64                 // dials that succeeded
 	ConnectFailures [numDialResults]uint64 // dials that failed, by DialResult; see DialFailures
 	Obstacles       [numObstacles]uint64   // dials that could not be made, by Obstacle; see Obstacles
@@ -75,7 +77,7 @@ func (b *Backend) state() BackendStats {
 	return BackendStats{
 		Pool: b.pool.name, Name: b.name, Address: *b.address.Load(), Host: b.host, Backup: b.backup,
 		State: b.admin, Up: b.up && b.lost == "", Ejected: b.ejected, Usable: b.usable(),
-		Weight: b.weight, Share: b.share, MaxConns: b.maxConns, Active: b.active,
+		Weight: b.weight, Share: b.share, MaxConns: b.maxConns, Active: b.active, Changes: b.changes,
 	}
 }
 

@@ -34,7 +34,7 @@ func TestStats(t *testing.T) {
 	b.AddTraffic(1, 0, 30)
 	want = BackendStats{
 		Pool: "web", Name: "a", Address: testAddr(1), Backup: true, Up: false, Ejected: true, Weight: 3, Share: 100,
-		MaxConns: 9, Active: 1, Connects: 2, Received: 210, Sent: 31,
+		MaxConns: 9, Changes: 3, Active: 1, Connects: 2, Received: 210, Sent: 31,
 	}
 	want.ConnectFailures[DialRefused], want.ConnectFailures[DialTimeout], want.ConnectFailures[DialError] = 1, 2, 1
 	if got := b.Stats(); got != want {
