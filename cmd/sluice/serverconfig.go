@@ -25,6 +25,8 @@ func (b *balancer) serverConfig() (l4.Config, error) {
 			b.metrics.Dialed(backend, took, result)
 			b.monitor.Observe(backend, result)
 		},
+		OnWait:   b.metrics.Waited,
+		OnAnswer: b.metrics.Answered,
 	}
 	for i := range b.file.Listeners {
 		l, err := b.listenerConfig(&b.file.Listeners[i])

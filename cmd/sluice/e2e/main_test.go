@@ -69,6 +69,7 @@ var packages = map[string]string{
 	"pg_rewind":          "postgresql",
 	"pgbench":            "postgresql",
 	"postgres":           "postgresql",
+	"promtool":           "prometheus",
 	"psql":               "postgresql",
 
 	"chromium-headless-shell": "chromium-headless-shell",

@@ -19,6 +19,7 @@ type counters struct {
 	ended     []endedSeries
 	backends  []backendSeries
 	pools     []labels // in the order of Options.Pools
+	routed    map[routedKey]labels
 	resources resources
 }
 
@@ -27,6 +28,9 @@ type endedSeries struct {
 	key    endedKey
 	labels labels
 }
+
+// routedKey is a pool of a listener.
+type routedKey struct{ listener, pool string }
 
 type endedKey struct {
 	listener, pool string
@@ -39,12 +43,14 @@ type backendSeries struct {
 	labels    labels
 	failures  []labels // by the order of pool.DialFailures
 	obstacles []labels // by the order of pool.Obstacles
+	states    []labels // by the order of backendStates
 }
 
 func newCounters(o Options) *counters {
 	stats := o.Stats()
 	c := &counters{
 		options: o,
+		routed:  make(map[routedKey]labels),
 		build:   labelled("version", o.Build.Version, "commit", o.Build.Commit, "goversion", o.Build.Go),
 	}
 	for i := range stats.Loops {
@@ -54,6 +60,7 @@ func newCounters(o Options) *counters {
 		c.listeners = append(c.listeners, labelled("listener", l.Name))
 		for _, pool := range append(l.Pools[:len(l.Pools):len(l.Pools)], "") {
 			c.addEnded(l.Name, pool)
+			c.routed[routedKey{l.Name, pool}] = labelled("listener", l.Name, "pool", pool)
 		}
 	}
 	for _, p := range o.Pools {
@@ -82,6 +89,9 @@ func (c *counters) addBackend(b *pool.Backend) {
 	for _, o := range pool.Obstacles() {
 		s.obstacles = append(s.obstacles, labelled("pool", b.Pool().Name(), "backend", b.Name(), "reason", o.String()))
 	}
+	for _, state := range backendStates {
+		s.states = append(s.states, labelled("pool", b.Pool().Name(), "backend", b.Name(), "state", state))
+	}
 	c.backends = append(c.backends, s)
 }
 
@@ -94,9 +104,14 @@ func (c *counters) write(buf *bytes.Buffer) {
 	e.sample(c.build, 1)
 	c.writeListeners(e, stats)
 	c.writeEnded(e, stats)
+	c.writeRetries(e, stats)
 	c.writePools(e)
-	c.writeBackends(e)
-	c.writeRoles(e)
+	known := make([]health.Status, len(c.backends))
+	for i, s := range c.backends {
+		known[i] = c.options.Health(s.backend)
+	}
+	c.writeBackends(e, known)
+	c.writeRoles(e, known)
 	c.writeResources(e, stats)
 
 	// What SIGHUP reads again is the files of networks.
@@ -166,7 +181,19 @@ func poolless(r l4.Reason) bool {
 	return r == l4.NoRoute || r == l4.Denied || r == l4.RateLimited || r == l4.ClientLimit
 }
 
+// writeRetries shows those of each pool of each listener.
+func (c *counters) writeRetries(e *exposition, stats l4.Stats) {
+	e.counter("sluice_retries_total", "Backends that sessions tried after another one had failed them.")
+	for _, r := range stats.Retries {
+		e.sample(c.routed[routedKey{r.Listener, r.Pool}], r.Count)
+	}
+}
+
 func (c *counters) writePools(e *exposition) {
+	e.gauge("sluice_pool_usable", "Backends that could be given sessions.")
+	for i, p := range c.options.Pools {
+		e.sample(c.pools[i], uint64(p.Usable()))
+	}
 	e.gauge("sluice_pool_queue", "Sessions that wait for a backend now.")
 	for i, p := range c.options.Pools {
 		e.sample(c.pools[i], uint64(p.Waiting()))
@@ -190,11 +217,7 @@ func (c *counters) writePools(e *exposition) {
 }
 
 // writeRoles shows what Postgres servers say of themselves; nothing for other servers.
-func (c *counters) writeRoles(e *exposition) {
-	all := make([]health.Status, len(c.backends))
-	for i, s := range c.backends {
-		all[i] = c.options.Health(s.backend)
-	}
+func (c *counters) writeRoles(e *exposition, all []health.Status) {
 	e.gauge("sluice_backend_primary", "1 when the database server is the primary, 0 for a replica.")
 	for i, s := range c.backends {
 		if all[i].Role != "" {
@@ -209,7 +232,7 @@ func (c *counters) writeRoles(e *exposition) {
 	}
 }
 
-func (c *counters) writeBackends(e *exposition) {
+func (c *counters) writeBackends(e *exposition, known []health.Status) {
 	all := make([]pool.BackendStats, len(c.backends))
 	for i, s := range c.backends {
 		all[i] = s.backend.Stats()
@@ -244,6 +267,12 @@ func (c *counters) writeBackends(e *exposition) {
 	family(func(b pool.BackendStats) uint64 { return flag(b.Up && !b.Ejected) })
 	e.gauge("sluice_backend_weight", "Share of new sessions.")
 	family(func(b pool.BackendStats) uint64 { return uint64(b.Weight) })
+	e.gauge("sluice_backend_max_connections", "Connections that the backend may have, 0 = no limit.")
+	family(func(b pool.BackendStats) uint64 { return uint64(b.MaxConns) })
+	e.counter("sluice_backend_state_changes_total", "How often the backend went up or down, was ejected or let back, or was set to another state.")
+	family(func(b pool.BackendStats) uint64 { return b.Changes })
+	c.writeStates(e, all, known)
+	c.writeCertificates(e, known)
 }
 
 func (c *counters) writeResources(e *exposition, stats l4.Stats) {

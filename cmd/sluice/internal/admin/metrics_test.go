@@ -3,10 +3,12 @@ package admin
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"sluice/health"
 	"sluice/l4"
 	"sluice/pool"
 )
@@ -34,7 +36,7 @@ func TestExposition(t *testing.T) {
 	o := options(evil)
 	_, tcp, _ := serve(t, o)
 	_, body := tcp.do("GET", "/metrics")
-	types := map[string]string{}
+	types, helps := map[string]string{}, map[string]bool{}
 	for line := range strings.Lines(body) {
 		line = strings.TrimSuffix(line, "\n")
 		if header, ok := strings.CutPrefix(line, "# TYPE "); ok {
@@ -48,7 +50,15 @@ func TestExposition(t *testing.T) {
 			}
 			continue
 		}
-		if strings.HasPrefix(line, "# HELP ") || strings.HasPrefix(line, "go_") {
+		if help, ok := strings.CutPrefix(line, "# HELP "); ok {
+			name, text, _ := strings.Cut(help, " ")
+			if text == "" || helps[name] {
+				t.Errorf("%q: want one line of help, with a text", line)
+			}
+			helps[name] = true
+			continue
+		}
+		if strings.HasPrefix(line, "go_") {
 			continue
 		}
 		m := sampleLine.FindStringSubmatch(line)
@@ -61,6 +71,32 @@ func TestExposition(t *testing.T) {
 			t.Errorf("no header before %q", line)
 		}
 	}
+	for name := range types {
+		if !helps[name] {
+			t.Errorf("no help for %s", name)
+		}
+	}
+}
+
+// TestDescribe: help for what the metrics library writes, also for what a later version may add.
+func TestDescribe(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		var got bytes.Buffer
+		if describe(&got, []byte(text)); got.String() != want {
+			t.Errorf("%q is made %q, want %q", text, got.String(), want)
+		}
+	}
+	f("# HELP go_threads\n# TYPE go_threads gauge\ngo_threads 7\n",
+		"# HELP go_threads Threads that were made.\n# TYPE go_threads gauge\ngo_threads 7\n")
+	f("# HELP go_new_thing_bytes\n# TYPE go_new_thing_bytes gauge\ngo_new_thing_bytes 7\n",
+		"# HELP go_new_thing_bytes Of the Go runtime, see the packages runtime and runtime/metrics: new thing bytes.\n"+
+			"# TYPE go_new_thing_bytes gauge\ngo_new_thing_bytes 7\n")
+	f("# HELP process_io_read_bytes_total\n# TYPE process_io_read_bytes_total gauge\nprocess_io_read_bytes_total 7\n",
+		"# HELP process_io_read_bytes_total Of this process, see proc(5): io read bytes total.\n"+
+			"# TYPE process_io_read_bytes_total counter\nprocess_io_read_bytes_total 7\n")
+	f("# HELP go_cpu_count\n# TYPE go_cpu_count gauge\ngo_cpu_count 2\n# HELP go_threads\n# TYPE go_threads gauge\n",
+		"# HELP go_threads Threads that were made.\n# TYPE go_threads gauge\n")
 }
 
 // value returns the value of one sample of a scrape; "" when there is none.
@@ -84,6 +120,13 @@ func TestMetricValues(t *testing.T) {
 		{Listener: "on web", Pool: "web", Reason: l4.IdleTimeout, Count: 3},
 		{Listener: "on web", Pool: "", Reason: l4.HeaderInvalid, Count: 4},
 	}
+	stats.Retries = []l4.RetryStats{{Listener: "on web", Pool: "web", Count: 5}}
+	o.Health = func(b *pool.Backend) (s health.Status) {
+		if b == a {
+			s.CertificateEnds = time.Unix(1893456000, 0)
+		}
+		return s
+	}
 	stats.MaxSessions = 11
 	stats.Listeners = append(stats.Listeners, l4.ListenerStats{Name: "open", Pools: []string{"web", "shop"}})
 	limited := &stats.Listeners[0]
@@ -102,6 +145,11 @@ func TestMetricValues(t *testing.T) {
 	a.Obstructed(pool.NoPort)
 	o.Metrics.Checked(a, 20*time.Second)
 	o.Metrics.SessionEnded(&l4.End{Pool: "web", Duration: 2 * time.Second})
+	o.Metrics.SessionEnded(&l4.End{Pool: "web", Backend: "b", Duration: time.Minute, ConnectTime: 1})
+	o.Metrics.SessionEnded(&l4.End{Pool: "web", Backend: "a", Duration: time.Hour}) // it has only failed it
+	o.Metrics.Waited(web, 2*time.Second)
+	o.Metrics.Answered(a, 3*time.Millisecond)
+	o.Metrics.Answered(a, 3*time.Millisecond)
 	o.Metrics.SessionEnded(&l4.End{Pool: "", Duration: time.Second})
 
 	_, body := tcp.do("GET", "/metrics")
@@ -147,13 +195,44 @@ func TestMetricValues(t *testing.T) {
 	f(`sluice_backend_connect_seconds_count{pool="web",backend="a"}`, "1")
 	f(`sluice_check_seconds_bucket{pool="web",backend="a",le="10"}`, "0")
 	f(`sluice_check_seconds_bucket{pool="web",backend="a",le="+Inf"}`, "1")
-	f(`sluice_session_duration_seconds_sum{pool="web"}`, "2")
-	f(`sluice_session_duration_seconds_count{pool="web"}`, "1")
+	f(`sluice_session_duration_seconds_sum{pool="web"}`, "3662")
+	f(`sluice_session_duration_seconds_count{pool="web"}`, "3")
+	f(`sluice_backend_session_duration_seconds_count{pool="web",backend="a"}`, "0")
+	f(`sluice_backend_session_duration_seconds_sum{pool="web",backend="b"}`, "60")
+	f(`sluice_pool_queue_wait_seconds_bucket{pool="web",le="1"}`, "0")
+	f(`sluice_pool_queue_wait_seconds_bucket{pool="web",le="2.5"}`, "1")
+	f(`sluice_backend_first_byte_seconds_count{pool="web",backend="a"}`, "2")
+	f(`sluice_backend_first_byte_seconds_count{pool="web",backend="b"}`, "") // none has come
+	f(`sluice_retries_total{listener="on web",pool="web"}`, "5")
+	f(`sluice_pool_usable{pool="web"}`, "1")
+	f(`sluice_backend_max_connections{pool="web",backend="a"}`, "0")
+	f(`sluice_backend_state{pool="web",backend="a",state="ejected"}`, "1")
+	f(`sluice_backend_state{pool="web",backend="a",state="up"}`, "0")
+	f(`sluice_backend_state{pool="web",backend="b",state="up"}`, "1")
+	f(`sluice_backend_state_changes_total{pool="web",backend="a"}`, "1")
+	f(`sluice_backend_certificate_end_timestamp_seconds{pool="web",backend="a"}`, "1893456000")
+	f(`sluice_backend_certificate_end_timestamp_seconds{pool="web",backend="b"}`, "")
 	f(`sluice_pipes{state="idle"}`, "3")
 	f(`sluice_pipes{state="lent"}`, "2")
 	f(`sluice_pipes_limit`, "9")
 	f(`sluice_log_lines_dropped_total`, "1")
 	f(`process_max_fds`, "1024")
+}
+
+// TestBackendStates: one word for each backend, the strongest reason first.
+func TestBackendStates(t *testing.T) {
+	f := func(want string, b pool.BackendStats, h health.Status) {
+		t.Helper()
+		if got := stateOf(b, h); got != want || !slices.Contains(backendStates, got) {
+			t.Errorf("%+v, %+v is %s, want %s", b, h, got, want)
+		}
+	}
+	f("up", pool.BackendStats{Up: true}, health.Status{})
+	f("ejected", pool.BackendStats{Up: true, Ejected: true}, health.Status{})
+	f("down", pool.BackendStats{Ejected: true}, health.Status{})
+	f("standby", pool.BackendStats{}, health.Status{Standby: true})
+	f("drain", pool.BackendStats{State: pool.Drain, Ejected: true}, health.Status{Standby: true})
+	f("maint", pool.BackendStats{State: pool.Maint, Up: true}, health.Status{})
 }
 
 // TestScrapeAllocatesNoLabels scrapes a program with a hundred backends. What is allocated must not grow with them: the

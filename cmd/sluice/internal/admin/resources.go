@@ -44,9 +44,11 @@ func (r *resources) refresh() {
 		return
 	}
 	r.until = now.Add(resourcesLast)
+	var raw bytes.Buffer
+	metrics.WriteGoMetrics(&raw)
+	metrics.WriteProcMetrics(&raw)
 	r.text.Reset()
-	metrics.WriteGoMetrics(&r.text)
-	metrics.WriteProcMetrics(&r.text)
+	describe(&r.text, raw.Bytes())
 	r.files = 0
 	if n, err := sysutil.OpenFiles(); err == nil {
 		r.files = uint64(n)

@@ -130,6 +130,8 @@ type CheckStatus struct {
 	Failures     int       `json:"failures"`        // in a row
 	EjectedUntil time.Time `json:"ejected_until,omitzero"`
 
+	CertificateEnds time.Time `json:"certificate_ends,omitzero"` // of the server; absent: no check has seen one
+
 	Reason   string   `json:"reason,omitempty"`      // why the backend is down; absent: it is up
 	Role     string   `json:"role,omitempty"`        // primary or replica, of Postgres; absent: not known
 	Timeline uint32   `json:"timeline,omitempty"`    // of a primary
@@ -236,7 +238,7 @@ func backendStatus(b pool.BackendStats, h health.Status) BackendStatus {
 		Connects: b.Connects, ConnectFailures: map[string]uint64{}, Obstacles: map[string]uint64{}, Received: b.Received, Sent: b.Sent,
 		Check: CheckStatus{
 			Since: h.Since, Last: h.LastProbe, Took: h.Took.Seconds(), Error: h.Error,
-			Successes: h.Successes, Failures: h.Failures, EjectedUntil: h.EjectedUntil,
+			Successes: h.Successes, Failures: h.Failures, EjectedUntil: h.EjectedUntil, CertificateEnds: h.CertificateEnds,
 			Reason: h.Reason, Role: h.Role, Timeline: h.Timeline,
 		},
 	}
