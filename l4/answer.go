@@ -12,7 +12,7 @@ func (l *loop) sendPacket(s *session) {
 	if !l.sendFirst(s) {
 		return
 	}
-	s.active = l.now
+	s.active, s.opening.sent = l.now, l.now
 	l.enter(s, stateAnswering)
 	l.awaitAnswer(s)
 }
@@ -75,7 +75,7 @@ func (l *loop) unanswered(s *session, reason Reason, errno syscall.Errno) {
 func (l *loop) answered(s *session, data []byte) {
 	opening := s.opening
 	if l.server.config.OnAnswer != nil {
-		l.server.config.OnAnswer(s.backend, l.now-s.active)
+		l.server.config.OnAnswer(s.backend, l.now-opening.sent)
 	}
 	if opening.secured && opening.kind == packetTLS {
 		l.securedAnswer(s, data)

@@ -30,6 +30,7 @@ type opening struct {
 	header *proxyproto.Header // as received; nil = the socket's own addresses count
 	packet []byte             // the client's first packet, kept until the backend has answered; nil = none is read
 	kind   packetKind
+	sent   time.Duration       // when the packet went to the backend
 	asked  [packetGSS + 1]bool // requests for encryption that have come, by their kind
 
 	reader  helloReader
