@@ -152,3 +152,34 @@ func testClientCertificate(t *testing.T, c *cluster) {
 	p.Close()
 	until(t, "the session has ended", func() bool { return c.sessions() == 0 })
 }
+
+// testOldTLS: a server that speaks TLS 1.0 only has its clients, and the check is one of them.
+func testOldTLS(t *testing.T, c *cluster) {
+	settings := []string{"ssl_min_protocol_version = 'TLSv1'", "ssl_max_protocol_version = 'TLSv1'",
+		"ssl_ciphers = 'ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0'"}
+	for _, setting := range settings {
+		c.exec("ALTER SYSTEM SET " + setting)
+	}
+	c.exec("SELECT pg_reload_conf()")
+	defer func() {
+		c.exec("ALTER SYSTEM RESET ALL")
+		c.exec("SELECT pg_reload_conf()")
+	}()
+	for _, verified := range []bool{false, true} {
+		config := as("sluice", "require")
+		if verified {
+			config = as("sluice", "verify-full")
+			config.TLS.CAFile = c.trusted
+		}
+		p := newProber(t, config, c.address())
+		until(t, "the server speaks TLS 1.0", func() bool {
+			c.cutProbers()
+			if _, err := ask(t, p); err != nil {
+				t.Fatal(err)
+			}
+			return c.exec("SELECT version FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'sluice'") == "TLSv1"
+		})
+		p.Close()
+		until(t, "the session has ended", func() bool { return c.sessions() == 0 })
+	}
+}

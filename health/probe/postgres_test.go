@@ -31,6 +31,7 @@ func TestPostgres(t *testing.T) {
 		{"RotatedPassword", testRotatedPassword},
 		{"RotatedCA", testRotatedCA},
 		{"ClientCertificate", testClientCertificate},
+		{"OldTLS", testOldTLS},
 		{"Stopped", testStopped},
 		{"Restart", testRestart}, // the last one, for what it does to the log
 	} {
