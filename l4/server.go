@@ -47,11 +47,12 @@ func New(config Config) (_ *Server, err error) {
 		config.Logger = slog.Default()
 	}
 	cancels := cmp.Or(config.MaxCancels, maxCancels)
+	pipes := sysutil.PlanPipes(pipeSize)
 	srv := &Server{
 		config: config,
 		log:    config.Logger,
 		clock:  newClock(),
-		pipes:  sysutil.NewPipeBudget(sysutil.DefaultPipeLimit(pipeSize), pipeSize),
+		pipes:  sysutil.NewPipeBudget(pipes.Limit, pipes.Size),
 		failed: make(chan error, config.Loops),
 
 		places:     quota{name: "process", limit: int64(config.MaxSessions)},

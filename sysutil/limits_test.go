@@ -66,25 +66,39 @@ func TestHasCapability(t *testing.T) {
 	}
 }
 
-func TestDefaultPipeLimit(t *testing.T) {
+func TestPlanPipes(t *testing.T) {
 	files, err := FileLimit()
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := func(size int) {
+	plan := PlanPipes(1 << 20)
+	if n := plan.Limit; n < leastPipes || n > 65536 || uint64(2*n) > max(2*leastPipes, files/8) {
+		t.Errorf("%+v with %d descriptors", plan, files)
+	}
+	pages, bound := softPipePages()
+	if bound && plan.Limit > leastPipes && plan.Limit*plan.Size/os.Getpagesize() > pages/2 {
+		t.Errorf("%+v with %d pages", plan, pages)
+	}
+	if !bound && (plan.Soft || plan.Size != 1<<20) {
+		t.Errorf("%+v without a bound of pages", plan)
+	}
+}
+
+// Where a user may have few pages, pipes become smaller before they become few.
+func TestPipePlanFits(t *testing.T) {
+	f := func(limit, bytes int, want PipePlan) {
 		t.Helper()
-		n := DefaultPipeLimit(size)
-		if n < 4 || n > 65536 || uint64(2*n) > max(8, files/8) {
-			t.Errorf("DefaultPipeLimit(%d) = %d with %d descriptors", size, n, files)
-		}
-		pages, bound := softPipePages()
-		if bound && n > 4 && n*size/os.Getpagesize() > pages/2 {
-			t.Errorf("DefaultPipeLimit(%d) = %d with %d pages", size, n, pages)
+		plan := PipePlan{Limit: limit, Size: 1 << 20}
+		if plan.fit(bytes); plan != want {
+			t.Errorf("%d pipes in %d bytes: %+v, want %+v", limit, bytes, plan, want)
 		}
 	}
-	f(0)
-	f(1)
-	f(64 << 10)
-	f(256 << 10)
-	f(1 << 30)
+	f(1250, 32<<20, PipePlan{256, 128 << 10, true}) // pipe-user-pages-soft as it comes
+	f(64, 32<<20, PipePlan{64, 512 << 10, true})    // few descriptors
+	f(16, 32<<20, PipePlan{16, 1 << 20, false})     // so few that they are the bound
+	f(1250, 8<<20, PipePlan{128, 64 << 10, true})
+	f(1250, 1<<20, PipePlan{16, 64 << 10, true})
+	f(1250, 0, PipePlan{leastPipes, 64 << 10, true})
+	f(1250, EnoughPipePages/2*4096, PipePlan{256, 1 << 20, true}) // enough, and still what bounds them
+	f(256, EnoughPipePages/2*4096, PipePlan{256, 1 << 20, false})
 }

@@ -35,19 +35,48 @@ func (b *PipeBudget) Open() int { return int(b.open.Load()) }
 // Lent is the number of pipes that hold a session's bytes now.
 func (b *PipeBudget) Lent() int { return int(b.lent.Load()) }
 
-// DefaultPipeLimit is how many pipes of size bytes this process may open
-// without harm: an eighth of the descriptors, and half of the pages that
-// pipe(7) allows a user before every further pipe of that user shrinks to one
-// page. A process with CAP_SYS_RESOURCE or CAP_SYS_ADMIN is exempt from that.
-func DefaultPipeLimit(size int) int {
-	limit := 1024
+// A PipePlan is how many pipes this process may open without harm, and how large.
+type PipePlan struct {
+	Limit int
+	Size  int  // bytes of each
+	Soft  bool // fs.pipe-user-pages-soft allows no more
+}
+
+const (
+	// enoughPipes is for how many streams at a time a small budget is divided. A stream
+	// without a pipe is copied: at 100 streams, 32 pipes of 1 MiB cost 1.5 times the CPU of
+	// 256 pipes of 128 KiB; for few streams the size makes no difference.
+	enoughPipes = 256
+	// EnoughPipePages is what fs.pipe-user-pages-soft has to be for that many of 1 MiB.
+	EnoughPipePages = 2 * enoughPipes * (1 << 20) / 4096
+)
+
+// PlanPipes plans pipes of size bytes: for an eighth of the descriptors, and half of the
+// pages that pipe(7) allows a user before every further pipe of that user shrinks to one
+// page. Where these are few, pipes are smaller. A process with CAP_SYS_RESOURCE or
+// CAP_SYS_ADMIN is exempt from that.
+func PlanPipes(size int) PipePlan {
+	plan := PipePlan{Limit: 1024, Size: size}
 	if files, err := FileLimit(); err == nil {
-		limit = int(min(files/16, 65536))
+		plan.Limit = max(int(min(files/16, 65536)), leastPipes)
 	}
 	if pages, ok := softPipePages(); ok {
-		limit = min(limit, pages/2/max(1, size/os.Getpagesize()))
+		plan.fit(pages / 2 * os.Getpagesize())
 	}
-	return max(limit, 4)
+	return plan
+}
+
+const leastPipes = 4
+
+// fit makes the pipes smaller and fewer until all together have no more than so many bytes.
+func (p *PipePlan) fit(bytes int) {
+	for bytes/p.Size < min(p.Limit, enoughPipes) && p.Size > smallestUsefulPipe {
+		p.Size /= 2
+		p.Soft = true
+	}
+	if n := max(bytes/p.Size, leastPipes); n < p.Limit {
+		p.Limit, p.Soft = n, true
+	}
 }
 
 // softPipePages is /proc/sys/fs/pipe-user-pages-soft; ok is false when it does

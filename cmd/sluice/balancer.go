@@ -65,8 +65,8 @@ func newBalancer(file *configs.File, log *slog.Logger, out *logWriter, advice bi
 		b.loops = runtime.GOMAXPROCS(0)
 	}
 	files := raiseFileLimit(log) // first: the number of pipes depends on it
-	pipes := sysutil.DefaultPipeLimit(pipeSize)
-	b.limits = limitsOf(file, b.loops, files, pipes)
+	pipes := sysutil.PlanPipes(pipeSize)
+	b.limits = limitsOf(file, b.loops, files, pipes.Limit)
 	if err := b.makePools(); err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ const (
 	// descriptorsPerSession: the client's socket and the backend's.
 	descriptorsPerSession = 2
 	descriptorsPerPipe    = 2
-	// pipeSize is that of l4, whose pipes are counted here before there are any. A test compares the two.
+	// pipeSize is that of l4, whose pipes are counted here before there are any. A test compares the numbers.
 	pipeSize = 1 << 20
 )
 
@@ -120,13 +120,19 @@ func limitFields(l *configs.Listener) (fields []any) {
 }
 
 // logLimits says what the process can do, and what was asked for beyond it: nothing is capped silently.
-func logLimits(log *slog.Logger, file *configs.File, limits admin.Limits, loops, pipes int) {
-	log.Info("limits", "descriptors", limits.Descriptors, "reserved", limits.Reserved, "sessions", limits.Sessions,
-		"loops", loops, "pipes", pipes)
+func logLimits(log *slog.Logger, file *configs.File, limits admin.Limits, loops int, pipes sysutil.PipePlan) {
+	fields := []any{
+		"descriptors", limits.Descriptors, "reserved", limits.Reserved, "sessions", limits.Sessions,
+		"loops", loops, "pipes", pipes.Limit, "pipe_size", pipes.Size,
+	}
+	if pipes.Soft {
+		fields = append(fields, "pipes_limited_by", "fs.pipe-user-pages-soft", "enough_is", sysutil.EnoughPipePages)
+	}
+	log.Info("limits", fields...)
 	if limits.Descriptors == 0 {
 		return
 	}
-	if need := limits.Reserved + descriptorsPerPipe*uint64(pipes) + descriptorsPerSession; limits.Descriptors < need {
+	if need := limits.Reserved + descriptorsPerPipe*uint64(pipes.Limit) + descriptorsPerSession; limits.Descriptors < need {
 		log.Warn("too few descriptors: checks and the admin API may be in want of some; raise the hard limit (LimitNOFILE=)",
 			"descriptors", limits.Descriptors, "needed", need)
 	}

@@ -78,7 +78,7 @@ func TestPipeSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	if got, want := sysutil.DefaultPipeLimit(pipeSize), server.Stats().Pipes.Limit; got != want {
+	if got, want := sysutil.PlanPipes(pipeSize).Limit, server.Stats().Pipes.Limit; got != want {
 		t.Errorf("%d pipes are expected, and l4 opens up to %d", got, want)
 	}
 }
@@ -90,8 +90,8 @@ func TestLimitsAreLogged(t *testing.T) {
 		file := limited(l4.ProtocolTCP, probe.Off)
 		file.Listeners[0].MaxSessions = maxSessions
 		var out bytes.Buffer
-		logLimits(slog.New(slog.NewTextHandler(&out, nil)), file, limits, 2, 5)
-		for _, text := range append(want, "msg=limits ", " loops=2 pipes=5\n") {
+		logLimits(slog.New(slog.NewTextHandler(&out, nil)), file, limits, 2, sysutil.PipePlan{Limit: 5, Size: 65536})
+		for _, text := range append(want, "msg=limits ", " loops=2 pipes=5 pipe_size=65536\n") {
 			if !strings.Contains(out.String(), text) {
 				t.Errorf("%+v, max_sessions %d: not logged: %q, but\n%s", limits, maxSessions, text, out.String())
 			}
@@ -106,4 +106,15 @@ func TestLimitsAreLogged(t *testing.T) {
 		`msg="max_sessions is more than the descriptors are enough for`, " listener=web max_sessions=121 sessions=120")
 	f(admin.Limits{Descriptors: 50, Reserved: 60, Sessions: 1}, 0, `msg="too few descriptors`, " descriptors=50 needed=72")
 	f(admin.Limits{Reserved: 60}, 10) // unknown: no limit
+}
+
+// TestPipesAreLogged: who has few of them is told what to turn.
+func TestPipesAreLogged(t *testing.T) {
+	var out bytes.Buffer
+	plan := sysutil.PipePlan{Limit: 256, Size: 128 << 10, Soft: true}
+	logLimits(slog.New(slog.NewTextHandler(&out, nil)), limited(l4.ProtocolTCP, probe.Off), admin.Limits{}, 1, plan)
+	const want = "pipes=256 pipe_size=131072 pipes_limited_by=fs.pipe-user-pages-soft enough_is=131072\n"
+	if !strings.HasSuffix(out.String(), want) {
+		t.Errorf("logged\n%swant %s", out.String(), want)
+	}
 }
