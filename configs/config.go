@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"time"
 
@@ -99,6 +100,7 @@ type Pool struct {
 	Health         health.Config
 	SendProxy      l4.ProxyVersion
 	TLVs           []l4.TLV      // added to a header of version 2, which is what SendProxy then says
+	Sources        []netip.Addr  // of this machine: backends are connected to from these, in turn; empty = the kernel chooses
 	ConnectTimeout time.Duration // 0 = the kernel's own limit
 	QueueTimeout   time.Duration // 0 = none
 	DeadPeer       time.Duration // of backends; 0 = none
@@ -208,6 +210,7 @@ func (d *decoder) load(lookup lookupFunc) (*File, error) {
 	d.resolve(context.Background(), lookup)
 	d.checkBinds()
 	d.checkOwn()
+	d.checkSources(file)
 	d.tryChecks(file)
 	if len(d.problems) > 0 {
 		return nil, d.result()

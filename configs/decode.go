@@ -23,6 +23,7 @@ type decoder struct {
 	poolRefs     []poolRef       // where pools are named
 	adminListens bool            // the file sets admin.listen
 	checks       []checkSite     // one for each pool
+	sourceSites  []sourceSite    // one for each pool that has source
 	sideFiles    sideFiles
 }
 

@@ -200,6 +200,14 @@ func TestParsePool(t *testing.T) {
 	f("    send_proxy: v2\n    tlvs: crc32c", func(p *Pool) {
 		p.SendProxy, p.Health.Probe.ProxyVersion, p.TLVs = l4.ProxyV2, 2, []l4.TLV{l4.TLVCRC32C}
 	})
+	f("    source: 10.0.0.250", func(p *Pool) {
+		p.Sources = []netip.Addr{netip.MustParseAddr("10.0.0.250")}
+		p.Health.Probe.Sources = p.Sources
+	})
+	f("    source: ['fd00::1', '::ffff:10.0.0.250', 10.0.0.251]", func(p *Pool) {
+		p.Sources = []netip.Addr{netip.MustParseAddr("fd00::1"), netip.MustParseAddr("10.0.0.250"), netip.MustParseAddr("10.0.0.251")}
+		p.Health.Probe.Sources = p.Sources
+	})
 	f("    timeouts: {connect: 0s}\n    retries: 0", func(p *Pool) { p.ConnectTimeout, p.Retries = 0, 0 })
 	f("    timeouts: {}\n    check: {}\n    eject: {}", func(*Pool) {})
 	f("    check: {type: off}", func(p *Pool) { p.Health.Probe.Kind = probe.Off })

@@ -88,6 +88,7 @@ var poolFields = noteKeys(fields[poolDraft]{
 	word("balance", pool.Policies(), unmarshal, func(p *poolDraft) *pool.Policy { return &p.Config.Balance }),
 	word("send_proxy", l4.ProxyVersions(), unmarshal, func(p *poolDraft) *l4.ProxyVersion { return &p.SendProxy }),
 	{key: "tlvs", read: readTLVs},
+	{key: "source", read: readPoolSources},
 	section("timeouts", poolTimeouts, func(p *poolDraft) *Pool { return &p.Pool }),
 	number("retries", 0, noLimit, func(p *poolDraft) *int { return &p.Retries }),
 	section("queue", queueFields, func(p *poolDraft) *Pool { return &p.Pool }),

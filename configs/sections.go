@@ -178,8 +178,9 @@ func (d *decoder) checkPoolRefs() {
 type poolDraft struct {
 	Pool
 	keyNotes
-	check  *check
-	onDown onDown
+	check     *check
+	onDown    onDown
+	sourcesAt place
 }
 
 func readPools(d *decoder, v value, to *File) {
@@ -189,6 +190,7 @@ func readPools(d *decoder, v value, to *File) {
 		p := poolDraft{Pool: defaultPool(name), check: newCheck(v.at)}
 		poolFields.decode(d, v, &p)
 		p.finishTLVs(d)
+		p.finishSources(d, len(to.Pools))
 		p.check.finish(d, &p.Pool)
 		p.onDown.apply(&p.check.OnDown)
 		p.Health = p.check.Config

@@ -17,7 +17,7 @@ func keyOf(c Config, address pool.Address) targetKey {
 	p := c.Probe
 	key := fmt.Sprintf("%q %v %v %v %v %d %d %g", address, c.Interval, c.FastInterval, c.DownInterval, c.Timeout,
 		c.Rise, c.Fall, c.Jitter)
-	key += fmt.Sprintf(" %v %q %d %d", p.Kind, p.Address, p.Port, p.ProxyVersion)
+	key += fmt.Sprintf(" %v %q %d %d %v", p.Kind, p.Address, p.Port, p.ProxyVersion, p.Sources)
 	return targetKey(key + fmt.Sprintf(" %t %#v %#v %#v %#v", p.InTLS, p.TLS, p.HTTP, p.Postgres, p.MySQL) +
 		stepsKey(p.Steps))
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"os"
 	"slices"
 	"sync"
@@ -40,6 +39,7 @@ type cancellation struct {
 type addressee struct {
 	backend *pool.Backend
 	header  []byte
+	dial    *dialTarget
 }
 
 // cancel passes a CancelRequest on. It names no pool. The owner of the session is
@@ -87,7 +87,7 @@ func (l *loop) address(s *session, c *cancellation) (ok bool) {
 				}
 				header = slices.Clone(l.scratch[:n])
 			}
-			c.asked = append(c.asked, addressee{b, header})
+			c.asked = append(c.asked, addressee{b, header, t.dials[b.Index()]})
 		}
 	}
 	s.target = own.all[0]
@@ -200,7 +200,7 @@ func (c *cancellation) send(ctx, patience context.Context, to addressee) error {
 	if !a.IsUnix() {
 		at = a.TCP.String()
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, a.Network(), at)
+	conn, err := to.dial.netDialer().DialContext(ctx, a.Network(), at)
 	if err != nil {
 		b.Dialed(failedDial(err))
 		return err

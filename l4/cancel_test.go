@@ -245,7 +245,7 @@ func TestCancelSilentServers(t *testing.T) {
 		for timeout := 200 * time.Millisecond; got != want && timeout < patient; timeout *= 4 {
 			c := &cancellation{packet: cancelRequest(cancelKey(1, 4)), dialled: make(chan struct{}, maxCancels)}
 			for _, b := range p.Backends() {
-				c.asked = append(c.asked, addressee{backend: b})
+				c.asked = append(c.asked, addressee{backend: b, dial: new(dialTarget)})
 			}
 			begun := time.Now()
 			ctx, stop := context.WithTimeout(t.Context(), timeout)

@@ -107,6 +107,10 @@ type Target struct {
 	// QueueTimeout bounds how long a session waits in the pool's queue, all
 	// its waits together; 0 = no bound.
 	QueueTimeout time.Duration
+	// Sources are addresses of this machine from which backends of their family
+	// are connected to, in turn: each has ports of its own. Empty = the kernel
+	// chooses one.
+	Sources []netip.Addr
 	// DeadPeer is ListenerConfig.DeadPeer for the connections to backends.
 	DeadPeer time.Duration
 }

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"syscall"
 
 	"sluice/pool"
@@ -19,16 +20,22 @@ type dialTarget struct {
 	// end of a connect, which then meets itself (RFC 9293, 3.5: simultaneous open). The
 	// client would be sent back its own bytes.
 	reflexive bool
+	// sources are the addresses to connect from, in turn; none = as the kernel chooses.
+	sources []sysutil.Sockaddr
+	turn    atomic.Uint32
 
 	portless warning // that no port is left for it
 	crowded  warning // that its backlog is full
 }
 
 // newDialTargets returns those of a pool, by the index of the backend.
-func newDialTargets(p *pool.Pool, own *ownPorts) []*dialTarget {
-	made := make([]*dialTarget, len(p.Backends()))
-	for i, b := range p.Backends() {
+func newDialTargets(c *Target, own *ownPorts) []*dialTarget {
+	made := make([]*dialTarget, len(c.Pool.Backends()))
+	for i, b := range c.Pool.Backends() {
 		made[i] = newDialTarget(b.Address(), own)
+		for _, source := range pool.SourcesFor(b.Address(), c.Sources) {
+			made[i].sources = append(made[i].sources, sysutil.TCPSockaddr(netip.AddrPortFrom(source, 0)))
+		}
 	}
 	return made
 }
@@ -47,12 +54,35 @@ func newDialTarget(address pool.Address, own *ownPorts) *dialTarget {
 // dialTarget returns that of the backend of s.
 func (s *session) dialTarget() *dialTarget { return s.target.dials[s.backend.Index()] }
 
-// connect starts to connect.
-func (t *dialTarget) connect() (int, syscall.Errno) {
-	if t.errno != 0 {
+// connect starts to connect. A source without a free port is passed by.
+func (t *dialTarget) connect() (fd int, errno syscall.Errno) {
+	switch {
+	case t.errno != 0:
 		return -1, t.errno
+	case t.sources == nil:
+		return sysutil.Connect(&t.to)
 	}
-	return sysutil.Connect(&t.to)
+	for range t.sources {
+		n := t.turn.Add(1) % uint32(len(t.sources))
+		if fd, errno = sysutil.ConnectFrom(&t.sources[n], &t.to); pool.ObstacleOf(errno) != pool.NoPort {
+			break
+		}
+	}
+	return fd, errno
+}
+
+// netDialer is for connects that are no work for a loop.
+func (t *dialTarget) netDialer() *net.Dialer {
+	if t.sources == nil {
+		return &net.Dialer{}
+	}
+	from := &t.sources[t.turn.Add(1)%uint32(len(t.sources))]
+	return &net.Dialer{
+		LocalAddr: net.TCPAddrFromAddrPort(from.AddrPort()),
+		Control: func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) { sysutil.BindAddressOnly(int(fd)) })
+		},
+	}
 }
 
 // metItself reports whether the connection that was made has the backend's address at both

@@ -2,9 +2,12 @@ package l4
 
 import (
 	"errors"
+	"net"
 	"net/netip"
+	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"sluice/pool"
 )
@@ -75,4 +78,89 @@ func TestReflexive(t *testing.T) {
 	if newDialTarget(pool.Address{Unix: "/run/x"}, own).reflexive {
 		t.Error("a Unix socket has no ports")
 	}
+}
+
+func ips(list ...string) (parsed []netip.Addr) {
+	for _, text := range list {
+		parsed = append(parsed, netip.MustParseAddr(text))
+	}
+	return parsed
+}
+
+// Backends see the addresses that the pool is to be seen by, in turn, each family its own.
+func TestSources(t *testing.T) {
+	f := func(backend string, want ...string) {
+		t.Helper()
+		at := listenTCP(t, backend)
+		r := newRig(t, rigConfig{backends: []pool.Address{tcpAddress(at.Addr())}, listener: func(l *ListenerConfig) {
+			l.Target.Sources = ips("127.0.0.2", "::1", "127.0.0.3")
+		}})
+		seen := map[string]int{}
+		for range 2 * len(want) {
+			r.dial()
+			seen[r.acceptFrom(at).RemoteAddr().(*net.TCPAddr).IP.String()]++
+		}
+		for _, source := range want {
+			if seen[source] != 2 {
+				t.Errorf("%s is connected to from %v, want from each of %v twice", backend, seen, want)
+			}
+		}
+	}
+	f("127.0.0.1:0", "127.0.0.2", "127.0.0.3")
+	f("[::1]:0", "::1")
+}
+
+// A source whose ports are used up is passed by, and when all are, sessions wait.
+func TestSourcesHavePortsOfTheirOwn(t *testing.T) {
+	ownNetwork(t, 40000, 40001)
+	at := listenTCP(t, "127.0.0.1:1001")
+	r := newRig(t, rigConfig{
+		bind:     []pool.Address{{Unix: filepath.Join(t.TempDir(), "front")}},
+		backends: []pool.Address{tcpAddress(at.Addr())}, connect: time.Second,
+		listener: func(l *ListenerConfig) { l.Target.Sources = ips("127.0.0.2", "127.0.0.3") },
+	})
+	var open [][2]conn
+	for range 4 {
+		open = append(open, [2]conn{r.dial(), r.acceptFrom(at)})
+	}
+	if n := r.pool.Backends()[0].Stats().Obstacles[pool.NoPort]; n != 0 {
+		t.Errorf("%d obstacles while a source has ports", n)
+	}
+	c := r.dial()
+	r.untilPutOff()
+	r.expectNoBlame(0, pool.NoPort)
+	reset(open[1][server])
+	r.expectEnd(ServerReset)
+	r.now += 2 * longestPause
+	r.exchange(c, r.acceptFrom(at), 2)
+}
+
+// An address that is not of this machine is passed by, too.
+func TestSourceThatIsNotHere(t *testing.T) {
+	at := listenTCP(t, "127.0.0.1:0")
+	r := newRig(t, rigConfig{backends: []pool.Address{tcpAddress(at.Addr())}, listener: func(l *ListenerConfig) {
+		l.Target.Sources = ips("203.0.113.1", "127.0.0.2")
+	}})
+	for range 3 {
+		r.exchange(r.dial(), r.acceptFrom(at), 2)
+	}
+	if stats := r.pool.Backends()[0].Stats(); stats.Connects != 3 || stats.Obstacles != [4]uint64{} {
+		t.Errorf("%+v, want three connects and nothing in the way", stats)
+	}
+}
+
+// A cancel request comes from where its session does.
+func TestCancelFromSource(t *testing.T) {
+	r, listeners := cancelRig(t, rigConfig{listener: func(l *ListenerConfig) { l.Target.Sources = ips("127.0.0.2") }}, 1)
+	key := cancelKey(1, 4)
+	r.loginAt(listeners, 0, key)
+	c := r.dial()
+	r.write(c, cancelRequest(key))
+	s := r.expectCancel(listeners[0], cancelRequest(key))
+	if from := s.RemoteAddr().(*net.TCPAddr).IP.String(); from != "127.0.0.2" {
+		t.Errorf("it comes from %s, want 127.0.0.2", from)
+	}
+	s.Close()
+	r.expectFIN(c)
+	r.expectEnd(ServerClosed)
 }

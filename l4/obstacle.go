@@ -71,7 +71,7 @@ func (l *loop) warnObstacle(s *session, kind pool.Obstacle) {
 	switch {
 	case kind == pool.NoPort && target.portless.due(l.now):
 		l.log.Warn("no source port is left for connections to a backend: sessions wait; "+
-			"widen net.ipv4.ip_local_port_range", of...)
+			"give the pool more addresses with source, or widen net.ipv4.ip_local_port_range", of...)
 	case kind == pool.BacklogFull && target.crowded.due(l.now):
 		l.log.Warn("the backlog of a backend is full: sessions wait; let it accept faster, or listen with a longer one "+
 			"(net.core.somaxconn)", of...)

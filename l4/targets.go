@@ -53,7 +53,7 @@ func (t *targets) add(config Target, own *ownPorts) *target {
 	if known := t.of(config.Pool); known != nil {
 		return known
 	}
-	made := &target{config: config, dials: newDialTargets(config.Pool, own)}
+	made := &target{config: config, dials: newDialTargets(&config, own)}
 	for _, tlv := range config.TLVs {
 		made.tlvs[tlv] = true
 	}

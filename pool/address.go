@@ -40,6 +40,20 @@ func (a Address) String() string {
 	return ""
 }
 
+// SourcesFor returns those of some addresses of this machine from which a connection to a server can be made: they are of
+// its family. A Unix socket has none.
+func SourcesFor(server Address, sources []netip.Addr) (fit []netip.Addr) {
+	if server.IsUnix() {
+		return nil
+	}
+	for _, source := range sources {
+		if source.Unmap().Is4() == server.TCP.Addr().Unmap().Is4() {
+			fit = append(fit, source)
+		}
+	}
+	return fit
+}
+
 // dialable reports whether a connection to the address can be tried at all.
 func (a Address) dialable() bool {
 	return a.IsUnix() || a.TCP.IsValid() && a.TCP.Port() != 0

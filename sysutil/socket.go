@@ -27,16 +27,50 @@ func Accept(listener int) (fd int, peer netip.AddrPort, errno syscall.Errno) {
 // decided, and SocketError tells how. On an error nothing stays open. A Unix
 // socket whose backlog is full answers EAGAIN. See connect(2).
 func Connect(to *Sockaddr) (fd int, errno syscall.Errno) {
+	if fd, errno = newConnector(to); errno != 0 {
+		return -1, errno
+	}
+	return connect(fd, to)
+}
+
+// ConnectFrom is Connect from an address of this machine. The kernel chooses the port
+// when it knows where to, so that one port serves for every destination
+// (IP_BIND_ADDRESS_NO_PORT in ip(7)). EADDRNOTAVAIL: no port is left for this
+// destination, or the address is not of this machine.
+func ConnectFrom(from, to *Sockaddr) (fd int, errno syscall.Errno) {
+	if fd, errno = newConnector(to); errno != 0 {
+		return -1, errno
+	}
+	if errno = BindAddressOnly(fd); errno == 0 {
+		_, _, errno = unix.RawSyscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&from.raw)), uintptr(from.len))
+	}
+	if errno != 0 {
+		Close(fd)
+		return -1, errno
+	}
+	return connect(fd, to)
+}
+
+// BindAddressOnly makes bind(2) leave the choice of a port to connect(2).
+func BindAddressOnly(fd int) syscall.Errno {
+	return setInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+}
+
+// newConnector opens a socket of the family of to.
+func newConnector(to *Sockaddr) (fd int, errno syscall.Errno) {
 	r, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(to.family()),
 		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if errno != 0 {
 		return -1, errno
 	}
-	fd = int(r)
 	if to.isInternet() {
-		SetNoDelay(fd)
+		SetNoDelay(int(r))
 	}
-	_, _, errno = unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&to.raw)), uintptr(to.len))
+	return int(r), 0
+}
+
+func connect(fd int, to *Sockaddr) (int, syscall.Errno) {
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&to.raw)), uintptr(to.len))
 	if errno != 0 && errno != unix.EINPROGRESS {
 		Close(fd)
 		return -1, errno

@@ -81,6 +81,7 @@ func newBalancer(file *configs.File, log *slog.Logger, out *logWriter, advice bi
 		return nil, err
 	}
 	logLimits(log, file, b.limits, b.loops, pipes)
+	logPorts(log, file, b.limits, sourcePorts())
 	b.access = newAccessReloader(file.Listeners, b.server, log)
 	b.admin = admin.New(admin.Options{
 		Build: thisBuild(), Started: time.Now(), Limits: b.limits, Stats: b.server.Stats, Sessions: b.server.Sessions,

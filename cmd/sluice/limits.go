@@ -123,7 +123,7 @@ func limitFields(l *configs.Listener) (fields []any) {
 func logLimits(log *slog.Logger, file *configs.File, limits admin.Limits, loops int, pipes sysutil.PipePlan) {
 	fields := []any{
 		"descriptors", limits.Descriptors, "reserved", limits.Reserved, "sessions", limits.Sessions,
-		"loops", loops, "pipes", pipes.Limit, "pipe_size", pipes.Size,
+		"loops", loops, "pipes", pipes.Limit, "pipe_size", pipes.Size, "source_ports", sourcePorts(),
 	}
 	if pipes.Soft {
 		fields = append(fields, "pipes_limited_by", "fs.pipe-user-pages-soft", "enough_is", sysutil.EnoughPipePages)

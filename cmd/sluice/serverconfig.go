@@ -60,7 +60,7 @@ func (b *balancer) target(name string) l4.Target {
 	for i, p := range b.file.Pools {
 		if p.Config.Name == name {
 			return l4.Target{
-				Pool: b.pools[i], SendProxy: p.SendProxy, TLVs: p.TLVs, ConnectTimeout: p.ConnectTimeout,
+				Pool: b.pools[i], SendProxy: p.SendProxy, TLVs: p.TLVs, Sources: p.Sources, ConnectTimeout: p.ConnectTimeout,
 				Retries: p.Retries, QueueTimeout: p.QueueTimeout, DeadPeer: p.DeadPeer,
 			}
 		}

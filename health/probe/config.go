@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"net/netip"
 	"regexp"
 
 	"sluice/pool"
@@ -14,6 +15,9 @@ type Config struct {
 	Address pool.Address
 	// Port is asked in place of the address's own; 0 = the address's own.
 	Port uint16
+	// Sources are addresses of this machine from which a server of their family is asked, in turn; empty = the kernel
+	// chooses one.
+	Sources []netip.Addr
 	// ProxyVersion is the version of the PROXY header that is sent before anything else: 0 = none, 1 or 2.
 	ProxyVersion uint8
 

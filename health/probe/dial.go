@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,6 +19,8 @@ type dialer struct {
 	address pool.Address
 	version uint8 // of the PROXY header; 0 = none
 	net     net.Dialer
+	sources []netip.Addr // to ask from, in turn; none = as the kernel chooses
+	turn    atomic.Uint32
 }
 
 func newDialer(c Config, backend pool.Address) (*dialer, error) {
@@ -29,7 +32,9 @@ func newDialer(c Config, backend pool.Address) (*dialer, error) {
 		return nil, err
 	}
 	// No keep-alive: most connections do not live long enough for one, and the one that is kept is used every interval.
-	return &dialer{address, c.ProxyVersion, net.Dialer{KeepAlive: -1}}, nil
+	return &dialer{
+		address: address, version: c.ProxyVersion, net: net.Dialer{KeepAlive: -1}, sources: pool.SourcesFor(address, c.Sources),
+	}, nil
 }
 
 // asked returns the address that is asked about a backend: its own unless the configuration has another host or port.
@@ -83,7 +88,7 @@ func (d *dialer) connect(ctx context.Context, by *net.Dialer) (net.Conn, error) 
 		return d.connectUnix(ctx, by)
 	}
 	target := d.address.TCP.String()
-	conn, err := by.DialContext(ctx, d.address.Network(), target)
+	conn, err := d.connectTCP(ctx, by, target)
 	if err != nil || conn.LocalAddr().String() != conn.RemoteAddr().String() {
 		return conn, err
 	}
