@@ -55,7 +55,7 @@ func (d *decoder) checkSources(file *File) {
 				continue
 			}
 			tcp = true
-			if len(pool.SourcesFor(b.Address, p.Sources)) == 0 {
+			if b.Address.TCP.Addr().IsValid() && len(pool.SourcesFor(b.Address, p.Sources)) == 0 {
 				d.report(site.at, "source has no address of the family of backend %s, %s: add one, for example %s", quote(b.Name),
 					b.Address, sampleSource(b.Address))
 			}

@@ -87,7 +87,7 @@ func (l *loop) address(s *session, c *cancellation) (ok bool) {
 				}
 				header = slices.Clone(l.scratch[:n])
 			}
-			c.asked = append(c.asked, addressee{b, header, t.dials[b.Index()]})
+			c.asked = append(c.asked, addressee{b, header, t.dial(b)})
 		}
 	}
 	s.target = own.all[0]

@@ -14,7 +14,8 @@ import (
 // A dialTarget is what is known beforehand of connecting to a backend.
 type dialTarget struct {
 	to     sysutil.Sockaddr
-	errno  syscall.Errno // why it cannot be connected to at all
+	zoned  netip.AddrPort // in place of to, which would hold the number of an interface that may be made anew; else invalid
+	errno  syscall.Errno  // why it cannot be connected to at all
 	isUnix bool
 	// reflexive: while nobody listens there, the kernel may choose the very port for this
 	// end of a connect, which then meets itself (RFC 9293, 3.5: simultaneous open). The
@@ -28,43 +29,57 @@ type dialTarget struct {
 	crowded  warning // that its backlog is full
 }
 
-// newDialTargets returns those of a pool, by the index of the backend.
-func newDialTargets(c *Target, own *ownPorts) []*dialTarget {
-	made := make([]*dialTarget, len(c.Pool.Backends()))
-	for i, b := range c.Pool.Backends() {
-		made[i] = newDialTarget(b.Address(), own)
-		for _, source := range pool.SourcesFor(b.Address(), c.Sources) {
-			made[i].sources = append(made[i].sources, sysutil.TCPSockaddr(netip.AddrPortFrom(source, 0)))
-		}
+// dial returns the dialTarget of a backend. It is made when it is first asked for: the
+// address of a name that did not resolve at the start is known only then.
+func (t *target) dial(b *pool.Backend) *dialTarget {
+	at := &t.dials[b.Index()]
+	if known := at.Load(); known != nil {
+		return known
 	}
-	return made
+	if a := b.Address(); !a.IsUnix() && !a.TCP.Addr().IsValid() {
+		return &dialTarget{errno: syscall.EHOSTUNREACH} // nobody asks for one that is not usable
+	}
+	at.CompareAndSwap(nil, newDialTarget(b.Address(), t.own, t.config.Sources))
+	return at.Load()
 }
 
-func newDialTarget(address pool.Address, own *ownPorts) *dialTarget {
-	if !address.IsUnix() {
-		return &dialTarget{to: sysutil.TCPSockaddr(address.TCP), reflexive: own.has(address.TCP)}
+func newDialTarget(address pool.Address, own *ownPorts, sources []netip.Addr) *dialTarget {
+	if address.IsUnix() {
+		sa, err := sysutil.UnixSockaddr(address.Unix)
+		if err != nil {
+			return &dialTarget{errno: syscall.ENAMETOOLONG, isUnix: true}
+		}
+		return &dialTarget{to: sa, isUnix: true}
 	}
-	sa, err := sysutil.UnixSockaddr(address.Unix)
-	if err != nil {
-		return &dialTarget{errno: syscall.ENAMETOOLONG, isUnix: true}
+	t := &dialTarget{to: sysutil.TCPSockaddr(address.TCP), reflexive: own.has(address.TCP)}
+	if address.TCP.Addr().Zone() != "" {
+		t.zoned = address.TCP
 	}
-	return &dialTarget{to: sa, isUnix: true}
+	for _, source := range pool.SourcesFor(address, sources) {
+		t.sources = append(t.sources, sysutil.TCPSockaddr(netip.AddrPortFrom(source, 0)))
+	}
+	return t
 }
 
 // dialTarget returns that of the backend of s.
-func (s *session) dialTarget() *dialTarget { return s.target.dials[s.backend.Index()] }
+func (s *session) dialTarget() *dialTarget { return s.target.dial(s.backend) }
 
 // connect starts to connect. A source without a free port is passed by.
 func (t *dialTarget) connect() (fd int, errno syscall.Errno) {
+	to := &t.to
+	if t.zoned.IsValid() {
+		now := sysutil.TCPSockaddr(t.zoned)
+		to = &now
+	}
 	switch {
 	case t.errno != 0:
 		return -1, t.errno
 	case t.sources == nil:
-		return sysutil.Connect(&t.to)
+		return sysutil.Connect(to)
 	}
 	for range t.sources {
 		n := t.turn.Add(1) % uint32(len(t.sources))
-		if fd, errno = sysutil.ConnectFrom(&t.sources[n], &t.to); pool.ObstacleOf(errno) != pool.NoPort {
+		if fd, errno = sysutil.ConnectFrom(&t.sources[n], to); pool.ObstacleOf(errno) != pool.NoPort {
 			break
 		}
 	}
@@ -93,7 +108,7 @@ func (l *loop) metItself(s *session) bool {
 		return false
 	}
 	fd := int(s.ends[server].fd)
-	if local, errno := sysutil.LocalAddr(fd); errno != 0 || local != withoutZone(s.backend.Address().TCP) {
+	if local, errno := sysutil.LocalAddr(fd); errno != 0 || withoutZone(local) != withoutZone(s.backend.Address().TCP) {
 		return false
 	}
 	sysutil.Reset(fd)

@@ -63,7 +63,7 @@ func TestReflexive(t *testing.T) {
 	own := &ownPorts{low: 32768, high: 60999, addresses: []netip.Addr{netip.MustParseAddr("10.0.0.5")}}
 	f := func(address string, want bool) {
 		t.Helper()
-		if got := newDialTarget(pool.Address{TCP: netip.MustParseAddrPort(address)}, own).reflexive; got != want {
+		if got := newDialTarget(pool.Address{TCP: netip.MustParseAddrPort(address)}, own, nil).reflexive; got != want {
 			t.Errorf("%s: %t, want %t", address, got, want)
 		}
 	}
@@ -75,7 +75,7 @@ func TestReflexive(t *testing.T) {
 	f("127.0.0.1:5432", false)
 	f("127.0.0.1:61000", false)
 	f("10.0.0.6:40000", false)
-	if newDialTarget(pool.Address{Unix: "/run/x"}, own).reflexive {
+	if newDialTarget(pool.Address{Unix: "/run/x"}, own, nil).reflexive {
 		t.Error("a Unix socket has no ports")
 	}
 }
@@ -163,4 +163,20 @@ func TestCancelFromSource(t *testing.T) {
 	s.Close()
 	r.expectFIN(c)
 	r.expectEnd(ServerClosed)
+}
+
+// A backend whose address is not known at the start is connected to where it is then.
+func TestLateAddress(t *testing.T) {
+	at := listenTCP(t, "127.0.0.1:0")
+	p := must(pool.New(pool.Config{Name: "pool", QueueMax: 1, Backends: []pool.BackendConfig{{
+		Name: "late", Host: "late.example", Weight: 1,
+		Address: pool.Address{TCP: netip.AddrPortFrom(netip.Addr{}, tcpAddress(at.Addr()).TCP.Port())},
+	}}}))
+	r := newRig(t, rigConfig{backends: []pool.Address{tcpAddress(at.Addr())}, listener: func(l *ListenerConfig) { l.Target.Pool = p }})
+	c := r.dial()
+	r.until("it waits", func() bool { return r.newest() != nil && r.newest().state == stateWaiting })
+	if !p.Backends()[0].SetAddress(tcpAddress(at.Addr())) {
+		t.Fatal("the address is not taken")
+	}
+	r.exchange(c, r.acceptFrom(at), 2)
 }

@@ -23,7 +23,8 @@ type targets struct {
 // A target is a Target with the counters of one listener's sessions on it.
 type target struct {
 	config Target
-	dials  []*dialTarget // by the index of the backend
+	own    *ownPorts
+	dials  []atomic.Pointer[dialTarget] // by the index of the backend
 	tlvs   [numTLVs]bool
 	ended  endCounters
 
@@ -53,7 +54,7 @@ func (t *targets) add(config Target, own *ownPorts) *target {
 	if known := t.of(config.Pool); known != nil {
 		return known
 	}
-	made := &target{config: config, dials: newDialTargets(&config, own)}
+	made := &target{config: config, own: own, dials: make([]atomic.Pointer[dialTarget], len(config.Pool.Backends()))}
 	for _, tlv := range config.TLVs {
 		made.tlvs[tlv] = true
 	}
