@@ -124,7 +124,7 @@ func backendState(b admin.BackendStatus) string {
 	return state
 }
 
-// roleText is what a Postgres server says it is, and how far a replica is behind.
+// roleText is what a database server says it is, and how far a replica is behind.
 func roleText(c admin.CheckStatus) string {
 	switch {
 	case c.Role == "":

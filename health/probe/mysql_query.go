@@ -87,7 +87,7 @@ func (c *mysqlConn) settings(sql string) (map[string]string, error) {
 func (c *mysqlConn) answer() (a DatabaseAnswer, err error) {
 	// Not every server has each of them, and a SELECT of one that is unknown fails.
 	is, err := c.settings("SHOW GLOBAL VARIABLES WHERE Variable_name IN " +
-		"('read_only', 'super_read_only', 'offline_mode', 'server_id', 'wsrep_on')")
+		"('read_only', 'super_read_only', 'innodb_read_only', 'offline_mode', 'server_id', 'wsrep_on')")
 	if err != nil {
 		return a, err
 	}
@@ -102,7 +102,9 @@ func (c *mysqlConn) answer() (a DatabaseAnswer, err error) {
 	if a.ID, err = strconv.ParseUint(is["server_id"], 10, 64); err != nil {
 		return a, fmt.Errorf("query: server_id is %s", quoted([]byte(is["server_id"])))
 	}
-	a.Primary, a.System = !isOn(is["read_only"]) && !isOn(is["super_read_only"]), a.ID
+	// Readers of Amazon's Aurora have but innodb_read_only.
+	readOnly := isOn(is["read_only"]) || isOn(is["super_read_only"]) || isOn(is["innodb_read_only"])
+	a.Primary, a.System = !readOnly, a.ID
 	if !c.replication {
 		return a, nil
 	}

@@ -158,7 +158,7 @@ func (s *mysql8) serveQueries() error {
 
 const (
 	askVariables = "SHOW GLOBAL VARIABLES WHERE Variable_name IN " +
-		"('read_only', 'super_read_only', 'offline_mode', 'server_id', 'wsrep_on')"
+		"('read_only', 'super_read_only', 'innodb_read_only', 'offline_mode', 'server_id', 'wsrep_on')"
 	askWsrep = "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_local_state', 'wsrep_local_state_comment')"
 )
 
@@ -200,6 +200,28 @@ func TestMySQL8(t *testing.T) {
 		map[string][]string{askVariables: variables("ON"), "SHOW SLAVE STATUS": { // of two sources one has stopped
 			"Slave_IO_Running|Slave_SQL_Running|Seconds_Behind_Master|Master_Server_Id|Last_SQL_Error",
 			"Yes|Yes|3|10|", "Yes|No|NULL|10|Duplicate entry"}})
+}
+
+// Any of three settings makes a server read-only.
+func TestMySQLReadOnly(t *testing.T) {
+	f := func(primary bool, variables ...string) {
+		t.Helper()
+		s := &mysql8{secret: password, answers: map[string][]string{
+			askVariables: append([]string{"Variable_name|Value", "server_id|1"}, variables...)}}
+		a, _ := serve(t, nil, s.handle)
+		c := mysqlAs("sluice", "prefer")
+		c.MySQL.Replication = false
+		if got, err := askOnce(t, c, a); err != nil || got.Primary != primary {
+			t.Errorf("%q: %+v, %v", variables, got, err)
+		}
+	}
+	f(true)
+	f(true, "read_only|OFF", "super_read_only|OFF", "innodb_read_only|OFF")
+	f(true, "read_only|0")
+	f(false, "read_only|ON")
+	f(false, "read_only|NO_LOCK")
+	f(false, "read_only|OFF", "super_read_only|ON")
+	f(false, "read_only|OFF", "innodb_read_only|ON")
 }
 
 // A node of Galera that has not caught up with its cluster says so.
