@@ -151,7 +151,11 @@ func (d *decoder) oneOf(v value, words []string) (string, bool) {
 	}
 	text, ok := d.string(v, want)
 	if ok && !slices.Contains(words, text) {
-		d.wrongType(v, want)
+		hint := ""
+		if near := nearest(text, words); near != "" && (len(text) > 2 || strings.EqualFold(near, text)) {
+			hint = ": did you mean " + near + "?"
+		}
+		d.reportAt(v, "%s must be %s, not %s%s", v.name, want, quote(text), hint)
 		return "", false
 	}
 	return text, ok
