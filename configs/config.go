@@ -40,8 +40,9 @@ func (f *File) Pool(name string) *Pool {
 
 // Admin says where the program itself can be asked.
 type Admin struct {
-	Listen string // HOST:PORT of the read-only API and metrics; "" = off
-	Socket string // absolute path of the Unix socket with the whole API; "" = off
+	Listen string   // HOST:PORT of the read-only API and metrics; "" = off
+	Hosts  []string // names in lower case that requests there may be for, besides addresses, localhost and Listen's own
+	Socket string   // absolute path of the Unix socket with the whole API; "" = off
 }
 
 // Log says what is logged and how.

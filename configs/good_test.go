@@ -99,6 +99,9 @@ func TestParse(t *testing.T) {
 	f("admin elsewhere", minimalText+"admin: {listen: seven.example:0, socket: /tmp/s}", func(w *File) {
 		w.Admin = Admin{Listen: "seven.example:0", Socket: "/tmp/s"}
 	})
+	f("admin by name", minimalText+"admin: {hosts: [Metrics.internal., lb1]}", func(w *File) {
+		w.Admin.Hosts = []string{"metrics.internal", "lb1"}
+	})
 	f("log", minimalText+"log: {level: debug, format: json, sessions: off}\nloops: 4\n", func(w *File) {
 		w.Log = Log{Level: slog.LevelDebug, Format: FormatJSON, Sessions: SessionsOff}
 		w.Loops = 4

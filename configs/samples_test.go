@@ -94,7 +94,7 @@ func TestFullSampleShowsDefaults(t *testing.T) {
 	}
 	l, p := file.Listeners[0], file.Pools[0]
 	l.Bind, l.Pool, l.AcceptProxy = nil, "", nil // these have no default
-	p.Config.Backends = nil
+	p.Config.Backends, file.Admin.Hosts = nil, nil
 	if want := defaultListener("web"); !reflect.DeepEqual(l, want) {
 		t.Errorf("listener:\ngot  %+v\nwant %+v", l, want)
 	}
@@ -102,7 +102,7 @@ func TestFullSampleShowsDefaults(t *testing.T) {
 		t.Errorf("pool:\ngot  %+v\nwant %+v", p, want)
 	}
 	f := defaultFile()
-	if file.Loops != f.Loops || file.Admin != f.Admin || file.Log != f.Log {
+	if file.Loops != f.Loops || !reflect.DeepEqual(file.Admin, f.Admin) || file.Log != f.Log {
 		t.Errorf("got %+v, want %+v", file, f)
 	}
 }

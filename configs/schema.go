@@ -28,6 +28,7 @@ var fileFields = fields[File]{
 
 var adminFields = fields[Admin]{
 	{key: "listen", read: readAdminListen},
+	{key: "hosts", read: readAdminHosts},
 	{key: "socket", read: readAdminSocket},
 }
 

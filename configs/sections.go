@@ -2,6 +2,8 @@ package configs
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -58,6 +60,34 @@ func readAdminListen(d *decoder, v value, to *Admin) {
 	address := new(pool.Address)
 	d.address(d.place(v.node), text, rules, address)
 	d.binds = append(d.binds, bindSite{at: d.place(v.node), owner: "admin.listen", address: address})
+}
+
+func readAdminHosts(d *decoder, v value, to *Admin) {
+	const want = "a name that the admin address is asked by, for example metrics.internal"
+	for _, item := range d.items(v, want) {
+		text, ok := d.string(item, want)
+		if !ok {
+			continue
+		}
+		if err := checkAdminHost(text); err != nil {
+			d.reportAt(item, "%v", err)
+		}
+		to.Hosts = append(to.Hosts, strings.ToLower(strings.TrimSuffix(text, ".")))
+	}
+}
+
+// checkAdminHost takes a name alone. Addresses need no permission.
+func checkAdminHost(text string) error {
+	if _, err := netip.ParseAddr(text); err == nil {
+		return fmt.Errorf("%s is an address: these are answered anyhow, remove it", quote(text))
+	}
+	if name, port, ok := strings.Cut(text, ":"); ok && strings.Trim(port, "0123456789") == "" {
+		return fmt.Errorf("%s has a port: write the name alone, %s", quote(text), name)
+	}
+	if text == "" {
+		return errors.New("hosts has an empty name: remove it")
+	}
+	return checkHostName(text)
 }
 
 func readAdminSocket(d *decoder, v value, to *Admin) {

@@ -84,11 +84,20 @@ func newBalancer(file *configs.File, log *slog.Logger, out *logWriter, advice bi
 	logPorts(log, file, b.limits, sourcePorts())
 	b.access = newAccessReloader(file.Listeners, b.server, log)
 	b.admin = admin.New(admin.Options{
-		Build: thisBuild(), Started: time.Now(), Limits: b.limits, Stats: b.server.Stats, Sessions: b.server.Sessions,
+		Build: thisBuild(), Started: time.Now(), Limits: b.limits, Hosts: adminHosts(&file.Admin), Stats: b.server.Stats, Sessions: b.server.Sessions,
 		Pools: b.pools, Health: b.monitor.Status, PoolHealth: b.monitor.PoolStatus, Checked: b.checked, Metrics: b.metrics, Logger: log,
 		LinesDropped: out.linesDropped, Reloads: b.access.counts,
 	})
 	return b, nil
+}
+
+// adminHosts returns the names by which the admin address is known: those that are listed, and its own.
+func adminHosts(a *configs.Admin) []string {
+	hosts := slices.Clone(a.Hosts)
+	if host, _, err := net.SplitHostPort(a.Listen); err == nil && host != "" {
+		hosts = append(hosts, strings.ToLower(host))
+	}
+	return hosts
 }
 
 func listenerNames(file *configs.File) (names []string) {

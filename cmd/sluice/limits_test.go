@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +60,20 @@ func TestLimits(t *testing.T) {
 	f(10, 100, 1)     // more pipes than descriptors: no wrap-around
 	f(1<<63, 0, 1<<31-1)
 	f(0, 4, 0) // unknown: no limit
+}
+
+// TestAdminHosts: the address itself may be a name.
+func TestAdminHosts(t *testing.T) {
+	f := func(listen string, want ...string) {
+		t.Helper()
+		if got := adminHosts(&configs.Admin{Listen: listen, Hosts: []string{"lb1"}}); !slices.Equal(got, want) {
+			t.Errorf("at %q the hosts are %q, want %q", listen, got, want)
+		}
+	}
+	f("", "lb1")
+	f(":9600", "lb1")
+	f("Metrics.internal:9600", "lb1", "metrics.internal")
+	f("[::1]:9600", "lb1", "::1")
 }
 
 // TestPipeSize: pipes are counted before l4 opens any.

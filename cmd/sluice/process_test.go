@@ -210,7 +210,7 @@ func (p *process) get(side, path string) (status int, body string, err error) {
 		DisableKeepAlives: true,
 	}
 	client := http.Client{Transport: transport, Timeout: patience}
-	answer, err := client.Get("http://sluice" + path)
+	answer, err := client.Get("http://127.0.0.1" + path)
 	if err != nil {
 		return 0, "", err
 	}

@@ -21,6 +21,7 @@ type Options struct {
 	Build   Build
 	Started time.Time
 	Limits  Limits
+	Hosts   []string // names in lower case that requests to the TCP side may be for, besides addresses and localhost
 	Stats   func() l4.Stats
 	// Sessions returns the open sessions, at most limit of them.
 	Sessions func(limit int) []l4.SessionStats
@@ -70,7 +71,7 @@ func (s *Server) ServeTCP(l net.Listener) {
 	s.mu.Lock()
 	s.listen = l.Addr().String()
 	s.mu.Unlock()
-	s.serve(l, TCPConns, readOnly(s.routes))
+	s.serve(l, TCPConns, knownHost(s.options.Hosts, readOnly(s.routes)))
 }
 
 // ServeSocket answers on the control socket, the place of every call that changes something. It does not block, and

@@ -92,7 +92,7 @@ func (c *client) do(method, path string) (*http.Response, string) {
 		},
 		DisableKeepAlives: true,
 	}
-	request, err := http.NewRequestWithContext(c.t.Context(), method, "http://test"+path, nil)
+	request, err := http.NewRequestWithContext(c.t.Context(), method, "http://127.0.0.1"+path, nil)
 	if err != nil {
 		c.t.Fatal(err)
 	}
