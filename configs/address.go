@@ -37,7 +37,7 @@ func parseAddress(text string, rules addressRules) (a pool.Address, host string,
 		if rules.noUnix {
 			return a, "", fmt.Errorf("%s: a Unix socket is not possible here: write HOST:PORT", quote(text))
 		}
-		if err := checkSocketPath(path); err != nil {
+		if err := checkSocketAddress(path); err != nil {
 			return a, "", err
 		}
 		return pool.Address{Unix: path}, "", nil
@@ -59,6 +59,17 @@ func parseAddress(text string, rules addressRules) (a pool.Address, host string,
 
 // maxSocketPath is the room in sockaddr_un, see unix(7).
 const maxSocketPath = 107
+
+// checkSocketAddress takes a path, or a name in the abstract namespace, which has no files.
+func checkSocketAddress(path string) error {
+	if path == "@" {
+		return errors.New("no name after the @: write unix:@NAME for an abstract socket")
+	}
+	if strings.HasPrefix(path, "@") && !strings.ContainsFunc(path, unicode.IsControl) && len(path) <= maxSocketPath {
+		return nil
+	}
+	return checkSocketPath(path)
+}
 
 func checkSocketPath(path string) error {
 	switch {

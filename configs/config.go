@@ -43,6 +43,8 @@ type Admin struct {
 	Listen string   // HOST:PORT of the read-only API and metrics; "" = off
 	Hosts  []string // names in lower case that requests there may be for, besides addresses, localhost and Listen's own
 	Socket string   // absolute path of the Unix socket with the whole API; "" = off
+
+	SocketFile l4.SocketFile // who may connect there; without a mode the owner alone
 }
 
 // Log says what is logged and how.
@@ -76,6 +78,7 @@ type Listener struct {
 	Name        string
 	Bind        []pool.Address // at least one; a TCP address without an IP means every address of both families
 	Freebind    bool           // addresses that this machine does not have yet are bound too
+	Socket      l4.SocketFile  // who may connect to the Unix sockets in Bind that have a file
 	Protocol    l4.Protocol
 	Routes      []Route         // in the order of the file: the first that takes a session wins
 	Pool        string          // of the sessions that no route takes: one of File.Pools, or "" = they are refused

@@ -99,6 +99,22 @@ func TestParse(t *testing.T) {
 	f("admin elsewhere", minimalText+"admin: {listen: seven.example:0, socket: /tmp/s}", func(w *File) {
 		w.Admin = Admin{Listen: "seven.example:0", Socket: "/tmp/s"}
 	})
+	root, seven := 0, 7
+	f("a control socket for a group", minimalText+"admin: {socket: {path: /tmp/s, mode: 0660, group: root}}", func(w *File) {
+		w.Admin.Socket, w.Admin.SocketFile = "/tmp/s", l4.SocketFile{Mode: 0o660, Group: &root}
+	})
+	f("a control socket with a mode", minimalText+"admin: {socket: {mode: 0o640}}", func(w *File) {
+		w.Admin.SocketFile = l4.SocketFile{Mode: 0o640}
+	})
+	f("sockets", strings.Replace(minimalText, `bind: ":8080"`,
+		"bind: [unix:/run/s, \"unix:@name\"]\n    socket: {mode: \"666\", user: 7, group: \"0\"}", 1), func(w *File) {
+		w.Listeners[0].Bind = []pool.Address{{Unix: "/run/s"}, {Unix: "@name"}}
+		w.Listeners[0].Socket = l4.SocketFile{Mode: 0o666, User: &seven, Group: &root}
+	})
+	f("an abstract backend", strings.Replace(minimalText, "10.0.0.1:80", "unix:@name", 1), func(w *File) {
+		b := &w.Pools[0].Config.Backends[0]
+		b.Name, b.Address = "unix:@name", pool.Address{Unix: "@name"}
+	})
 	f("admin by name", minimalText+"admin: {hosts: [Metrics.internal., lb1]}", func(w *File) {
 		w.Admin.Hosts = []string{"metrics.internal", "lb1"}
 	})

@@ -9,6 +9,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"sluice/l4"
 )
 
 func TestSamplesLoad(t *testing.T) {
@@ -93,8 +95,12 @@ func TestFullSampleShowsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	l, p := file.Listeners[0], file.Pools[0]
-	l.Bind, l.Pool, l.AcceptProxy = nil, "", nil // these have no default
+	l.Bind, l.Pool, l.AcceptProxy, l.Socket = nil, "", nil, l4.SocketFile{} // these have no default
 	p.Config.Backends, file.Admin.Hosts = nil, nil
+	if file.Admin.SocketFile.Mode != 0o600 {
+		t.Errorf("the control socket has mode %v, want what it has without one", file.Admin.SocketFile.Mode)
+	}
+	file.Admin.SocketFile = l4.SocketFile{}
 	if want := defaultListener("web"); !reflect.DeepEqual(l, want) {
 		t.Errorf("listener:\ngot  %+v\nwant %+v", l, want)
 	}

@@ -29,8 +29,13 @@ var fileFields = fields[File]{
 var adminFields = fields[Admin]{
 	{key: "listen", read: readAdminListen},
 	{key: "hosts", read: readAdminHosts},
-	{key: "socket", read: readAdminSocket},
+	{key: "socket", read: readAdminSocket, sub: adminSocketFields},
 }
+
+var adminSocketFields = append(fields[Admin]{{key: "path", read: readAdminSocketPath}},
+	socketFileFields(func(a *Admin) *l4.SocketFile { return &a.SocketFile })...)
+
+var listenerSocketFields = socketFileFields(func(f *l4.SocketFile) *l4.SocketFile { return f })
 
 var logFields = fields[Log]{
 	word("level", []string{"debug", "info", "warn", "error"}, unmarshal, func(l *Log) *slog.Level { return &l.Level }),
@@ -41,6 +46,7 @@ var logFields = fields[Log]{
 var listenerFields = noteKeys(fields[listenerDraft]{
 	{key: "bind", read: readBind, example: `bind: ":8080"`},
 	boolean("freebind", func(l *listenerDraft) *bool { return &l.Freebind }),
+	{key: "socket", read: readListenerSocket, sub: listenerSocketFields},
 	word("protocol", l4.Protocols(), unmarshal, func(l *listenerDraft) *l4.Protocol { return &l.Protocol }),
 	{key: "routes", read: readRoutes, sub: routeFields},
 	{key: "pool", read: readDefaultPool, example: "pool: web", unless: "routes"},

@@ -90,24 +90,12 @@ func checkAdminHost(text string) error {
 	return checkHostName(text)
 }
 
-func readAdminSocket(d *decoder, v value, to *Admin) {
-	text, ok := d.string(v, `the path of a socket, for example /run/sluice/sluice.sock; or "" for none`)
-	to.Socket = text
-	if !ok || text == "" {
-		return
-	}
-	if err := checkSocketPath(text); err != nil {
-		d.reportAt(v, "%v", err)
-		return
-	}
-	d.binds = append(d.binds, bindSite{at: d.place(v.node), owner: "admin.socket", address: &pool.Address{Unix: text}})
-}
-
 // A listenerDraft is a listener whose routes are held against each other when all of its keys were read.
 type listenerDraft struct {
 	Listener
 	keyNotes
-	routes []*routeDraft // as Routes
+	routes   []*routeDraft // as Routes
+	socketAt *place        // where socket is; nil = nowhere
 }
 
 func readListeners(d *decoder, v value, to *File) {
@@ -117,6 +105,7 @@ func readListeners(d *decoder, v value, to *File) {
 		listenerFields.decode(d, v, &l)
 		l.finishRoutes(d)
 		l.checkCancels(d)
+		l.finishSocket(d)
 		to.Listeners = append(to.Listeners, l.Listener)
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/pool"
+	"sluice/sysutil"
 )
 
 // Config is everything a Server needs. It must not change after New.
@@ -45,12 +46,17 @@ type Config struct {
 	OnAnswer func(*pool.Backend, time.Duration)
 }
 
+// SocketFile says who may connect to a Unix socket that has a file.
+type SocketFile = sysutil.SocketFile
+
 // ListenerConfig is one listener: addresses, and where their sessions go.
 type ListenerConfig struct {
 	Name string
 	Bind []pool.Address // a TCP address without an IP means every address of both families
 	// Freebind lets TCP addresses be bound that this machine does not have yet.
 	Freebind bool
+	// Socket says who may connect to the files of Unix sockets in Bind.
+	Socket SocketFile
 	// Routes say where sessions go by what their first bytes say; the first
 	// that takes a session wins. Protocol must be one that reads them.
 	Routes []RoutedTarget

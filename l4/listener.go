@@ -31,8 +31,8 @@ type listener struct {
 	clients *clients               // nil = no limits per client
 	places  quota                  // for max_sessions
 
-	scarce warning  // of descriptors or memory
-	unlink []string // socket files to remove at the end
+	scarce warning               // of descriptors or memory
+	files  []*sysutil.UnixSocket // their files are removed at the end
 }
 
 type endCounters [numReasons]atomic.Uint64
@@ -56,24 +56,35 @@ func openListener(config ListenerConfig, own *ownPorts) (*listener, error) {
 		ls.clients = newClients(limits)
 	}
 	for _, address := range config.Bind {
-		fd, bound, err := listen(address, config.Freebind)
-		if err != nil {
+		if err := ls.bind(address); err != nil {
 			ls.close()
 			return nil, fmt.Errorf("listener %q: bind %s: %w", config.Name, address, bindHint(err, address))
-		}
-		ls.fds, ls.bound = append(ls.fds, fd), append(ls.bound, bound)
-		if address.IsUnix() && address.Unix[0] != '@' {
-			ls.unlink = append(ls.unlink, address.Unix)
 		}
 	}
 	return ls, nil
 }
 
-func listen(address pool.Address, free bool) (int, pool.Address, error) {
-	if address.IsUnix() {
-		fd, err := sysutil.ListenUnix(address.Unix)
-		return fd, address, err
+// bind listens at one more address.
+func (ls *listener) bind(address pool.Address) error {
+	if !address.IsUnix() {
+		fd, bound, err := listen(address, ls.config.Freebind)
+		if err == nil {
+			ls.fds, ls.bound = append(ls.fds, fd), append(ls.bound, bound)
+		}
+		return err
 	}
+	file := ls.config.Socket
+	if address.Unix[0] == '@' {
+		file = SocketFile{} // the abstract namespace has none
+	}
+	s, err := sysutil.ListenUnix(address.Unix, file)
+	if err == nil {
+		ls.fds, ls.bound, ls.files = append(ls.fds, s.FD), append(ls.bound, address), append(ls.files, s)
+	}
+	return err
+}
+
+func listen(address pool.Address, free bool) (int, pool.Address, error) {
 	open := sysutil.ListenTCP
 	if free {
 		open = sysutil.ListenFreebind
@@ -123,11 +134,11 @@ func (w *warning) due(now time.Duration) bool {
 }
 
 func (ls *listener) close() {
+	for _, s := range ls.files { // before they are closed: a successor may take the path at once
+		s.RemoveFile()
+	}
 	for _, fd := range ls.fds {
 		sysutil.Close(fd)
 	}
-	for _, path := range ls.unlink {
-		os.Remove(path)
-	}
-	ls.fds, ls.unlink = nil, nil
+	ls.fds, ls.files = nil, nil
 }

@@ -116,7 +116,7 @@ func TestCloseBacklog(t *testing.T) {
 func TestCloseUnixBacklog(t *testing.T) {
 	checkFiles(t)
 	path := filepath.Join(t.TempDir(), "socket")
-	listener, err := ListenUnix(path)
+	listener, err := listenUnix(path)
 	if err != nil {
 		t.Fatal(err)
 	}

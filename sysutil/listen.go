@@ -74,50 +74,6 @@ func setFreebind(fd, family int) syscall.Errno {
 	return setInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
 }
 
-// ListenUnix returns a listening socket at path. A socket file that nobody
-// listens on any more is replaced; anything else at path is an error.
-func ListenUnix(path string) (_ int, err error) {
-	sa, err := UnixSockaddr(path)
-	if err != nil {
-		return -1, err
-	}
-	if err := removeStaleSocket(path, &sa); err != nil {
-		return -1, err
-	}
-	fd, err := streamSocket(unix.AF_UNIX)
-	if err != nil {
-		return -1, err
-	}
-	defer closeOnError(fd, &err)
-	return fd, bindAndListen(fd, &sa)
-}
-
-// removeStaleSocket removes a socket file left by a process that died. A live
-// one answers the connect and stays.
-func removeStaleSocket(path string, sa *Sockaddr) error {
-	if isAbstract(path) {
-		return nil
-	}
-	info, err := os.Lstat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.Mode().Type() != os.ModeSocket {
-		return fmt.Errorf("%s: exists and is not a socket", path)
-	}
-	fd, errno := Connect(sa)
-	if errno == 0 {
-		Close(fd)
-	}
-	if errno != unix.ECONNREFUSED {
-		return os.NewSyscallError("bind", unix.EADDRINUSE)
-	}
-	return os.Remove(path)
-}
-
 func streamSocket(family int) (int, error) {
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	return fd, os.NewSyscallError("socket", err)

@@ -117,11 +117,11 @@ func TestListenAgain(t *testing.T) {
 func TestListenUnix(t *testing.T) {
 	checkFiles(t)
 	path := filepath.Join(t.TempDir(), "socket")
-	fd, err := ListenUnix(path)
+	fd, err := listenUnix(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ListenUnix(path); !errors.Is(err, syscall.EADDRINUSE) {
+	if _, err := ListenUnix(path, SocketFile{}); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("a second listener: %v, want EADDRINUSE", err)
 	}
 	sa, _ := UnixSockaddr(path)
@@ -147,7 +147,7 @@ func TestListenUnix(t *testing.T) {
 	if _, err := os.Lstat(path); err != nil {
 		t.Fatal(err)
 	}
-	again, err := ListenUnix(path)
+	again, err := listenUnix(path)
 	if err != nil {
 		t.Fatalf("a stale socket was not replaced: %v", err)
 	}
@@ -182,7 +182,7 @@ func TestListenUnixBusy(t *testing.T) {
 		}
 		closing(t, c)
 	}
-	if _, err := ListenUnix(path); !errors.Is(err, syscall.EADDRINUSE) {
+	if _, err := ListenUnix(path, SocketFile{}); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("a listener beside a busy one: %v, want EADDRINUSE", err)
 	}
 }
@@ -197,8 +197,8 @@ func TestListenUnixOnOtherFiles(t *testing.T) {
 		if err := create(path); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ListenUnix(path); err == nil || !strings.Contains(err.Error(), path) {
-			t.Errorf("%s: %v, want an error that names the path", name, err)
+		if _, err := ListenUnix(path, SocketFile{}); err == nil || !strings.Contains(err.Error(), "not a socket") {
+			t.Errorf("%s: %v, want an error that says what is there", name, err)
 		}
 		if _, err := os.Lstat(path); err != nil {
 			t.Errorf("%s is gone: %v", name, err)
@@ -207,7 +207,7 @@ func TestListenUnixOnOtherFiles(t *testing.T) {
 	f("file", func(path string) error { return os.WriteFile(path, []byte("data"), 0o600) })
 	f("directory", func(path string) error { return os.Mkdir(path, 0o700) })
 	f("link", func(path string) error { return os.Symlink(filepath.Join(dir, "file"), path) })
-	if _, err := ListenUnix(filepath.Join(dir, "none", "socket")); !errors.Is(err, syscall.ENOENT) {
+	if _, err := ListenUnix(filepath.Join(dir, "none", "socket"), SocketFile{}); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("no directory: %v, want ENOENT", err)
 	}
 }
@@ -217,7 +217,7 @@ func TestAbstractUnix(t *testing.T) {
 	checkFiles(t)
 	t.Chdir(t.TempDir())
 	name := fmt.Sprintf("@sluice-test-%d", os.Getpid())
-	fd, err := ListenUnix(name)
+	fd, err := listenUnix(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestAbstractUnix(t *testing.T) {
 		t.Fatal(errno)
 	}
 	Close(c)
-	if _, err := ListenUnix(name); !errors.Is(err, syscall.EADDRINUSE) {
+	if _, err := ListenUnix(name, SocketFile{}); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("a second listener: %v, want EADDRINUSE", err)
 	}
 }

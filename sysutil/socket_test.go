@@ -90,7 +90,7 @@ func TestDescriptorFlags(t *testing.T) {
 	expectFlags(t, "accepted", closing(t, b))
 	expectFlags(t, "listening", closing(t, listenAny(t, "127.0.0.1:0")))
 	path := filepath.Join(t.TempDir(), "socket")
-	fd, err := ListenUnix(path)
+	fd, err := listenUnix(path)
 	if err != nil {
 		t.Fatal(err)
 	}

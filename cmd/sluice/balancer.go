@@ -164,7 +164,7 @@ func (b *balancer) bindSocket(advice bindAdvice) (err error) {
 	if path == "" {
 		return nil
 	}
-	b.socket, err = openControlSocket(path)
+	b.socket, err = openControlSocket(path, b.file.Admin.SocketFile)
 	if err != nil && path == defaultSocket && advice.socketOptional && denied(err) {
 		b.log.Warn("the control socket is off: choose a path with admin.socket or --socket", "error", err)
 		return nil
@@ -190,13 +190,13 @@ func advise(err error, advice string) error {
 
 // openControlSocket opens the socket at path. The default one's directory may be made too: no package has installed
 // sluice then, and nobody chose that path.
-func openControlSocket(path string) (net.Listener, error) {
+func openControlSocket(path string, file l4.SocketFile) (net.Listener, error) {
 	if path == defaultSocket {
 		if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !os.IsExist(err) {
 			return nil, err
 		}
 	}
-	return admin.ListenSocket(path)
+	return admin.ListenSocket(path, file)
 }
 
 // checked reports whether a pool's backends are probed.

@@ -45,7 +45,7 @@ func (b *balancer) listenerConfig(l *configs.Listener) (l4.ListenerConfig, error
 		return l4.ListenerConfig{}, fmt.Errorf("listener %q: %w", l.Name, err)
 	}
 	config := l4.ListenerConfig{
-		Name: l.Name, Bind: l.Bind, Freebind: l.Freebind, Target: b.target(l.Pool), Protocol: l.Protocol, AcceptProxy: l.AcceptProxy,
+		Name: l.Name, Bind: l.Bind, Freebind: l.Freebind, Socket: l.Socket, Target: b.target(l.Pool), Protocol: l.Protocol, AcceptProxy: l.AcceptProxy,
 		Allow: allow, Deny: deny, MaxSessions: l.MaxSessions, PerClient: l.PerClient,
 		PeekTimeout: l.PeekTimeout, IdleTimeout: l.IdleTimeout, FinTimeout: l.FinTimeout, DeadPeer: l.DeadPeer,
 	}

@@ -9,13 +9,15 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"sluice/sysutil"
 )
 
 func TestSocketIsTheOwnersOnly(t *testing.T) {
-	// Without a umask the file would be open to all, were it not made with the right mode.
+	// Without a umask the file would be open to all, were it not given its mode.
 	defer syscall.Umask(syscall.Umask(0))
 	path := filepath.Join(t.TempDir(), "s.sock")
-	l, err := ListenSocket(path)
+	l, err := ListenSocket(path, sysutil.SocketFile{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,33 +36,20 @@ func TestSocketIsTheOwnersOnly(t *testing.T) {
 	}
 }
 
-// TestSocketModeIsThereFromTheStart looks at the file between bind and listen, when it exists and nothing has had a
-// chance to change it.
-func TestSocketModeIsThereFromTheStart(t *testing.T) {
-	defer syscall.Umask(syscall.Umask(0))
+// TestSocketForAGroup: others may be let in too, whatever the umask.
+func TestSocketForAGroup(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
 	path := filepath.Join(t.TempDir(), "s.sock")
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	group := os.Getgid()
+	l, err := ListenSocket(path, sysutil.SocketFile{Mode: 0o660, Group: &group})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer syscall.Close(fd)
-	if err := ownerOnly("", "", rawFD(fd)); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}); err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Stat(path); err != nil || info.Mode() != fs.ModeSocket|0o600 {
-		t.Errorf("after bind: %v, %v", info.Mode(), err)
+	defer l.Close()
+	if info, err := os.Stat(path); err != nil || info.Mode() != fs.ModeSocket|0o660 {
+		t.Errorf("the socket has mode %v, %v", info.Mode(), err)
 	}
 }
-
-// rawFD is a descriptor as net.ListenConfig hands it to Control.
-type rawFD uintptr
-
-func (fd rawFD) Control(f func(uintptr)) error  { f(uintptr(fd)); return nil }
-func (fd rawFD) Read(func(uintptr) bool) error  { return errors.ErrUnsupported }
-func (fd rawFD) Write(func(uintptr) bool) error { return errors.ErrUnsupported }
 
 func TestStaleSocketIsReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.sock")
@@ -72,7 +61,7 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	if err := dead.Close(); err != nil { // like a process that was killed
 		t.Fatal(err)
 	}
-	l, err := ListenSocket(path)
+	l, err := ListenSocket(path, sysutil.SocketFile{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +76,7 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 func TestSocketInUseIsRefused(t *testing.T) {
 	f := func(path, want string) {
 		t.Helper()
-		l, err := ListenSocket(path)
+		l, err := ListenSocket(path, sysutil.SocketFile{})
 		if err == nil {
 			_ = l.Close()
 			t.Fatalf("%s could be taken", path)
@@ -98,7 +87,7 @@ func TestSocketInUseIsRefused(t *testing.T) {
 	}
 	dir := t.TempDir()
 	live := filepath.Join(dir, "live.sock")
-	l, err := ListenSocket(live)
+	l, err := ListenSocket(live, sysutil.SocketFile{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"sluice/health"
 	"sluice/l4"
 	"sluice/pool"
+	"sluice/sysutil"
 )
 
 // newPool returns a pool with one backend for each name. Nothing connects to them.
@@ -68,7 +69,7 @@ func serve(t *testing.T, o Options) (s *Server, tcp, socket *client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := ListenSocket(filepath.Join(t.TempDir(), "s.sock"))
+	u, err := ListenSocket(filepath.Join(t.TempDir(), "s.sock"), sysutil.SocketFile{})
 	if err != nil {
 		t.Fatal(err)
 	}
