@@ -12,10 +12,10 @@ import (
 )
 
 // Answers must not cost the sessions their processors, however many ask: requests are worked at one at a time, and
-// after each the next waits for as long as makes it a fifth of one processor. Who asks now and then never notices.
+// after each the next waits for as long as makes it a tenth of one processor. Who asks now and then never notices.
 const (
-	restShare = 4                     // rest for so many times as long as was worked
-	longRest  = 50 * time.Millisecond // at most, lest a long answer keeps all others waiting
+	restShare = 9                      // rest for so many times as long as was worked
+	longRest  = 200 * time.Millisecond // at most, lest a long answer keeps all others waiting
 	// requestCost is what a request costs besides the work at its answer: package net/http, and the system calls.
 	requestCost = 50 * time.Microsecond
 )
