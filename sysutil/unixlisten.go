@@ -135,10 +135,13 @@ func removeStaleSocket(path string, sa *Sockaddr) error {
 	if errno == 0 {
 		Close(fd)
 	}
-	if errno != unix.ECONNREFUSED {
-		return os.NewSyscallError("bind", unix.EADDRINUSE)
+	switch errno {
+	case unix.ECONNREFUSED:
+		return os.Remove(path)
+	case unix.EACCES: // it is somebody else's
+		return os.NewSyscallError("connect", errno)
 	}
-	return os.Remove(path)
+	return os.NewSyscallError("bind", unix.EADDRINUSE)
 }
 
 // lockPatience is far longer than anybody needs between the look at a stale socket and

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -115,6 +116,32 @@ func TestSocketFile(t *testing.T) {
 	f(0, SocketFile{Mode: 0o600}, 0o600)
 	f(0o077, SocketFile{Mode: 0o660, User: &user, Group: &group}, 0o660)
 	f(0o022, SocketFile{Group: &group}, 0o755)
+}
+
+// A socket that is not ours to connect to is no business of ours: that is another error than
+// one that is in use.
+func TestListenUnixOfAnotherUser(t *testing.T) {
+	checkFiles(t)
+	path := filepath.Join(t.TempDir(), "socket")
+	s, err := ListenUnix(path, SocketFile{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer Close(s.FD)
+	defer s.RemoveFile()
+	// Anybody comes as far as to the socket, and nobody but root further.
+	dir := filepath.Dir(path)
+	if err := errors.Join(os.Chmod(path, 0), os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread() // what follows is for this thread only
+	defer runtime.UnlockOSThread()
+	if was, _ := unix.SetfsuidRetUid(12345); was == 0 { // it takes root's capabilities too
+		defer unix.SetfsuidRetUid(was)
+	}
+	if _, err := ListenUnix(path, SocketFile{}); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("got %v, want that it is not permitted", err)
+	}
 }
 
 // What has no file cannot be somebody's.
