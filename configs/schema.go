@@ -28,8 +28,11 @@ var fileFields = fields[File]{
 
 var adminFields = fields[Admin]{
 	{key: "listen", read: readAdminListen},
-	{key: "hosts", read: readAdminHosts},
-	{key: "socket", read: readAdminSocket, sub: adminSocketFields},
+	{key: "hosts", read: readAdminHosts, shape: listOf(textShape)},
+	{
+		key: "socket", read: readAdminSocket, sub: adminSocketFields,
+		shape: shape{"anyOf": []shape{textShape, objectOf(adminSocketFields)}},
+	},
 }
 
 var adminSocketFields = append(fields[Admin]{{key: "path", read: readAdminSocketPath}},

@@ -57,6 +57,8 @@ func TestSchemaTakesSamples(t *testing.T) {
 		"x-anything: {goes: 1}", "defaults: {pools: {retries: 1, timeouts: {connect: 1.5s}}, listeners: {pool: web}}",
 		"pools: {web: {check: {type: http, status: [200, 300-399], tls: \"${T}\"}, backends: h:1}}",
 		"listeners: {web: {bind: :80, routes: [{sni: a, pool: b}], allow: [10.0.0.1, {file: x}]}}",
+		"admin: {socket: /run/s, hosts: lb1}", "admin: {socket: {mode: 0660, user: 7, group: ops}, hosts: [lb1, lb2]}",
+		"listeners: {web: {bind: unix:/run/s, pool: web, socket: {mode: \"660\", user: www-data, group: 33}}}",
 	} {
 		if err := validate(t, schema, good); err != nil {
 			t.Errorf("%s: %v", good, err)
@@ -75,6 +77,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"pools: {web: {backends: h:1, check: {type: htpp}}}", "pools: {web: {backends: h:1, balance: best}}",
 		"pools: {web: {backends: h:1, on_down: {failed: {sessions: drop}}}}", "pools: {web: {backends: h:1, tlvs: x}}",
 		"defaults: {pools: {backends: [h:1]}}", "defaults: {listeners: {bind: :80}}", "defaults: {retries: 1}",
+		"admin: {socket: 1}", "admin: {socket: {owner: me}}", "admin: {hosts: [1]}", "listeners: {web: {bind: unix:/s, socket: /s}}",
 	} {
 		if validate(t, schema, bad) == nil {
 			t.Errorf("%s is taken", bad)

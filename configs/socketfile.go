@@ -17,11 +17,13 @@ import (
 // socketFileFields are the keys that say who may connect to a Unix socket.
 func socketFileFields[T any](at func(*T) *l4.SocketFile) fields[T] {
 	return fields[T]{
-		{key: "mode", read: func(d *decoder, v value, to *T) { readMode(d, v, &at(to).Mode) }},
-		{key: "user", read: func(d *decoder, v value, to *T) { readOwner(d, v, userID, &at(to).User) }},
-		{key: "group", read: func(d *decoder, v value, to *T) { readOwner(d, v, groupID, &at(to).Group) }},
+		{key: "mode", read: func(d *decoder, v value, to *T) { readMode(d, v, &at(to).Mode) }, shape: textOrNumber},
+		{key: "user", read: func(d *decoder, v value, to *T) { readOwner(d, v, userID, &at(to).User) }, shape: textOrNumber},
+		{key: "group", read: func(d *decoder, v value, to *T) { readOwner(d, v, groupID, &at(to).Group) }, shape: textOrNumber},
 	}
 }
+
+var textOrNumber = shape{"type": []string{"string", "integer"}}
 
 // octalMode is a mode as chmod(1) takes it, with or without what marks it as octal.
 var octalMode = regexp.MustCompile(`^(0|0o)?([0-7]{3})$`)
