@@ -140,6 +140,7 @@ func (l *loop) begun(s *session) {
 	}
 	l.openings.put(s.opening)
 	s.opening = nil
+	l.seal(s)
 	l.enter(s, stateRelaying)
 	if s.halves[client].bytes+s.halves[server].bytes > 0 {
 		l.noteMoved(s)

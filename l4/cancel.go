@@ -1,7 +1,6 @@
 package l4
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -42,15 +41,15 @@ type addressee struct {
 	dial    *dialTarget
 }
 
-// cancel passes a CancelRequest on. It names no pool. The owner of the session is
-// known when its login was in clear. Otherwise every live backend of the listener is
-// asked: one that does not know the key ignores the request.
+// cancel passes a CancelRequest on to those who may own the session that it is for: one
+// that does not know the key ignores the request.
 func (l *loop) cancel(s *session) {
 	if s.backend != nil {
 		l.letGo(s) // it has said that it does not encrypt; who is to be asked is another question
 	}
 	c := &cancellation{packet: s.opening.packet, dialled: l.server.cancelDials}
-	if !l.address(s, c) {
+	among, ok := l.owners(s)
+	if !ok || !l.address(s, c, among) {
 		return
 	}
 	switch {
@@ -61,60 +60,6 @@ func (l *loop) cancel(s *session) {
 	default:
 		l.enter(s, stateCancelling)
 	}
-}
-
-// address finds who is to be asked. The session counts for the listener's pool of the
-// first one. It returns false when the session has ended.
-func (l *loop) address(s *session, c *cancellation) (ok bool) {
-	own, owner := s.listener.targets, l.server.cancelKeys.owner(c.packet[packetHead:])
-	among := own.all
-	if owner != nil {
-		among = l.server.targetsOf(own, owner.Pool())
-	}
-	known := make(map[pool.Address]bool) // a server may be in several pools
-	for _, t := range among {
-		var header []byte
-		for _, b := range t.config.Pool.Backends() {
-			if owner != nil && b != owner || owner == nil && !mayOwn(b) || known[b.Address()] {
-				continue
-			}
-			known[b.Address()] = true
-			if header == nil {
-				s.target = t
-				n, ok := l.putHeader(s)
-				if !ok {
-					return false
-				}
-				header = slices.Clone(l.scratch[:n])
-			}
-			c.asked = append(c.asked, addressee{b, header, t.dial(b)})
-		}
-	}
-	s.target = own.all[0]
-	if len(c.asked) > 0 {
-		s.target = cmp.Or(own.of(c.asked[0].backend.Pool()), s.target)
-	}
-	return true
-}
-
-// targetsOf returns the target of a pool, preferably that of a listener's own: a server
-// may be of other listeners only, and then gets the header that it gets there.
-func (srv *Server) targetsOf(own *targets, p *pool.Pool) []*target {
-	if t := own.of(p); t != nil {
-		return []*target{t}
-	}
-	for _, ls := range srv.listeners {
-		if t := ls.targets.of(p); t != nil {
-			return []*target{t}
-		}
-	}
-	return nil
-}
-
-// mayOwn reports whether a session may be b's: it takes new ones, or still has some.
-func mayOwn(b *pool.Backend) bool {
-	stats := b.Stats()
-	return stats.Usable || stats.Active > 0
 }
 
 // startCancel lets a goroutine pass a request on, and tell the loop when it is

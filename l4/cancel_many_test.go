@@ -18,25 +18,14 @@ import (
 // Cancel requests, which anybody may send, open no more connections at a time than sluice has
 // descriptors for: there may be hundreds of pools.
 func TestCancelAsksBoundedMany(t *testing.T) {
-	t.Run("usual", func(t *testing.T) { testCancelAsksBoundedMany(t, 0, maxCancels) })
-	t.Run("few descriptors", func(t *testing.T) { testCancelAsksBoundedMany(t, 5, 5) })
+	t.Run("usual", func(t *testing.T) { testCancelAsksBoundedMany(t, 0, maxCancels, 40) })
+	t.Run("few descriptors", func(t *testing.T) { testCancelAsksBoundedMany(t, 5, 5, 3) })
 }
 
-func testCancelAsksBoundedMany(t *testing.T, set int, most int64) {
-	const pools, requests = 200, 3
+func testCancelAsksBoundedMany(t *testing.T, set int, most int64, requests byte) {
 	server := newSilent(t)
-	r := newPostgresRig(t, rigConfig{maxCancels: set, listener: func(l *ListenerConfig) {
-		for i := range pools {
-			target := l.Target
-			addr := netip.AddrFrom4([4]byte{127, 0, 1, byte(i + 1)}) // one server with many addresses
-			port := server.Addr().(*net.TCPAddr).AddrPort().Port()
-			target.Pool = newPool(t, 1, 0, pool.Address{TCP: netip.AddrPortFrom(addr, port)})
-			route := Route{Database: []string{fmt.Sprint("db", i)}}
-			l.Routes = append(l.Routes, RoutedTarget{Route: route, Target: target})
-		}
-		l.Target = Target{}
-	}})
-	for i := range byte(requests) {
+	r := manyPoolsRig(t, server, 200, set)
+	for i := range requests {
 		r.write(r.dial(), cancelRequest(cancelKey(i, 4)))
 	}
 	r.until("as many as may be are asked", func() bool { return server.open.Load() >= most })
@@ -48,6 +37,23 @@ func testCancelAsksBoundedMany(t *testing.T, set int, most int64) {
 	for range requests {
 		r.expectEnd(ServerClosed)
 	}
+}
+
+// manyPoolsRig is a rig with so many pools of one server each, which is the same by many
+// addresses.
+func manyPoolsRig(t *testing.T, server *silentServer, pools, maxCancels int) *rig {
+	t.Helper()
+	return newPostgresRig(t, rigConfig{maxCancels: maxCancels, listener: func(l *ListenerConfig) {
+		for i := range pools {
+			target := l.Target
+			addr := netip.AddrFrom4([4]byte{127, 0, 1, byte(i + 1)})
+			port := server.Addr().(*net.TCPAddr).AddrPort().Port()
+			target.Pool = newPool(t, 1, 0, pool.Address{TCP: netip.AddrPortFrom(addr, port)})
+			route := Route{Database: []string{fmt.Sprint("db", i)}}
+			l.Routes = append(l.Routes, RoutedTarget{Route: route, Target: target})
+		}
+		l.Target = Target{}
+	}})
 }
 
 // That one server has closed the connection says nothing of the others: it does so, too, when the

@@ -30,6 +30,7 @@ type listener struct {
 	access  atomic.Pointer[access] // nil = everybody may come in
 	clients *clients               // nil = no limits per client
 	places  quota                  // for max_sessions
+	cancels *cancelLimits          // nil = the protocol has no cancel requests
 
 	scarce warning               // of descriptors or memory
 	files  []*sysutil.UnixSocket // their files are removed at the end
@@ -54,6 +55,9 @@ func openListener(config ListenerConfig, own *ownPorts) (*listener, error) {
 	ls.setAccess(config.Allow, config.Deny)
 	if limits := config.PerClient; limits.Sessions != 0 || limits.Rate != 0 {
 		ls.clients = newClients(limits)
+	}
+	if config.Protocol == ProtocolPostgres {
+		ls.cancels = newCancelLimits()
 	}
 	for _, address := range config.Bind {
 		if err := ls.bind(address); err != nil {

@@ -145,6 +145,9 @@ func (r *rig) expectEmpty() {
 	if n := len(r.srv.cancelKeys.owners); n != 0 {
 		r.t.Errorf("%d cancel keys are remembered, want none", n)
 	}
+	if n := len(r.srv.sealed.count); n != 0 {
+		r.t.Errorf("%d clients are known to have encrypted sessions, want none", n)
+	}
 	stats := r.srv.Stats()
 	if n := stats.Listeners[0].Clients.Sessions; n != 0 {
 		r.t.Errorf("%d sessions of clients are counted, want 0", n)

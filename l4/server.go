@@ -29,6 +29,7 @@ type Server struct {
 	places     quota // of all listeners
 	uniqueIDs  uniqueIDPrefix
 	cancelKeys cancelKeys
+	sealed     sealedSessions
 	cancelling chan struct{} // holds one value per cancel request under way
 
 	cancelDials chan struct{} // holds one value per connection for one of them

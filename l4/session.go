@@ -85,6 +85,7 @@ type session struct {
 	retries    uint8
 	attempt    uint8 // counts connects, for tokens; it may wrap
 	counted    bool  // among its client's sessions
+	sealed     bool  // among those of Postgres that are encrypted
 	ends       [2]end
 	halves     [2]half // halves[client] flows from the client to the backend
 	timer      timer
@@ -230,6 +231,9 @@ func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
 	}
 	if s.login != nil {
 		l.server.cancelKeys.remove(s.login.key, s.id)
+	}
+	if s.sealed {
+		l.server.sealed.add(s.client.Addr(), s.backend, -1)
 	}
 	for i := range s.halves {
 		l.releaseBytes(&s.halves[i])
