@@ -2,6 +2,7 @@ package l4
 
 import (
 	"fmt"
+	"slices"
 	"syscall"
 )
 
@@ -40,14 +41,30 @@ func (l *loop) awaitAnswer(s *session) {
 		case errno != 0:
 			l.unanswered(s, ServerReset, errno)
 			return
-		case n > 0:
-			l.answered(s, l.scratch[:n])
+		case n > 0 && l.answer(s, l.scratch[:n]):
 			return
+		case n > 0:
 		case s.halves[server].eof:
 			l.unanswered(s, ServerReset, 0) // no answer is no clean end
 			return
 		}
 	}
+}
+
+// answer takes what has come of the backend's answer, and goes on with it. It returns
+// false when that is the beginning of an error of which the rest is still to come.
+func (l *loop) answer(s *session, data []byte) bool {
+	opening := s.opening
+	if opening.answer != nil {
+		data = append(opening.answer, data...)
+		opening.answer = nil
+	}
+	if opening.kind != packetHello && isErrorPart(data) {
+		opening.answer = slices.Clone(data)
+		return false
+	}
+	l.answered(s, data)
+	return true
 }
 
 // answerLate is called when a backend has had as long to answer as to be connected
@@ -81,7 +98,7 @@ func (l *loop) answered(s *session, data []byte) {
 		l.securedAnswer(s, data)
 		return
 	}
-	if opening.kind != packetHello && errorState(data) == stateNotNow && l.mayFail(s) && l.canMove(s) {
+	if opening.kind != packetHello && isIntervention(opening.errorIn(data)) && l.mayFail(s) && l.canMove(s) {
 		l.unanswered(s, ServerReset, 0)
 		return
 	}
@@ -119,6 +136,15 @@ func (l *loop) answered(s *session, data []byte) {
 		return
 	}
 	l.begun(s)
+}
+
+// errorIn returns the SQLSTATE of the error that a backend's first answer has. To a question
+// for encryption it is an error or one byte.
+func (o *opening) errorIn(answer []byte) string {
+	if o.asksToEncrypt() {
+		return errorState(answer)
+	}
+	return firstError(answer)
 }
 
 func (o *opening) asksToEncrypt() bool { return o.kind == packetTLS || o.kind == packetGSS }

@@ -24,6 +24,18 @@ var failures = []struct {
 	{"57P03", func(r *rig, s conn) { r.write(s, fatal("57P03")) }, 1},
 	{"57P03 and FIN", func(r *rig, s conn) { s.Write(fatal("57P03")); s.Close() }, 1},
 	{"57P03 and reset", func(r *rig, s conn) { s.Write(fatal("57P03")); reset(s) }, 1},
+	{"57P01", func(r *rig, s conn) { r.write(s, fatal("57P01")) }, 1},
+	{"57P01 and FIN", func(r *rig, s conn) { s.Write(fatal("57P01")); s.Close() }, 1},
+	{"57P02 and reset", func(r *rig, s conn) { s.Write(fatal("57P02")); reset(s) }, 1},
+	{"57P01 in pieces", func(r *rig, s conn) {
+		for _, b := range fatal("57P01") {
+			r.write(s, []byte{b})
+			r.step()
+		}
+	}, 1},
+	{"57P01 at the end of a login", func(r *rig, s conn) { s.Write(slices.Concat(loginBegun, fatal("57P01"))); s.Close() }, 1},
+	{"a part of an error and FIN", func(r *rig, s conn) { s.Write(fatal("42501")[:9]); s.Close() }, 1},
+	{"a part of an error and reset", func(r *rig, s conn) { s.Write(fatal("57P01")[:1]); r.settle(); reset(s) }, 1},
 	{"redispatch", func(r *rig, s conn) { r.down(r.pool.Backends()[0]) }, 0},
 	{"redispatch and FIN", func(r *rig, s conn) { r.down(r.pool.Backends()[0]); s.Close() }, 0},
 	{"redispatch and reset", func(r *rig, s conn) { r.down(r.pool.Backends()[0]); reset(s) }, 0},
@@ -33,6 +45,9 @@ var failures = []struct {
 		r.endSessions(r.pool.Backends()[0], 0, 0)
 	}, 0},
 }
+
+// loginBegun is what a server has to say when it asks for no password, before it is ready.
+var loginBegun = slices.Concat(authenticationOK, parameter, backendMessage('N', []byte("SNOTICE\x00\x00")), backendMessage('K', cancelKey(1, 4)))
 
 // A backend that fails before its first answer costs the client nothing but
 // time: the next one gets the same, with a PROXY header of its own, once.
@@ -290,7 +305,14 @@ func TestNothingMovesAfterAnswer(t *testing.T) {
 	}
 	f("57P03 after the first message", startup, askPassword, fin, fatal("57P03"), ServerClosed)
 	f("57P03 after a byte", startup, []byte("R"), fin, fatal("57P03"), ServerClosed)
-	f("57P03 in pieces", startup, fatal("57P03")[:1], fin, fatal("57P03"), ServerClosed)
+	f("57P01 after the first message", startup, askPassword, func(r *rig, s conn) { r.write(s, fatal("57P01")); s.Close() },
+		fatal("57P01"), ServerClosed)
+	f("57P01 when ready", startup, slices.Concat(loginAnswer(cancelKey(1, 4)), fatal("57P01")),
+		func(r *rig, s conn) { s.Close() }, nil, ServerClosed)
+	f("no rights after the login", startup, slices.Concat(loginBegun, fatal("42501")), func(r *rig, s conn) { s.Close() }, nil,
+		ServerClosed)
+	f("no rights", startup, fatal("42501"), func(r *rig, s conn) { s.Close() }, nil, ServerClosed)
+	f("no error of version 3", startup, []byte("EFATAL: no"), func(r *rig, s conn) { s.Close() }, nil, ServerClosed)
 	f("57P03 after TLS", sslRequest, []byte("S"), fin, fatal("57P03"), ServerClosed)
 	f("reset after the first message", startup, askPassword, rst, nil, ServerReset)
 	f("reset after TLS", sslRequest, []byte("S"), rst, nil, ServerReset)

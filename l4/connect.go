@@ -200,6 +200,7 @@ func (l *loop) closeServer(s *session) {
 	s.ends[server] = end{fd: -1}
 	s.halves[server] = half{bytes: s.halves[server].bytes}
 	if s.packet() != nil {
+		s.opening.answer = nil
 		l.releaseBytes(&s.halves[client])
 	}
 }

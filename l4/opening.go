@@ -29,6 +29,7 @@ type opening struct {
 	input  []byte             // of a PROXY header or first packet that is not complete, or what came after it
 	header *proxyproto.Header // as received; nil = the socket's own addresses count
 	packet []byte             // the client's first packet, kept until the backend has answered; nil = none is read
+	answer []byte             // a backend's first answer, an error that is not complete; nil = none
 	kind   packetKind
 	sent   time.Duration       // when the packet went to the backend
 	asked  [packetGSS + 1]bool // requests for encryption that have come, by their kind

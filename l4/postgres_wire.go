@@ -3,6 +3,7 @@ package l4
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 )
 
 // The first packets of a Postgres connection have no type byte: four bytes of
@@ -65,24 +66,69 @@ func parsePacket(data []byte) (kind packetKind, size int, err error) {
 
 // Messages after the start-up have a type byte before their length.
 const (
-	messageHead     = 5
-	messageKey      = 'K' // BackendKeyData
-	messageReady    = 'Z' // ReadyForQuery
-	messageError    = 'E' // ErrorResponse
-	answerYes       = 'S' // to SSLRequest
-	answerNo        = 'N' // to SSLRequest and GSSENCRequest
-	maxKey          = maxCancel - packetHead
-	fieldSeverity   = 'S'
-	fieldUnlocal    = 'V' // severity that is never translated
-	fieldState      = 'C' // SQLSTATE
-	fieldMessage    = 'M'
-	stateNotNow     = "57P03" // cannot_connect_now: starting up, shutting down or in recovery
-	stateTooMany    = "53300" // too_many_connections
-	stateNoDatabase = "3D000" // invalid_catalog_name
-	severityFatal   = "FATAL"
-	maxErrorMessage = 8 << 10 // of a server: what is longer is no message of a start-up
-	maxLoginMessage = 1 << 20
+	messageHead      = 5
+	messageAuth      = 'R' // Authentication, of whatever kind
+	messageParameter = 'S' // ParameterStatus
+	messageNotice    = 'N' // NoticeResponse
+	messageKey       = 'K' // BackendKeyData
+	messageReady     = 'Z' // ReadyForQuery
+	messageError     = 'E' // ErrorResponse
+	answerYes        = 'S' // to SSLRequest
+	answerNo         = 'N' // to SSLRequest and GSSENCRequest
+	maxKey           = maxCancel - packetHead
+	fieldSeverity    = 'S'
+	fieldUnlocal     = 'V' // severity that is never translated
+	fieldState       = 'C' // SQLSTATE
+	fieldMessage     = 'M'
+	stateNotNow      = "57P03" // cannot_connect_now: starting up, shutting down or in recovery
+	stateClassEnd    = "57P"   // how the states begin that end sessions whatever these do, see isIntervention
+	stateTooMany     = "53300" // too_many_connections
+	stateNoDatabase  = "3D000" // invalid_catalog_name
+	severityFatal    = "FATAL"
+	maxErrorMessage  = 8 << 10 // of a server: what is longer is no message of a start-up
+	maxLoginMessage  = 1 << 20
 )
+
+// isIntervention reports whether an SQLSTATE is one of those by which a server ends a
+// session for reasons of its own: admin_shutdown (57P01, which a server process says
+// whose postmaster is gone, too), crash_shutdown (57P02), cannot_connect_now (57P03)
+// and their like. Another server may well take the session.
+func isIntervention(state string) bool {
+	return len(state) == len(stateNotNow) && strings.HasPrefix(state, stateClassEnd)
+}
+
+// isErrorPart reports whether data is the beginning of an ErrorResponse, and not all of it.
+func isErrorPart(data []byte) bool {
+	if data[0] != messageError {
+		return false
+	}
+	if len(data) < messageHead {
+		return true
+	}
+	length := binary.BigEndian.Uint32(data[1:])
+	return length >= 4 && length <= maxErrorMessage && len(data) < 1+int(length)
+}
+
+// firstError returns the SQLSTATE of the first ErrorResponse in what a server has said so
+// far, and "" when there is none. A server that asks for no password says everything up to
+// ReadyForQuery at once, and so it does when it has failed in between.
+func firstError(data []byte) string {
+	for len(data) >= messageHead {
+		switch data[0] {
+		case messageError:
+			return errorState(data)
+		case messageAuth, messageParameter, messageNotice, messageKey:
+		default:
+			return ""
+		}
+		size := 1 + int64(binary.BigEndian.Uint32(data[1:]))
+		if size < messageHead || size > int64(len(data)) {
+			return ""
+		}
+		data = data[size:]
+	}
+	return ""
+}
 
 // errorState returns the SQLSTATE of an ErrorResponse that data starts with,
 // and "" for anything else.
