@@ -29,8 +29,9 @@ const (
 // A table depends on nothing but names and weights: it is the same after a restart and on every balancer that has
 // these backends, in whatever order.
 type sourceHash struct {
-	all   []*Backend
-	table []uint16 // positions in all
+	all     []*Backend
+	table   []uint16 // positions in all
+	unnamed uint64   // clients without an address so far, who are spread: nothing tells them apart
 }
 
 func newSourceHash(all []*Backend, weights []int) *sourceHash {
@@ -38,7 +39,7 @@ func newSourceHash(all []*Backend, weights []int) *sourceHash {
 }
 
 func (s *sourceHash) pick(candidates []*Backend, client netip.Addr) *Backend {
-	home := hashAddr(client)
+	home := s.home(client)
 	h, backup := home, candidates[0].backup
 	for range rehashes {
 		b := s.all[s.table[h%maglevSize]]
@@ -48,6 +49,15 @@ func (s *sourceHash) pick(candidates []*Backend, client netip.Addr) *Backend {
 		h = mix(h)
 	}
 	return firstFreeFrom(candidates, int(h%uint64(len(candidates))))
+}
+
+// home returns the hash of a client, or one of its own for each without an address.
+func (s *sourceHash) home(client netip.Addr) uint64 {
+	if client.IsValid() {
+		return hashAddr(client)
+	}
+	s.unnamed++
+	return mix(s.unnamed)
 }
 
 // firstFreeFrom returns the first free candidate at or after start, going around; nil when none is free.
@@ -136,7 +146,7 @@ func hashName(name string) uint64 {
 	return mix(h.Sum64())
 }
 
-// hashAddr hashes an IPv4 address and its IPv4-mapped IPv6 form alike, and all clients without an address alike.
+// hashAddr hashes an IPv4 address and its IPv4-mapped IPv6 form alike.
 func hashAddr(a netip.Addr) uint64 {
 	b := a.As16()
 	return mix(mix(binary.BigEndian.Uint64(b[:8])) ^ binary.BigEndian.Uint64(b[8:]))

@@ -236,3 +236,20 @@ func BenchmarkMaglevTable(b *testing.B) {
 		})
 	}
 }
+
+// Clients without an address, on a Unix socket, are spread by weight: nothing tells them apart.
+func TestSourceHashWithoutAddress(t *testing.T) {
+	p := newPool(t, SourceHash, weights(1, 1, 2))
+	counts := map[string]int{}
+	for range 4000 {
+		counts[reserve(p)]++
+	}
+	// The standard deviation of 1000 is 27.
+	if a, b, c := counts["a"], counts["b"], counts["c"]; min(a, b) < 850 || max(a, b) > 1150 || c < 1800 || c > 2200 {
+		t.Errorf("%v, want 1000, 1000 and 2000", counts)
+	}
+	p.Lookup("c").SetUp(false)
+	if got := reserve(p); got == "c" {
+		t.Error("c is down, and was picked")
+	}
+}
