@@ -83,10 +83,13 @@ func readPerClient(d *decoder, v value, to *listenerDraft) {
 	before := len(d.problems)
 	perClientFields.decode(d, v, &p)
 	burst, hasBurst := p.given["burst"]
+	prefix, hasPrefix := p.given["ipv6_prefix"]
 	switch err := p.Check(); {
 	case len(d.problems) > before:
 	case len(p.given) == 0:
 		d.reportAt(v, "per_client is empty: write sessions, rate or both, for example {sessions: 100, rate: 50/s}")
+	case p.Sessions == 0 && p.Rate == 0 && hasPrefix:
+		d.report(prefix.at, "ipv6_prefix is of no use without a limit: add sessions or rate, or remove it")
 	case hasBurst && p.Rate == 0:
 		d.report(burst.at, "burst is of no use without a rate: add one, for example rate: 50/s, or remove it")
 	case err != nil: // each by itself is right

@@ -91,5 +91,6 @@ func TestLimits(t *testing.T) {
 	f("    per_client: {burst: 3, rate: 30/m}", 0, l4.ClientLimits{Rate: 0.5, Burst: 3}) // in whatever order
 	f("    per_client: {rate: '9/h'}", 0, l4.ClientLimits{Rate: 0.0025})
 	f("    per_client: {rate: 1000000/s}", 0, l4.ClientLimits{Rate: 1e6})
+	f("    per_client: {sessions: 5, ipv6_prefix: 128}", 0, l4.ClientLimits{Sessions: 5, IPv6Prefix: 128})
 	f("    per_client: {sessions: 0, rate: 0/h}", 0, l4.ClientLimits{})
 }

@@ -177,12 +177,12 @@ type sealedSessions struct {
 
 // A clientAt is a client, as its limits know it, at a server.
 type clientAt struct {
-	client  uint64
+	client  wide
 	backend *pool.Backend
 }
 
 func (c *sealedSessions) add(client netip.Addr, b *pool.Backend, n int) {
-	at := clientAt{clientKey(client), b}
+	at := clientAt{clientKey(client, defaultIPv6Prefix), b}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.count == nil {
@@ -196,7 +196,7 @@ func (c *sealedSessions) add(client netip.Addr, b *pool.Backend, n int) {
 func (c *sealedSessions) has(client netip.Addr, b *pool.Backend) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.count[clientAt{clientKey(client), b}] > 0
+	return c.count[clientAt{clientKey(client, defaultIPv6Prefix), b}] > 0
 }
 
 // seal notes a session of Postgres that begins to relay and whose login cannot be read.

@@ -8,8 +8,8 @@ import (
 )
 
 // ClientLimits are what a listener grants each of its clients: an IPv4 address,
-// or an IPv6 network of 64 bits, because a host has as many addresses in its
-// network as it likes.
+// or an IPv6 network, because a host has as many addresses in its network as it
+// likes.
 type ClientLimits struct {
 	// Sessions is how many may be open at the same time; 0 = no limit.
 	Sessions int
@@ -18,13 +18,17 @@ type ClientLimits struct {
 	// Burst is how many may begin at once after a pause; 0 = as many as Rate
 	// allows in a second, at least one.
 	Burst int
-	// Table is how many clients can be known at a time, 40 bytes each; 0 = 65,536,
+	// IPv6Prefix is how many bits an IPv6 network has that is one client; 0 = 64.
+	// Inside a cluster, say, many machines share a network of 64 bits.
+	IPv6Prefix int
+	// Table is how many clients can be known at a time, 48 bytes each; 0 = 65,536,
 	// or a quarter more than the sessions that can be open, if that is more: then
 	// there is room for every client with a session, wherever they come from.
 	Table int
 }
 
 const (
+	defaultIPv6Prefix  = 64
 	defaultClientTable = 1 << 16
 	maxClientTable     = 1 << 24
 	maxClientRate      = 1e6             // in nanoseconds per session, more would be imprecise
@@ -33,7 +37,7 @@ const (
 
 // Check returns every problem of the limits.
 func (c ClientLimits) Check() error {
-	var sessions, rate, burst, table error
+	var sessions, rate, burst, prefix, table error
 	if c.Sessions < 0 || c.Sessions > math.MaxInt32 {
 		sessions = fmt.Errorf("sessions %d: want at most %d, or 0 for no limit", c.Sessions, math.MaxInt32)
 	}
@@ -49,10 +53,13 @@ func (c ClientLimits) Check() error {
 		burst = fmt.Errorf("rate %v/s: a burst of %d would take more than a year to be granted again", c.Rate,
 			max(c.Burst, 1))
 	}
+	if c.IPv6Prefix < 0 || c.IPv6Prefix > 128 {
+		prefix = fmt.Errorf("ipv6_prefix %d: want at most 128, or 0 for %d", c.IPv6Prefix, defaultIPv6Prefix)
+	}
 	if c.Table < 0 || c.Table > maxClientTable {
 		table = fmt.Errorf("table of %d clients: want at most %d, or 0 for %d", c.Table, maxClientTable, defaultClientTable)
 	}
-	return errors.Join(sessions, rate, burst, table)
+	return errors.Join(sessions, rate, burst, prefix, table)
 }
 
 // clientTable is how many clients are known where so many sessions can be open: a

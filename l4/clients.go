@@ -2,7 +2,6 @@ package l4
 
 import (
 	"cmp"
-	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
 	"net/netip"
@@ -37,6 +36,7 @@ const (
 // ClientLimits.Table, this does not come to pass.
 type clients struct {
 	seed   maphash.Seed // clients cannot choose addresses that collide
+	prefix int          // bits of an IPv6 network that is one client
 	shift  uint8        // of a hash, to the number of its shard
 	shards []clientShard
 }
@@ -54,6 +54,7 @@ func newClients(limits ClientLimits) *clients {
 	}
 	c := &clients{
 		seed:   maphash.MakeSeed(),
+		prefix: cmp.Or(limits.IPv6Prefix, defaultIPv6Prefix),
 		shift:  uint8(64 - bits.TrailingZeros(uint(shards))),
 		shards: make([]clientShard, shards),
 	}
@@ -74,7 +75,7 @@ func (c *clients) admit(addr netip.Addr, now time.Duration) verdict {
 	if !addr.IsValid() {
 		return uncounted
 	}
-	key := clientKey(addr)
+	key := clientKey(addr, c.prefix)
 	shard, hash := c.place(key)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
@@ -84,7 +85,7 @@ func (c *clients) admit(addr netip.Addr, now time.Duration) verdict {
 // leave ends a session that was admitted. It panics when the client has none: one
 // has then left twice, and every count since is wrong.
 func (c *clients) leave(addr netip.Addr) {
-	key := clientKey(addr)
+	key := clientKey(addr, c.prefix)
 	shard, hash := c.place(key)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
@@ -116,18 +117,20 @@ func (c *clients) stats() (sum ClientStats) {
 
 // place returns the shard that a client belongs to, and the part of its hash that
 // is used there.
-func (c *clients) place(key uint64) (*clientShard, uint32) {
+func (c *clients) place(key wide) (*clientShard, uint32) {
 	hash := maphash.Comparable(c.seed, key)
 	return &c.shards[hash>>c.shift], uint32(hash)
 }
 
-// clientKey returns what stands for a client: the first half of its IPv6 address,
-// or its IPv4 address among the multicast ones of IPv6, where no client can be.
-func clientKey(addr netip.Addr) uint64 {
-	if addr = addr.Unmap(); addr.Is4() {
-		b := addr.As4()
-		return 0xff<<56 | uint64(binary.BigEndian.Uint32(b[:]))
+// clientKey returns what stands for a client: the network of so many bits that its IPv6
+// address is in, or its IPv4 address among the multicast ones of IPv6, where no client can
+// be.
+func clientKey(addr netip.Addr, bits int) wide {
+	w := wideOf(addr.Unmap())
+	if addr.Unmap().Is4() {
+		return wide{hi: 0xff<<56 | w.hi>>32}
 	}
-	b := addr.As16()
-	return binary.BigEndian.Uint64(b[:8])
+	w.hi &^= ^uint64(0) >> min(bits, 64)
+	w.lo &^= ^uint64(0) >> max(bits-64, 0)
+	return w
 }

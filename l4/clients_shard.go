@@ -30,7 +30,7 @@ type clientShard struct {
 
 // A clientEntry is what is known of one client.
 type clientEntry struct {
-	key      uint64
+	key      wide
 	full     time.Duration // when its bucket is full
 	sessions int32         // that are open
 	hash     uint32
@@ -50,7 +50,7 @@ func (s *clientShard) busy() int { return int(s.used) - (len(s.idle) - 1) }
 
 func (s *clientShard) head(hash uint32) *uint32 { return &s.heads[hash&uint32(len(s.heads)-1)] }
 
-func (s *clientShard) admit(key uint64, hash uint32, at time.Duration) verdict {
+func (s *clientShard) admit(key wide, hash uint32, at time.Duration) verdict {
 	s.now = max(s.now, at)
 	now := s.now
 	slot := s.find(key, hash)
@@ -91,7 +91,7 @@ func (s *clientShard) noteTaken(slot uint32) {
 	}
 }
 
-func (s *clientShard) leave(key uint64, hash uint32) {
+func (s *clientShard) leave(key wide, hash uint32) {
 	slot := s.find(key, hash)
 	if slot == 0 || s.entries[slot].sessions == 0 {
 		panic("l4: a session leaves a client that has none")
@@ -105,7 +105,7 @@ func (s *clientShard) leave(key uint64, hash uint32) {
 }
 
 // find returns the slot of a client; 0 = it is not known.
-func (s *clientShard) find(key uint64, hash uint32) uint32 {
+func (s *clientShard) find(key wide, hash uint32) uint32 {
 	slot := *s.head(hash)
 	for slot != 0 && s.entries[slot].key != key {
 		slot = s.entries[slot].next
@@ -115,7 +115,7 @@ func (s *clientShard) find(key uint64, hash uint32) uint32 {
 
 // claim gives a new client a place; 0 = there is none. The client is neither idle
 // nor busy, until its first session is let in, as every first one is.
-func (s *clientShard) claim(key uint64, hash uint32, now time.Duration) (slot uint32) {
+func (s *clientShard) claim(key wide, hash uint32, now time.Duration) (slot uint32) {
 	switch {
 	case int(s.used) < s.size():
 		s.used++

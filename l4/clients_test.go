@@ -9,7 +9,7 @@ import (
 // known returns how many sessions a client has open, and whether the table has an
 // entry for it.
 func (c *clients) known(addr netip.Addr) (sessions int, ok bool) {
-	key := clientKey(addr)
+	key := clientKey(addr, c.prefix)
 	s, hash := c.place(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,4 +214,41 @@ func TestTableSizes(t *testing.T) {
 	if got := newClients(ClientLimits{}).stats().Table; got != defaultClientTable {
 		t.Errorf("%d places by default", got)
 	}
+}
+
+// How much of an IPv6 address is one client; of IPv4 it is always the whole address.
+func TestClientPrefix(t *testing.T) {
+	f := func(prefix int, one, other string, same bool) {
+		t.Helper()
+		c := newClients(ClientLimits{Sessions: 1, IPv6Prefix: prefix})
+		a, b := netip.MustParseAddr(one), netip.MustParseAddr(other)
+		c.expect(t, 0, admitted, a)
+		want := admitted
+		if same {
+			want = clientLimit
+		}
+		c.expect(t, 0, want, b)
+		c.leave(a)
+		if !same {
+			c.leave(b)
+		}
+		if got := c.stats(); got.Sessions != 0 {
+			t.Errorf("/%d: %d sessions in the end", prefix, got.Sessions)
+		}
+	}
+	f(0, "2001:db8::1", "2001:db8::2", true)
+	f(0, "2001:db8:0:1::1", "2001:db8::1", false)
+	f(64, "2001:db8::1", "2001:db8::ffff:0:0:1", true)
+	f(128, "2001:db8::1", "2001:db8::2", false)
+	f(128, "2001:db8::1", "2001:db8::1", true)
+	f(127, "2001:db8::2", "2001:db8::3", true)
+	f(127, "2001:db8::1", "2001:db8::2", false)
+	f(65, "2001:db8::1", "2001:db8::8000:0:0:1", false)
+	f(48, "2001:db8:0:1::1", "2001:db8:0:2::1", true)
+	f(48, "2001:db8:1::1", "2001:db8:2::1", false)
+	f(1, "2001:db8::1", "3001::1", true)
+	f(32, "192.0.2.1", "192.0.2.2", false)
+	f(1, "192.0.2.1", "192.0.2.2", false)
+	f(128, "192.0.2.1", "::ffff:192.0.2.1", true)
+	f(128, "0.0.0.1", "::1", false)
 }
