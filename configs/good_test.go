@@ -211,6 +211,8 @@ func TestParsePool(t *testing.T) {
 	f("    balance: random", func(p *Pool) { p.Config.Balance = pool.Random })
 	f("    balance: 'source_hash'", func(p *Pool) { p.Config.Balance = pool.SourceHash })
 	f("    balance: \"first\"", func(p *Pool) { p.Config.Balance = pool.First })
+	f("    failback: false\n    balance: first", func(p *Pool) { p.Config.Balance, p.Config.NoFailback = pool.First, true })
+	f("    failback: true", func(*Pool) {})
 	f("    send_proxy: v1", func(p *Pool) { p.SendProxy, p.Health.Probe.ProxyVersion = l4.ProxyV1, 1 })
 	f("    send_proxy: v2", func(p *Pool) { p.SendProxy, p.Health.Probe.ProxyVersion = l4.ProxyV2, 2 })
 	f("    tlvs: [unique_id, authority]\n    send_proxy: v2", func(p *Pool) { // in whatever order

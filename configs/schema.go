@@ -80,6 +80,7 @@ var perClientFields = noteKeys(fields[perClientDraft]{
 	number("sessions", 0, noLimit, func(p *perClientDraft) *int { return &p.Sessions }),
 	{key: "rate", read: readRate},
 	number("burst", 1, noLimit, func(p *perClientDraft) *int { return &p.Burst }),
+	number("ipv6_prefix", 1, 128, func(p *perClientDraft) *int { return &p.IPv6Prefix }),
 })
 
 var listenerTimeouts = fields[Listener]{
@@ -96,6 +97,7 @@ var acceptProxyFields = fields[l4.AcceptProxy]{
 
 var poolFields = noteKeys(fields[poolDraft]{
 	word("balance", pool.Policies(), unmarshal, func(p *poolDraft) *pool.Policy { return &p.Config.Balance }),
+	boolean("failback", func(p *poolDraft) *bool { return &p.failback }),
 	word("send_proxy", l4.ProxyVersions(), unmarshal, func(p *poolDraft) *l4.ProxyVersion { return &p.SendProxy }),
 	{key: "tlvs", read: readTLVs},
 	{key: "source", read: readPoolSources},

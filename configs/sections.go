@@ -200,22 +200,33 @@ type poolDraft struct {
 	check     *check
 	onDown    onDown
 	sourcesAt place
+	failback  bool
 }
 
 func readPools(d *decoder, v value, to *File) {
 	d.named(v, "pool", func(name string, v value) {
 		d.addPool(name, v.at)
 		v.under = d.under.pools
-		p := poolDraft{Pool: defaultPool(name), check: newCheck(v.at)}
+		p := poolDraft{Pool: defaultPool(name), check: newCheck(v.at), failback: true}
 		poolFields.decode(d, v, &p)
 		p.finishTLVs(d)
 		p.finishSources(d, len(to.Pools))
+		p.finishFailback(d)
 		p.check.finish(d, &p.Pool)
 		p.onDown.apply(&p.check.OnDown)
 		p.Health = p.check.Config
 		d.checks = append(d.checks, checkSite{len(to.Pools), p.check.at, p.check.address})
 		to.Pools = append(to.Pools, p.Pool)
 	})
+}
+
+// finishFailback refuses failback where no backend is before the others.
+func (p *poolDraft) finishFailback(d *decoder) {
+	p.Config.NoFailback = !p.failback
+	if v, ok := p.given["failback"]; ok && !p.failback && !p.bad["balance"] && p.Config.Balance != pool.First {
+		d.report(v.at, "failback: false is for balance: first, and balance is %v: write balance: first, or remove it",
+			p.Config.Balance)
+	}
 }
 
 // readBackends reads into elements that stay where they are: a host name's address is filled in after all was read.

@@ -16,11 +16,17 @@ func FuzzReserve(f *testing.F) {
 			if policy == SourceHash && len(program) > 128 {
 				continue // each change of weight makes a table of 65537 entries
 			}
-			m := newModel(t, policy)
-			for i := 0; i+1 < len(program); i += 2 {
-				m.step(program[i], program[i+1])
-			}
-			m.finish()
+			newModel(t, policy, false).run(program)
 		}
+		newModel(t, First, true).run(program)
 	})
+}
+
+// run takes a step for each pair of bytes.
+func (m *model) run(program []byte) {
+	m.t.Helper()
+	for i := 0; i+1 < len(program); i += 2 {
+		m.step(program[i], program[i+1])
+	}
+	m.finish()
 }

@@ -21,6 +21,10 @@ type model struct {
 	waiting  []*modelWaiter // in the order of their coming
 	granted  []*modelWaiter // and not collected yet
 	calls    []*modelWaiter // of Granted during this step
+
+	keeps  bool // NoFailback
+	leader int  // with it: who takes the new sessions; -1 = nobody
+	led    bool // the leader stays
 }
 
 type modelWaiter struct {
@@ -30,17 +34,17 @@ type modelWaiter struct {
 
 const modelQueue = 6
 
-func newModel(t *testing.T, policy Policy) *model {
+func newModel(t *testing.T, policy Policy, keeps bool) *model {
 	bs := limited(0, 1, 2, 3)
 	for i := range bs {
 		bs[i].Weight = i + 1
 		bs[i].Backup = i == 3
 	}
-	p, err := New(Config{Balance: policy, Backends: bs, QueueMax: modelQueue, SlowStart: time.Minute})
+	p, err := New(Config{Balance: policy, Backends: bs, QueueMax: modelQueue, SlowStart: time.Minute, NoFailback: keeps})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &model{t: t, p: p}
+	m := &model{t: t, p: p, keeps: keeps, leader: -1}
 	for _, c := range bs {
 		m.backends = append(m.backends,
 			BackendStats{Up: true, Weight: c.Weight, MaxConns: c.MaxConns, Backup: c.Backup})
@@ -92,7 +96,11 @@ func (m *model) choose(bits byte) []*Backend {
 // choices returns the backends that may be picked, and the error when there is none.
 func (m *model) choices(tried []*Backend) (free []*Backend, err error) {
 	err = ErrNoBackend
-	for _, backup := range []bool{false, true} {
+	tiers := []bool{false, true}
+	if m.led {
+		tiers = []bool{m.backends[m.leader].Backup}
+	}
+	for _, backup := range tiers {
 		usable := false
 		for i, s := range m.backends {
 			if s.Backup != backup || !s.Usable {
@@ -122,6 +130,15 @@ func (m *model) choices(tried []*Backend) (free []*Backend, err error) {
 func (m *model) took(b *Backend, free []*Backend) {
 	if !slices.Contains(free, b) {
 		m.fatalf("picked %s, which is not free", nameOf(b))
+	}
+	if m.keeps {
+		want := free[0]
+		if leader := m.p.Backends()[m.leader]; slices.Contains(free, leader) {
+			want, m.led = leader, true
+		}
+		if b != want {
+			m.fatalf("picked %s, want %s", nameOf(b), nameOf(want))
+		}
 	}
 	m.backends[b.Index()].Active++
 }
@@ -264,6 +281,24 @@ func (m *model) refresh() {
 			}
 		}
 	}
+	m.lead()
+}
+
+// lead works out who takes the new sessions, where only one is to do that: who does, as long as it is usable, if it has
+// been given any, or has taken over from one that is not usable any more. Otherwise it is the first one that is.
+func (m *model) lead() {
+	tookOver := m.leader >= 0 && !m.backends[m.leader].Usable
+	if !m.keeps || m.led && !tookOver {
+		return
+	}
+	m.leader, m.led = -1, false
+	for _, backup := range []bool{true, false} { // the last one that is found is the one
+		for i, s := range slices.Backward(m.backends) {
+			if s.Usable && s.Backup == backup {
+				m.leader, m.led = i, tookOver
+			}
+		}
+	}
 }
 
 // settle holds what the pool granted in this step against what it had to grant.
@@ -322,24 +357,27 @@ func (m *model) finish() {
 }
 
 func TestPoolIsLikeTheModel(t *testing.T) {
-	allPolicies(t, func(t *testing.T, policy Policy) {
-		steps := 20000
-		if policy == SourceHash {
-			steps = 1000 // each change of weight makes a table of 65537 entries
+	allPolicies(t, func(t *testing.T, policy Policy) { testLikeTheModel(t, policy, false) })
+	t.Run("first without failback", func(t *testing.T) { testLikeTheModel(t, First, true) })
+}
+
+func testLikeTheModel(t *testing.T, policy Policy, keeps bool) {
+	steps := 20000
+	if policy == SourceHash {
+		steps = 1000 // each change of weight makes a table of 65537 entries
+	}
+	for seed := range uint64(3) {
+		rnd := rand.New(rand.NewPCG(seed, uint64(policy)))
+		m := newModel(t, policy, keeps)
+		grants := 0
+		for range steps {
+			m.step(byte(rnd.Uint32()), byte(rnd.Uint32()))
+			grants += len(m.calls)
 		}
-		for seed := range uint64(3) {
-			rnd := rand.New(rand.NewPCG(seed, uint64(policy)))
-			m := newModel(t, policy)
-			grants := 0
-			for range steps {
-				m.step(byte(rnd.Uint32()), byte(rnd.Uint32()))
-				grants += len(m.calls)
-			}
-			m.finish()
-			if grants < steps/50 {
-				t.Errorf("seed %d: %d grants in %d steps prove nothing", seed, grants, steps)
-			}
-			t.Logf("seed %d: %d grants in %d steps", seed, grants, steps)
+		m.finish()
+		if grants < steps/50 {
+			t.Errorf("seed %d: %d grants in %d steps prove nothing", seed, grants, steps)
 		}
-	})
+		t.Logf("seed %d: %d grants in %d steps", seed, grants, steps)
+	}
 }

@@ -47,7 +47,7 @@ func (p *Policy) UnmarshalText(text []byte) error {
 // A balancer is a policy at work in one pool. A change of weights makes a new one.
 type balancer interface {
 	// pick is called with the pool's mutex held. It returns the candidate that takes the next session, or nil when
-	// none is free. There is at least one candidate; all are usable and of one tier, in configured order. Slow start
+	// none is free. There is at least one candidate; all are usable and of one tier, in configured order, but for the leader, which is first. Slow start
 	// changes who is picked, never whether one is.
 	pick(candidates []*Backend, client netip.Addr) *Backend
 }

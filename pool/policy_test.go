@@ -154,3 +154,91 @@ func TestFirstFillsUp(t *testing.T) {
 		t.Errorf("after a session of a ended got %s, want a c", got)
 	}
 }
+
+// Who has taken over keeps the new sessions when the one before it is back, be it of the other tier, until it fails
+// itself; at the start, before anybody has had a session, the order of the configuration holds.
+func TestFirstWithoutFailback(t *testing.T) {
+	bs := weights(1, 1, 1)
+	bs[2].Backup = true
+	p, err := New(Config{Name: "test", Balance: First, Backends: bs, NoFailback: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b, c := p.Lookup("a"), p.Lookup("b"), p.Lookup("c")
+	f := func(what, want string) {
+		t.Helper()
+		if got := reserve(p); got != want {
+			t.Errorf("%s: got %s, want %s", what, got, want)
+		}
+	}
+	a.SetUp(false)
+	b.SetUp(false)
+	c.SetUp(false)
+	b.SetUp(true)
+	a.SetUp(true) // checked a moment later
+	c.SetUp(true)
+	f("at the start", "a")
+	a.SetUp(false)
+	f("a fails", "b")
+	a.SetUp(true)
+	f("a is back", "b")
+	b.SetEjected(true)
+	f("b is ejected", "a")
+	b.SetEjected(false)
+	a.SetUp(false)
+	b.SetAdmin(Drain)
+	f("neither", "c")
+	a.SetUp(true)
+	b.SetAdmin(Ready)
+	f("both are back", "c")
+	if err := a.SetWeight(3); err != nil { // a new balancer knows it, too
+		t.Fatal(err)
+	}
+	f("after a change of weights", "c")
+	c.SetUp(false)
+	a.SetUp(false)
+	b.SetUp(false)
+	f("nobody", ErrNoBackend.Error())
+	c.SetUp(true)
+	f("the backup is back first", "c")
+
+	f2 := newPool(t, First, weights(1, 1))
+	f2.Lookup("a").SetUp(false)
+	if got := reserve(f2); got != "b" {
+		t.Errorf("a fails: got %s, want b", got)
+	}
+	f2.Lookup("a").SetUp(true)
+	if got := reserve(f2); got != "a" {
+		t.Errorf("with failback, a is back: got %s, want a", got)
+	}
+}
+
+// One that takes over before it has had a session stays as well: others of its kind see the same states, and not the
+// same sessions.
+func TestFirstWithoutFailbackUnused(t *testing.T) {
+	p, err := New(Config{Name: "test", Balance: First, Backends: weights(1, 1), NoFailback: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Lookup("a").SetUp(false)
+	p.Lookup("a").SetUp(true)
+	if got := reserve(p); got != "b" {
+		t.Errorf("got %s, want b", got)
+	}
+	tried := p.Lookup("b")
+	if got := reserve(p, tried); got != "a" {
+		t.Errorf("a session that failed on b got %s, want a", got)
+	}
+	if got := reserve(p); got != "b" {
+		t.Errorf("the next one got %s, want b", got)
+	}
+}
+
+func TestNoFailbackOfOthers(t *testing.T) {
+	for policy := range First {
+		_, err := New(Config{Name: "test", Balance: policy, Backends: weights(1, 1), NoFailback: true})
+		if err == nil || !strings.Contains(err.Error(), "no failback with balance "+policy.String()) {
+			t.Errorf("%v: error %v", policy, err)
+		}
+	}
+}

@@ -27,6 +27,10 @@ type Config struct {
 	QueueMax int
 	// SlowStart is how long the share of a backend that came back takes to grow to the whole; 0 = it is whole at once.
 	SlowStart time.Duration
+	// NoFailback, which is for First alone, lets the backend that has taken over stay the first one until it is not usable
+	// any more: who comes back, of the other tier too, waits for that. So of servers that must not be written to at the
+	// same time only one is at any time.
+	NoFailback bool
 }
 
 // Pool is a set of backends with one balancing policy. It is safe for concurrent use.
@@ -37,11 +41,14 @@ type Pool struct {
 	shards    int
 	queueMax  int
 	slowStart time.Duration
+	keeps     bool // NoFailback
 
 	weighing   sync.Mutex // held during a change of weights; taken before mu
 	mu         sync.Mutex // guards the states of all backends, and:
 	balancer   balancer
-	candidates []*Backend // usable backends of the tier in use, in configured order
+	candidates []*Backend // usable backends of the tier in use, the leader first, then in configured order
+	leader     *Backend   // with NoFailback: who takes the new sessions; nil = nobody is usable
+	led        bool       // the leader stays: it has taken over, or has been given a session
 	ramping    []*Backend // usable backends in slow start
 	queue      queue
 }
@@ -53,7 +60,7 @@ func New(c Config) (*Pool, error) {
 		return nil, fmt.Errorf("new pool %q: %w", c.Name, err)
 	}
 	p := &Pool{
-		name: c.Name, policy: c.Balance, shards: max(c.Shards, 1), queueMax: c.QueueMax, slowStart: c.SlowStart,
+		name: c.Name, policy: c.Balance, shards: max(c.Shards, 1), queueMax: c.QueueMax, slowStart: c.SlowStart, keeps: c.NoFailback,
 		candidates: make([]*Backend, 0, len(c.Backends)),
 	}
 	for i, bc := range c.Backends {
@@ -78,6 +85,10 @@ func (c Config) check() error {
 	}
 	if c.SlowStart < 0 {
 		problems = append(problems, fmt.Errorf("slow_start %v: want 0s (none) or more", c.SlowStart))
+	}
+	if c.NoFailback && c.Balance != First {
+		problems = append(problems, fmt.Errorf("no failback with balance %v: only %v has one backend before the others",
+			c.Balance, First))
 	}
 	seen := make(map[string]bool, len(c.Backends))
 	for i, bc := range c.Backends {
@@ -188,6 +199,7 @@ func (p *Pool) place(client netip.Addr, tried []*Backend) *Backend {
 	p.markTried(tried, false)
 	if b != nil {
 		b.active++
+		p.led = p.led || b == p.leader
 	}
 	return b
 }
@@ -265,17 +277,32 @@ func (p *Pool) noteUsable(b *Backend) {
 	}
 }
 
-// findCandidates takes the usable backends of the first tier that has any. The mutex is held.
+// findCandidates takes the usable backends of the first tier that has any, or of a leader's that stays. The mutex is
+// held.
 func (p *Pool) findCandidates() {
 	p.candidates = p.candidates[:0]
+	failed := p.leader != nil && !p.leader.usable()
+	if p.led && !failed {
+		p.candidates = append(p.candidates, p.leader)
+		p.addCandidates(p.leader.backup)
+		return
+	}
+	p.leader, p.led = nil, false
 	for _, backup := range []bool{false, true} {
-		for _, b := range p.backends {
-			if b.backup == backup && b.usable() {
-				p.candidates = append(p.candidates, b)
-			}
+		if p.addCandidates(backup); len(p.candidates) > 0 {
+			break
 		}
-		if len(p.candidates) > 0 {
-			return
+	}
+	if p.keeps && len(p.candidates) > 0 {
+		p.leader, p.led = p.candidates[0], failed
+	}
+}
+
+// addCandidates adds the usable backends of a tier. The mutex is held.
+func (p *Pool) addCandidates(backup bool) {
+	for _, b := range p.backends {
+		if b.backup == backup && b != p.leader && b.usable() {
+			p.candidates = append(p.candidates, b)
 		}
 	}
 }
