@@ -1,7 +1,6 @@
 package l4
 
 import (
-	"fmt"
 	"slices"
 	"syscall"
 )
@@ -103,6 +102,7 @@ func (l *loop) answered(s *session, data []byte) {
 		return
 	}
 	if opening.encrypts(data) {
+		s.target.noteAnswer(opening.kind, true)
 		if len(data) > 1 {
 			l.unanswered(s, ServerReset, errnoProtocol) // in clear after its "yes": see spokeEarly
 			return
@@ -126,6 +126,7 @@ func (l *loop) answered(s *session, data []byte) {
 	}
 	s.active = l.now
 	if opening.asksToEncrypt() && len(data) == 1 && data[0] == answerNo {
+		s.target.noteAnswer(opening.kind, false)
 		if h.unsent() { // a socket that has no room for one byte
 			l.end(s, ClientReset, syscall.ENOBUFS)
 			return
@@ -172,22 +173,4 @@ func (l *loop) begun(s *session) {
 		l.noteMoved(s)
 	}
 	l.relay(s)
-}
-
-// postgresWord is the ErrorResponse for a session that came to nothing.
-func (s *session) postgresWord(reason Reason) []byte {
-	state := stateNotNow
-	switch reason {
-	case QueueFull:
-		state = stateTooMany
-	case NoRoute:
-		// Postgres knows no name of more than 63 bytes (NAMEDATALEN).
-		return errorResponse(stateNoDatabase, fmt.Sprintf("no route for database %.64q and user %.64q",
-			s.opening.key.database, s.opening.key.user))
-	case NoBackend, QueueTimeout, ConnectRefused, ConnectTimeout, ConnectFailed, ServerReset, ServerClosed, BackendDown:
-	default:
-		return nil
-	}
-	return errorResponse(state, fmt.Sprintf("no server of pool %q can take this session (%v)",
-		s.target.config.Pool.Name(), reason))
 }

@@ -88,11 +88,11 @@ func (s *session) failedOn() []*pool.Backend {
 func (l *loop) endUndialled(s *session, err error) {
 	switch {
 	case s.opening != nil && s.opening.reason != noReason:
-		l.end(s, s.opening.reason, s.opening.errno)
+		l.fail(s, s.opening.reason, s.opening.errno)
 	case err == pool.ErrNoBackend:
-		l.end(s, NoBackend, 0)
+		l.fail(s, NoBackend, 0)
 	default:
-		l.end(s, QueueFull, 0)
+		l.fail(s, QueueFull, 0)
 	}
 }
 
@@ -239,11 +239,11 @@ func (l *loop) mayRetry(s *session, reason Reason, errno syscall.Errno) bool {
 	s.backend = nil
 	switch {
 	case stuck:
-		l.end(s, reason, errno)
+		l.fail(s, reason, errno)
 	case opening.failures <= config.Retries:
 		return true
 	case config.Pool.QueueMax() == 0, final:
-		l.end(s, reason, errno)
+		l.fail(s, reason, errno)
 	default:
 		l.sitOut(s)
 	}

@@ -38,6 +38,7 @@ type opening struct {
 	hello   []byte   // a complete ClientHello, and what has come with it; nil = none
 	key     routeKey // what the first bytes say
 	secured bool     // sluice has answered a Postgres client's SSLRequest
+	outcome Reason   // why the session ends once the client can be told, see fail; noReason = it goes on
 	detail  string   // of the end: what was wrong with the first bytes; "" = nothing to say
 	alert   byte     // what a client that speaks TLS is told if its first bytes lead nowhere; 0 = nothing
 

@@ -93,7 +93,7 @@ func (l *loop) waitedLong(s *session) {
 		return
 	}
 	if opening.queueBy != 0 && l.now >= opening.queueBy {
-		l.end(s, QueueTimeout, opening.errno)
+		l.fail(s, QueueTimeout, opening.errno)
 		return
 	}
 	// retries bounds one round of tries, the queue's timeout all of them together.

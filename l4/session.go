@@ -223,6 +223,7 @@ func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
 	if reason == ClientReset && isReset(errno) && l.probed(s) {
 		reason = ClientClosed
 	}
+	reason, errno = s.endReason(reason, errno)
 	local := l.cameTo(int(s.ends[client].fd), reason)
 	l.closeSockets(s, reason, errno)
 	if s.state == stateWaiting {

@@ -40,6 +40,7 @@ func (l *loop) packetDone(s *session) {
 		s.halves[client].held = slices.Clip(opening.packet)
 		opening.packet = nil
 		l.choose(s)
+	case l.failedBefore(s):
 	case s.backend != nil && (kind != packetStartup || !targets.byStartup):
 		l.sendPacket(s)
 	case kind == packetTLS && targets.byTLS:

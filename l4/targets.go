@@ -29,6 +29,26 @@ type target struct {
 	ended  endCounters
 
 	retries atomic.Uint64 // backends tried after one had failed
+
+	// What the servers have said to a question for encryption, by its kind.
+	encrypts, refuses [packetGSS + 1]atomic.Bool
+}
+
+// noteAnswer notes a server's answer to a question for encryption.
+func (t *target) noteAnswer(kind packetKind, yes bool) {
+	said := &t.refuses[kind]
+	if yes {
+		said = &t.encrypts[kind]
+	}
+	if !said.Load() { // loops share the cache line
+		said.Store(true)
+	}
+}
+
+// neverEncrypts reports whether servers have said no to a question for encryption, and
+// none has ever said yes.
+func (t *target) neverEncrypts(kind packetKind) bool {
+	return t.refuses[kind].Load() && !t.encrypts[kind].Load()
 }
 
 func newTargets(config *ListenerConfig, own *ownPorts) (*targets, error) {

@@ -1,0 +1,84 @@
+package l4
+
+import (
+	"fmt"
+	"syscall"
+)
+
+// A Postgres client that asks for encryption first does not show an error that comes as
+// the answer: whoever is on the way could have put it there (CVE-2024-10977). libpq says
+// that there was one, and no more. An error is shown after the client's start-up packet.
+//
+// "No" as the answer makes the client send that, or end where it wants encryption in any
+// case (sslmode=require), and then it says that the server does not support it. Both are
+// as if a server had been there only where its servers do say no. Anywhere else the names
+// of user and database would be on the network in clear that never are, for whoever keeps
+// the servers from being reached, and "does not support SSL" would be untrue. So that is
+// the one case in which sluice says no in the place of a server; in every other the error
+// is the answer.
+
+// fail ends a session for which there is no server, or lets its client first say what it
+// has to say before it can be told.
+func (l *loop) fail(s *session, reason Reason, errno syscall.Errno) {
+	o := s.opening
+	if o == nil || o.packet == nil || o.secured || !o.asksToEncrypt() || !s.target.neverEncrypts(o.kind) {
+		l.end(s, reason, errno)
+		return
+	}
+	if s.state == stateWaiting {
+		if b := s.target.config.Pool.Leave(&o.waiter); b != nil {
+			b.Release()
+		}
+	}
+	o.outcome, o.errno = reason, errno
+	l.answerPacket(s, answerNo)
+}
+
+// failedBefore goes on with a first packet of a session that fail has said no to. It
+// returns false where the packet may lead to another pool.
+func (l *loop) failedBefore(s *session) bool {
+	o := s.opening
+	switch {
+	case o.outcome == noReason:
+		return false
+	case o.kind == packetStartup && s.listener.targets.byStartup:
+		o.outcome = noReason
+		return false
+	case o.asksToEncrypt() && s.target.neverEncrypts(o.kind):
+		l.answerPacket(s, answerNo)
+	default:
+		l.end(s, o.outcome, o.errno)
+	}
+	return true
+}
+
+// endReason is why a session ends. One that came to nothing ends for that reason, whatever
+// its client makes of it.
+func (s *session) endReason(reason Reason, errno syscall.Errno) (Reason, syscall.Errno) {
+	if s.opening == nil || s.opening.outcome == noReason {
+		return reason, errno
+	}
+	switch reason {
+	case ClientClosed, ClientReset, HelloInvalid, HelloTimeout:
+		return s.opening.outcome, s.opening.errno
+	}
+	return reason, errno
+}
+
+// postgresWord is the ErrorResponse for a session that came to nothing.
+func (s *session) postgresWord(reason Reason) []byte {
+	state := stateNotNow
+	switch reason {
+	case QueueFull:
+		state = stateTooMany
+	case NoRoute:
+		// Postgres knows no name of more than 63 bytes (NAMEDATALEN).
+		return errorResponse(stateNoDatabase, fmt.Sprintf("no route for database %.64q and user %.64q",
+			s.opening.key.database, s.opening.key.user))
+	case NoBackend, QueueTimeout, ConnectRefused, ConnectTimeout, ConnectFailed, ServerReset, ServerClosed, BackendDown:
+	default:
+		return nil
+	}
+	return errorResponse(state, fmt.Sprintf("no server of pool %q can take this session (%v)",
+		s.target.config.Pool.Name(), reason))
+}
