@@ -70,7 +70,7 @@ func (l *loop) endHeaderless(s *session) {
 
 // endBroken ends a session whose header is none, and says why.
 func (l *loop) endBroken(s *session, data []byte, err error) {
-	l.open(s).detail = headerFault(data, err)
+	s.name().detail = headerFault(data, err)
 	l.end(s, HeaderInvalid, 0)
 }
 

@@ -13,6 +13,7 @@ import (
 type names struct {
 	server string // the name that the client asked for; "" = none
 	unique string // what an earlier hop has called it; "" = nothing
+	detail string // of its end: what was wrong with the first bytes; "" = nothing to say
 	tried  []Try  // at most maxTries, the latest
 }
 
@@ -39,7 +40,6 @@ type opening struct {
 	key     routeKey // what the first bytes say
 	secured bool     // sluice has answered a Postgres client's SSLRequest
 	outcome Reason   // why the session ends once the client can be told, see fail; noReason = it goes on
-	detail  string   // of the end: what was wrong with the first bytes; "" = nothing to say
 	alert   byte     // what a client that speaks TLS is told if its first bytes lead nowhere; 0 = nothing
 
 	tries

@@ -159,8 +159,8 @@ func (l *loop) record(s *session, reason Reason, errno syscall.Errno) End {
 		Received:    s.halves[server].bytes,
 		Sent:        s.halves[client].bytes,
 	}
-	if s.opening != nil {
-		end.Detail = s.opening.detail
+	if s.names != nil {
+		end.Detail = s.names.detail
 	}
 	if s.state == stateWaiting {
 		end.Waited += l.now - s.opening.waiting
