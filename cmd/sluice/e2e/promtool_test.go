@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -25,7 +26,14 @@ func TestPromtool(t *testing.T) {
 	c := newCertificate(t, "shop.example.com")
 	n := startNginx(t, "node", "ssl", c.nginx())
 	r := startSluice(t, fmt.Sprintf(promConfig, reservePort(t), n.port))
-	r.untilUsable("node", true)
+	until(t, "the servers have been checked", func() error {
+		_, text := r.get("/metrics")
+		if !strings.Contains(text, "sluice_backend_certificate_end_timestamp_seconds{") {
+			return errors.New("no certificate is known")
+		}
+		return nil
+	})
+	r.untilUsable("gone", false)
 	for range 3 {
 		output(t, command(t, program(t, "curl"), secureCurl(c, r.address("tls"), "/")...))
 	}
