@@ -26,6 +26,7 @@ type server struct {
 	err    error
 	silent bool // answers nothing until the timeout
 	delay  time.Duration
+	late   time.Duration // an answer or a failure is seen so much later: the process of the monitor was not there
 	answer *probe.DatabaseAnswer
 
 	lost     chan struct{} // a connection that was kept
@@ -42,8 +43,9 @@ func (s *server) Probe(ctx context.Context) (probe.Answer, error) {
 	s.asked = append(s.asked, time.Now())
 	s.inFlight++
 	s.most = max(s.most, s.inFlight)
-	silent, delay := s.silent, s.delay
+	silent, delay, late := s.silent, s.delay, s.late
 	s.mu.Unlock()
+	defer time.Sleep(late) // the fake clock
 	switch {
 	case silent:
 		<-ctx.Done()

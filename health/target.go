@@ -24,6 +24,7 @@ type target struct {
 	last     finished
 	shortage string    // why the last probe could not be made, on this machine; "" = it could
 	stale    time.Time // a probe that started before is not news any more
+	excused  bool      // the last probe that ended was late by this process's fault, and did not count
 
 	certificateEnds time.Time // of the server's certificate that was seen last; zero: none was
 
@@ -120,7 +121,7 @@ func (m *Monitor) record(t *target, p finished, answer probe.Answer, cut bool) (
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t.schedule.end(p.started)
-	if cut || t.paused {
+	if cut || t.paused || t.excuse(p) {
 		return nil
 	}
 	t.shortage = ""
@@ -143,6 +144,27 @@ func (m *Monitor) record(t *target, p finished, answer probe.Answer, cut bool) (
 		m.decideFor(t)
 	}
 	return backends
+}
+
+// stallTime is how late a probe ends that this process was not there for: stopped, frozen with its cgroup, or on a
+// machine that was moved. The server may have answered in time.
+const stallTime = 500 * time.Millisecond
+
+// excuse reports whether a failure is this process's own and says nothing about the server. Then the server is asked
+// again at once, and what else was asked before does not count either. A process that is always late is believed, though:
+// it would never find a dead server. The mutex is held.
+func (t *target) excuse(p finished) bool {
+	if p.started.Before(t.stale) {
+		return false
+	}
+	again := t.excused
+	t.excused = p.err != nil && p.took > t.cfg.Timeout+stallTime
+	if !t.excused || again {
+		return false
+	}
+	t.stale = p.started.Add(p.took)
+	t.hurry()
+	return true
 }
 
 // hear counts an answer, or a failure. The mutex is held.
