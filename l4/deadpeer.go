@@ -35,8 +35,8 @@ func (l *loop) guard(s *session) {
 
 // guardLater has the peers of s guarded soon, if they are to be.
 func (l *loop) guardLater(s *session) {
-	if quiet := s.quietFor(); quiet != 0 {
-		s.lookAt = l.now + min(quiet, guardAfter)
+	if dead := s.deadPeers(); dead != 0 {
+		s.lookAt = l.now + min(dead/2, guardAfter)
 	}
 }
 
@@ -51,14 +51,31 @@ func (s *session) deadPeer(side side) time.Duration {
 	return s.target.config.DeadPeer
 }
 
+// looksPerLimit is how often sessions are looked at in the time that no byte may move:
+// it is not known to whom they move in the kernel, and when, without asking.
+const looksPerLimit = 8
+
 // quietFor is how long no byte may have moved before the peers are looked at: in
-// time for the kernel's bound on either of them; 0 = they are not.
+// time for the kernel's bound on either of them, and often enough to see whether they
+// take in what the kernel holds for them; 0 = they are not.
 func (s *session) quietFor() time.Duration {
-	a, b := s.deadPeer(client), s.deadPeer(server)
-	if a == 0 || b != 0 && b < a {
-		a = b
+	limit, _ := s.quietLimit()
+	quiet := shorter(s.deadPeers()/2, limit/looksPerLimit)
+	if s.cut != noReason {
+		return shorter(quiet, cutLook)
 	}
-	return a / 2
+	return quiet
+}
+
+// deadPeers is the shorter of the bounds for both peers; 0 = there is none.
+func (s *session) deadPeers() time.Duration { return shorter(s.deadPeer(client), s.deadPeer(server)) }
+
+// shorter returns the shorter of two durations of which 0 means that there is none.
+func shorter(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // noteMoved is called when bytes have moved. The look at the peers is one per
@@ -73,28 +90,60 @@ func (l *loop) noteMoved(s *session) {
 	}
 }
 
+// noteTaken asks the kernel what both peers have yet to take of what they were sent, and
+// counts as activity that it is less than the last time. It reports whether they owe
+// anything.
+func (l *loop) noteTaken(s *session) (owing bool) {
+	for _, from := range [...]side{client, server} {
+		h := &s.halves[from]
+		if h.bytes == 0 && !h.done {
+			continue
+		}
+		n, _ := sysutil.Owed(int(s.ends[from.other()].fd)) // of a socket that failed 0: nothing will be taken any more
+		if uint32(n) < h.owed {
+			s.active = l.now
+		}
+		h.owed = uint32(n)
+		owing = owing || n != 0
+	}
+	return owing
+}
+
+// lookSoon is called when the time that no byte may move has become another one.
+func (l *loop) lookSoon(s *session) {
+	if quiet := s.quietFor(); quiet != 0 && (s.lookAt == 0 || s.lookAt > l.now+quiet) {
+		s.lookAt = l.now + quiet
+	}
+}
+
 // lookAtPeers is called when lookAt has passed, the first time soon after the backend
 // was connected. While bytes move there is another look: they may move in one direction
-// only, and the peer that sends not read.
-func (l *loop) lookAtPeers(s *session) {
+// only, and the peer that sends not read. It reports whether s is still open; its timer
+// is to be set then.
+func (l *loop) lookAtPeers(s *session) (open bool) {
 	s.lookAt = 0
 	l.guard(s)
 	if s.state != stateRelaying || s.halves[client].bytes+s.halves[server].bytes == 0 {
-		l.rearm(s) // nothing is owed, or it is awaitAnswer that is told
-		return
+		return true // nothing is owed, or it is awaitAnswer that is told
 	}
-	if quiet := s.quietFor(); s.active+quiet > l.now {
+	owing := l.noteTaken(s)
+	if s.cut != noReason && !s.finishing() {
+		l.end(s, s.cut, 0)
+		return false
+	}
+	quiet := s.quietFor()
+	if limit, _ := s.quietLimit(); s.active+quiet > l.now || owing && limit != 0 {
 		s.lookAt = l.now + quiet
 	}
 	for _, side := range [...]side{client, server} {
 		if left := l.lookAtPeer(s, side); left < 0 {
 			l.broken(s, side, syscall.ETIMEDOUT)
-			return
+			return false
 		} else if left > 0 && (s.lookAt == 0 || l.now+left < s.lookAt) {
 			s.lookAt = l.now + left
 		}
 	}
-	l.rearm(s)
+	return true
 }
 
 // lookAtPeer returns in how long the peer at one side is to be looked at again: 0

@@ -182,6 +182,7 @@ func TestLookBesideTimeouts(t *testing.T) {
 	r.exchange(ends[client], ends[server], 1)
 	ends[client].CloseWrite()
 	r.expectFIN(ends[server])
+	r.acknowledged()
 	r.now += 27 * time.Second
 	r.settle()
 	r.now += 3*time.Second + tick

@@ -63,4 +63,12 @@
 // FIN is data: it is passed on after the last byte, and the other direction
 // goes on. RST is news: it becomes a reset on the other side, after what could
 // be delivered at once.
+//
+// # Time
+//
+// A byte that the kernel holds for a peer moves when the peer acknowledges it: a
+// session is looked at while its peers owe something (deadpeer.go). A deadline is
+// judged after all that lies in the kernel for the session was read (state.go), and
+// a loop's clock stands still while the process does (loop.go). Whoever cuts a
+// session spares what a peer sent before its FIN (evict.go).
 package l4

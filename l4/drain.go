@@ -22,7 +22,9 @@ const (
 // session has ended by itself, and releases everything. What the kernel has accepted
 // before that is served like the rest, beyond the limits of sessions if need be. When
 // ctx is done before all have ended, the sessions that are left are ended with reason
-// shutdown, and the error says how many.
+// shutdown, and the error says how many. Those in which a peer has finished and that
+// only deliver the rest of what it said have as long as that goes on, or until EndAll
+// is called.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	empty := srv.stopAccepting(ctx)
 	for _, l := range srv.loops {
@@ -32,6 +34,12 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	if !empty {
 		srv.cutBacklogs()
 	}
+	if err != nil {
+		for _, l := range srv.loops {
+			l.inbox.post(message{kind: cutSessions})
+		}
+		_ = srv.waitDrained(srv.hurried)
+	}
 	for _, l := range srv.loops {
 		l.inbox.post(message{kind: endSessions})
 		l.inbox.post(message{kind: exitLoop})
@@ -40,6 +48,9 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.running.Wait()
 	return err
 }
+
+// EndAll ends, in a Shutdown whose context is done, the sessions that it still waits for.
+func (srv *Server) EndAll() { srv.hurry() }
 
 // stopAccepting closes the listening sockets, after it has seen to it that nothing is
 // and nothing comes into their queues: what is in there when a socket is closed is

@@ -1,6 +1,11 @@
 package l4
 
-import "sluice/pool"
+import (
+	"cmp"
+	"time"
+
+	"sluice/pool"
+)
 
 // Redispatch lets the sessions that a backend has not answered try another one,
 // because it went down: nothing is lost with them. It does not wait for them.
@@ -11,8 +16,8 @@ func (srv *Server) Redispatch(b *pool.Backend) {
 }
 
 // EndSessions ends at most limit sessions of a backend, with reason
-// backend_down, and returns how many: fewer than limit means that none is left.
-// A limit of 0 means all. It waits for the loops, so it must not be called on
+// backend_down, and returns how many: fewer than limit means that none is left but
+// those that only deliver what was finished. A limit of 0 means all. It waits for the loops, so it must not be called on
 // one.
 func (srv *Server) EndSessions(b *pool.Backend, limit int) int {
 	total := 0
@@ -32,6 +37,76 @@ func (srv *Server) EndSessions(b *pool.Backend, limit int) int {
 	return total
 }
 
+// A session that is cut may have a peer that has said all it had to say, FIN included,
+// while some of it is still on its way to the other one. That half needs nothing more of
+// the peer, which may be gone in good order since: the session ends when it is delivered,
+// or when nothing of it has been taken for as long as no byte may move.
+
+// cutLook is how often such a session is looked at.
+const cutLook = 250 * time.Millisecond
+
+// cutPatience bounds the wait for a peer that takes nothing where nothing else does, or
+// where the process is to end.
+const cutPatience = 10 * time.Second
+
+// cutOff ends s for a reason that none of its peers has given. It reports whether
+// s has ended; if not, it will as soon as what is finished has been delivered.
+func (l *loop) cutOff(s *session, reason Reason) (ended bool) {
+	if s.state == stateRelaying {
+		l.noteTaken(s)
+		if s.finishing() && !(reason == Shutdown && s.handedOver()) {
+			l.leaveFinishing(s, reason)
+			return false
+		}
+	}
+	l.end(s, reason, 0)
+	return true
+}
+
+func (l *loop) leaveFinishing(s *session, reason Reason) {
+	if s.cut == noReason {
+		s.active = l.now
+	}
+	if s.cut == noReason || reason == Shutdown {
+		s.cut = reason
+	}
+	l.lookSoon(s)
+	l.rearm(s)
+}
+
+// finishing reports whether something that a peer sent before its FIN is not yet
+// delivered.
+func (s *session) finishing() bool {
+	for _, from := range [...]side{client, server} {
+		h := &s.halves[from]
+		if (h.eof || s.ends[from].ready&peerClosed != 0) && (!h.done || h.owed != 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// handedOver reports whether all that is finished lies in the kernel, which
+// delivers it without this process.
+func (s *session) handedOver() bool {
+	for _, from := range [...]side{client, server} {
+		if h := &s.halves[from]; !h.done && (h.eof || s.ends[from].ready&peerClosed != 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// cutLimit is how long no byte of a session that is cut may move.
+func (s *session) cutLimit() time.Duration {
+	config := &s.listener.config
+	limit := cmp.Or(config.FinTimeout, config.IdleTimeout, cutPatience)
+	if s.cut == Shutdown {
+		return min(limit, cutPatience)
+	}
+	return limit
+}
+
 // endBackend ends at most limit sessions of a backend; 0 = all. Those that it has
 // not answered move on instead. It goes on where the last call stopped: who is
 // ended a few at a time is not looked for from the start each time.
@@ -44,8 +119,8 @@ func (l *loop) endBackend(b *pool.Backend, limit int) (ended int) {
 		if l.cursor >= slots {
 			l.cursor = 0
 		}
-		if s := l.sessions.at(l.cursor); s.state != stateClosed && s.backend == b && !l.moveOn(s) {
-			l.end(s, BackendDown, 0)
+		s := l.sessions.at(l.cursor)
+		if s.state != stateClosed && s.backend == b && s.cut == noReason && !l.moveOn(s) && l.cutOff(s, BackendDown) {
 			ended++
 		}
 		l.cursor++

@@ -22,6 +22,7 @@ const (
 	endBackend                         // end sessions of backend, at most limit, and call ended
 	visitSessions                      // call visit for every session, then done
 	cancelDone                         // the cancel request of token is over, for reason
+	cutSessions                        // end every session with reason shutdown, but those that deliver what is finished
 	endSessions                        // end every session with reason shutdown
 	exitLoop                           // leave run
 )

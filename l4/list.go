@@ -16,10 +16,14 @@ type SessionStats struct {
 	ServerName string         // as in End
 	UniqueID   string         // as in End
 	Age        time.Duration  // since accept
-	Idle       time.Duration  // since a byte last moved
+	Idle       time.Duration  // since a byte last moved, or was seen to be taken by its peer
 	Received   uint64         // bytes passed from the backend to the client
 	Sent       uint64         // bytes passed to the backend, the PROXY header included
 }
+
+// idleShown is how long a session has been quiet before its list asks the kernel
+// whether its peers still take in what they were sent.
+const idleShown = time.Second
 
 // Sessions returns the open sessions, at most limit of them; 0 = all. It asks every
 // loop, so it must not be called on one. Of a server that has ended there are none.
@@ -53,6 +57,9 @@ func (srv *Server) Sessions(limit int) []SessionStats {
 }
 
 func (l *loop) describe(s *session) SessionStats {
+	if s.state == stateRelaying && l.now-s.active >= idleShown {
+		l.noteTaken(s)
+	}
 	stats := SessionStats{
 		ID:         s.id,
 		Listener:   s.listener.config.Name,
@@ -60,7 +67,7 @@ func (l *loop) describe(s *session) SessionStats {
 		Client:     s.client,
 		ServerName: s.serverName(),
 		UniqueID:   l.server.uniqueIDOf(s),
-		Age:        l.now - s.started,
+		Age:        l.now + l.stalled - s.started,
 		Idle:       l.now - s.active,
 		Received:   s.halves[server].bytes,
 		Sent:       s.halves[client].bytes,

@@ -34,10 +34,12 @@ type loop struct {
 	buffers  bufferPool
 	openings openingPool
 	scratch  []byte
-	sockets  []socket // this loop's view of the listening sockets
-	queue    []token  // streams with an event, and sessions that used up their turn
-	streamed uint64   // bytes moved since runQueue began
-	now      time.Duration
+	sockets  []socket      // this loop's view of the listening sockets
+	queue    []token       // streams with an event, and sessions that used up their turn
+	streamed uint64        // bytes moved since runQueue began
+	now      time.Duration // the server's clock without what stalled is
+	stalled  time.Duration // for which the process stood still, see readClock
+	tolerate time.Duration // how late the loop may be before it has stood still; 0 = as late as it likes
 	small    time.Duration // when a session last moved a message that is no part of a stream
 	lastID   uint64
 	cursor   int32         // slot at which endBackend goes on to look
@@ -84,6 +86,7 @@ func newLoop(srv *Server, index int) (_ *loop, err error) {
 // with an error when epoll itself fails.
 func (l *loop) run() error {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	l.tolerate = stallTime
 	for !l.stopped {
 		if err := l.runOnce(l.patience()); err != nil {
 			// Nothing is closed: other loops still post to this one's inbox.
@@ -114,7 +117,7 @@ func (l *loop) runOnce(wait time.Duration) error {
 	if err != nil {
 		return err
 	}
-	l.now = l.server.clock()
+	l.readClock(wait)
 	for i := range l.events[:n] {
 		l.dispatch(token(l.events[i].Token), l.events[i].Ready)
 	}
@@ -126,6 +129,25 @@ func (l *loop) runOnce(wait time.Duration) error {
 		close(l.drained)
 	}
 	return nil
+}
+
+// stallTime is how late a loop is that has not run: stopped, frozen with its cgroup, or
+// on a machine that was moved. A turn takes milliseconds.
+const stallTime = 250 * time.Millisecond
+
+// readClock tells the time after a wait for events. A loop's clock stands still
+// while the loop does: it must not hold against anybody what it has missed itself.
+// A stop that ends before the wait would have has made no deadline pass.
+func (l *loop) readClock(wait time.Duration) {
+	now := l.server.clock() - l.stalled
+	if late := now - l.now - wait; l.tolerate != 0 && wait >= 0 && late > l.tolerate {
+		l.stalled += now - l.now
+		if l.server.stalls.due(now) {
+			l.log.Warn("the process stood still: deadlines wait for it", "for", late.Round(time.Millisecond))
+		}
+		return
+	}
+	l.now = now
 }
 
 func (l *loop) dispatch(t token, bits sysutil.Ready) {
@@ -199,6 +221,8 @@ func (l *loop) readInbox() {
 			l.cancelDone(m.token, m.reason)
 		case reportDrained:
 			l.draining = true
+		case cutSessions:
+			l.sessions.each(func(s *session) { l.cutOff(s, Shutdown) })
 		case endSessions:
 			l.sessions.each(func(s *session) { l.end(s, Shutdown, 0) })
 			l.shortBy = 0

@@ -178,6 +178,7 @@ func (l *loop) passFIN(s *session, from side) (open bool) {
 	// ENOTCONN: reset meanwhile, which the event on its way will tell.
 	sysutil.CloseWrite(int(s.ends[from.other()].fd))
 	s.active = l.now
+	l.lookSoon(s)
 	l.rearm(s)
 	return true
 }

@@ -25,8 +25,11 @@ type Server struct {
 	failed    chan error
 	life      context.Context // done when the server is shut down, or a loop has failed
 	end       context.CancelFunc
+	hurried   context.Context // done when a Shutdown is to wait for nobody
+	hurry     context.CancelFunc
 
 	places     quota // of all listeners
+	stalls     warning
 	uniqueIDs  uniqueIDPrefix
 	cancelKeys cancelKeys
 	sealed     sealedSessions
@@ -63,6 +66,7 @@ func New(config Config) (_ *Server, err error) {
 		cancelDials: make(chan struct{}, cancels),
 	}
 	srv.life, srv.end = context.WithCancel(context.Background())
+	srv.hurried, srv.hurry = context.WithCancel(srv.life)
 	defer func() {
 		if err != nil {
 			srv.Close()

@@ -59,6 +59,9 @@ type half struct {
 	pipe  *sysutil.Pipe // lent while bytes are in it
 	held  []byte        // read but not yet sent; nil almost always
 	bytes uint64        // passed on to the sink, the PROXY header included
+	// owed is how many of them the sink's peer had yet to take when that was last
+	// asked, see noteTaken.
+	owed uint32
 	// streak counts reads that filled the scratch buffer, up to a limit; it
 	// decides between copy and splice.
 	streak   uint8
@@ -83,9 +86,10 @@ type session struct {
 	queued     bool   // in loop.queue
 	header     uint16 // size of the PROXY header that was sent to the backend
 	retries    uint8
-	attempt    uint8 // counts connects, for tokens; it may wrap
-	counted    bool  // among its client's sessions
-	sealed     bool  // among those of Postgres that are encrypted
+	attempt    uint8  // counts connects, for tokens; it may wrap
+	counted    bool   // among its client's sessions
+	sealed     bool   // among those of Postgres that are encrypted
+	cut        Reason // it is to end for this when what its peers have finished saying is delivered, see cutOff
 	ends       [2]end
 	halves     [2]half // halves[client] flows from the client to the backend
 	timer      timer
@@ -96,8 +100,8 @@ type session struct {
 	login      *keyScanner   // of a Postgres login in clear; nil for everything else
 	names      *names        // nil = none
 	client     netip.AddrPort
-	started    time.Duration // on the loop's clock, like the next two
-	active     time.Duration // when a byte last moved; while connecting, when the connect began
+	started    time.Duration // on the server's clock
+	active     time.Duration // on the loop's clock: when a byte last moved or was seen to be taken; while connecting, when the connect began
 	connect    time.Duration // how long the connect took
 	lookAt     time.Duration // when to look whether the peers still answer; 0 = nothing has moved since the last look
 	waited     time.Duration // in the pool's queue, the present wait left out
@@ -108,7 +112,7 @@ func (l *loop) begin(ls *listener, fd int, peer netip.AddrPort, counted bool) {
 	s := l.sessions.take()
 	s.id = l.nextID()
 	s.listener, s.client, s.counted = ls, peer, counted
-	s.started, s.active, l.small = l.now, l.now, l.now
+	s.started, s.active, l.small = l.now+l.stalled, l.now, l.now
 	s.ends[client] = newEnd(fd, !peer.IsValid())
 	s.ends[client].connected()
 	s.ends[server] = end{fd: -1}
@@ -182,6 +186,16 @@ func (l *loop) choose(s *session) {
 
 // ready takes an event for one end of s and lets s act on it.
 func (l *loop) ready(s *session, side side, bits sysutil.Ready) {
+	l.note(s, side, bits)
+	if s.streams() {
+		l.enqueue(s)
+	} else {
+		l.step(s)
+	}
+}
+
+// note sets the bits of readiness that an event stands for.
+func (l *loop) note(s *session, side side, bits sysutil.Ready) {
 	end := &s.ends[side]
 	if bits&sysutil.Readable != 0 {
 		end.ready |= readable
@@ -199,11 +213,6 @@ func (l *loop) ready(s *session, side side, bits sysutil.Ready) {
 	if bits&(sysutil.HungUp|sysutil.Failed) != 0 {
 		end.ready |= readable | writable | failed
 	}
-	if s.streams() {
-		l.enqueue(s)
-	} else {
-		l.step(s)
-	}
 }
 
 // noteFIN notes that the peer at one end has sent FIN, from which the fin
@@ -213,6 +222,7 @@ func (l *loop) noteFIN(s *session, end *end) {
 	end.ready |= readable | peerClosed
 	if first && (s.state == stateRelaying || s.state == stateAnswering) {
 		s.active = l.now
+		l.lookSoon(s)
 		l.rearm(s)
 	}
 }
@@ -259,22 +269,53 @@ func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
 	l.freed = true
 }
 
-// closeSockets ends both connections: with FIN when the end is orderly and
-// nothing is unsent, otherwise with RST, so that neither peer takes a cut for
-// the end of the data. A client whose protocol has a word for a start-up that
-// came to nothing is told so, and that is its end of the data.
+// closeSockets ends both connections. A client whose protocol has a word for a start-up
+// that came to nothing is told so, and that is its end of the data.
 func (l *loop) closeSockets(s *session, reason Reason, errno syscall.Errno) {
-	shut := sysutil.Reset
-	if errno == 0 && reason.orderly() && !s.halves[client].unsent() && !s.halves[server].unsent() {
-		shut = sysutil.Close
+	orderly := errno == 0 && reason.orderly() && !s.halves[client].unsent() && !s.halves[server].unsent()
+	for _, side := range [...]side{server, client} {
+		fd := int(s.ends[side].fd)
+		switch word := s.lastWord(reason); {
+		case fd < 0:
+		case orderly, errno == 0 && s.toldAll(side, reason), side == client && word != nil && l.say(s, word):
+			l.closeInOrder(s, side)
+		default:
+			sysutil.Reset(fd)
+		}
 	}
-	if fd := int(s.ends[server].fd); fd >= 0 {
-		shut(fd)
+}
+
+// toldAll reports whether the peer at one side has been passed all that the other one
+// had to say, its FIN included: what becomes of the rest of the session is nothing that
+// this peer could take for the end of the data. It must still be taking it in, but for the
+// end of the process, after which the kernel goes on alone.
+func (s *session) toldAll(side side, reason Reason) bool {
+	h := &s.halves[side.other()]
+	return h.done && (h.owed == 0 || reason == Shutdown)
+}
+
+// closeInOrder closes a connection so that what it was given last is delivered, however
+// long the peer takes. Input that nobody has read would turn that into a reset (RFC 2525,
+// 2.17), and so would the bound on bytes that are not acknowledged if the peer took a break.
+func (l *loop) closeInOrder(s *session, side side) {
+	end := &s.ends[side]
+	if end.ready&(guarded|spared) == guarded {
+		sysutil.SetUserTimeout(int(end.fd), 0)
 	}
-	if word := s.lastWord(reason); word != nil && l.say(s, word) {
-		shut = sysutil.Close
+	if !s.halves[side].eof && s.halves[side.other()].done {
+		l.discard(int(end.fd))
 	}
-	shut(int(s.ends[client].fd))
+	sysutil.Close(int(end.fd))
+}
+
+// discard reads what lies in a socket, up to a bound: whoever sends more than
+// that meanwhile does not listen.
+func (l *loop) discard(fd int) {
+	for range 64 {
+		if n, errno := sysutil.Recv(fd, l.scratch); n == 0 || errno != 0 {
+			return
+		}
+	}
 }
 
 // releaseBytes gives back the pipe or buffer of one direction.

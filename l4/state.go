@@ -1,6 +1,10 @@
 package l4
 
-import "time"
+import (
+	"time"
+
+	"sluice/sysutil"
+)
 
 // A state is a stage in the life of a session. enter and pass are the only writers of
 // session.state after begin, end the only way to stateClosed.
@@ -69,7 +73,7 @@ func (s *session) timeLimit() (time.Duration, Reason) {
 	config := &s.listener.config
 	switch s.state {
 	case stateReadHeader:
-		return after(s.started, config.AcceptProxy.Timeout), HeaderTimeout
+		return after(s.active, config.AcceptProxy.Timeout), HeaderTimeout
 	case stateReadHello:
 		return after(s.active, config.PeekTimeout), HelloTimeout
 	case stateWaiting:
@@ -85,10 +89,21 @@ func (s *session) timeLimit() (time.Duration, Reason) {
 			return after(s.active, s.target.config.ConnectTimeout), ConnectTimeout
 		}
 	}
-	if config.FinTimeout != 0 && s.finSeen() {
-		return after(s.active, config.FinTimeout), FinTimeout
+	limit, reason := s.quietLimit()
+	return after(s.active, limit), reason
+}
+
+// quietLimit is how long no byte of a relaying session may move, and what it ends with
+// then; 0 = for ever.
+func (s *session) quietLimit() (time.Duration, Reason) {
+	config := &s.listener.config
+	switch {
+	case s.cut != noReason:
+		return s.cutLimit(), s.cut
+	case config.FinTimeout != 0 && s.finSeen():
+		return config.FinTimeout, FinTimeout
 	}
-	return after(s.active, config.IdleTimeout), IdleTimeout
+	return config.IdleTimeout, IdleTimeout
 }
 
 // finSeen reports whether a side has sent FIN, though the bytes before it may
@@ -114,14 +129,24 @@ func (l *loop) rearm(s *session) {
 }
 
 // expire is called when the timer of a session fires. Activity does not move
-// the timer, it only notes the time, so the deadline may lie ahead again.
+// the timer, it only notes the time, so the deadline may lie ahead again. What lies in
+// the kernel for s comes before a judgement: this loop may have been late, because it
+// has much to do or because the whole process stood still.
 func (l *loop) expire(slot int32) {
 	s := l.sessions.at(slot)
-	at, reason := s.deadline()
-	switch {
-	case at == 0:
-	case at > l.now:
-		l.timers.set(slot, at)
+	if s.lookAt != 0 && s.lookAt <= l.now && !l.lookAtPeers(s) {
+		return
+	}
+	if at, _ := s.deadline(); at == 0 || at > l.now {
+		l.rearm(s)
+		return
+	}
+	if !l.catchUp(s) {
+		return
+	}
+	switch at, reason := s.deadline(); {
+	case at == 0 || at > l.now || reason == noReason:
+		l.rearm(s)
 	case reason == ConnectTimeout && s.state == stateAnswering:
 		l.answerLate(s)
 	case reason == ConnectTimeout:
@@ -130,9 +155,43 @@ func (l *loop) expire(slot int32) {
 		l.helloLate(s)
 	case reason == QueueTimeout:
 		l.waitedLong(s)
-	case reason == noReason:
-		l.lookAtPeers(s)
+	case s.state == stateRelaying:
+		l.quietLong(s)
 	default:
 		l.end(s, reason, 0)
 	}
+}
+
+// catchUp lets s act on all that its sockets are ready for at this moment. It reports
+// whether s is still there and has done so.
+func (l *loop) catchUp(s *session) bool {
+	self := s.token(client)
+	ready := sysutil.ReadyNow(s.ends[client].fd, s.ends[server].fd)
+	for _, side := range [...]side{client, server} {
+		if ready[side] != 0 {
+			l.note(s, side, ready[side])
+		}
+	}
+	if !s.queued {
+		l.step(s)
+	}
+	switch s = l.sessions.find(self); {
+	case s == nil:
+		return false
+	case s.queued: // its turn comes
+		l.timers.set(s.slot, l.now+tick)
+		return false
+	}
+	return true
+}
+
+// quietLong is called when no byte has moved for as long as may be. Bytes that the
+// kernel holds for a peer move too, while the peer takes them.
+func (l *loop) quietLong(s *session) {
+	l.noteTaken(s)
+	if at, reason := s.timeLimit(); at != 0 && at <= l.now {
+		l.end(s, reason, 0)
+		return
+	}
+	l.rearm(s)
 }

@@ -151,7 +151,7 @@ func (l *loop) record(s *session, reason Reason, errno syscall.Errno) End {
 		UniqueID:    l.server.uniqueIDOf(s),
 		Reason:      reason,
 		Errno:       errno,
-		Duration:    l.now - s.started,
+		Duration:    l.now + l.stalled - s.started,
 		ConnectTime: s.connect,
 		Waited:      s.waited,
 		Retries:     int(s.retries),

@@ -50,11 +50,19 @@ type Delivery struct {
 	Silent     time.Duration // since it last answered anything
 }
 
+// Owed returns how many bytes given to a socket its peer has yet to take: on TCP to
+// acknowledge, a FIN that was sent counting as one (SIOCOUTQ in tcp(7)); on a Unix
+// socket to read, with what the kernel needs to hold them.
+func Owed(fd int) (int, syscall.Errno) {
+	var queued int32
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQ, uintptr(unsafe.Pointer(&queued)))
+	return int(queued), errno
+}
+
 // DeliveryOf returns the state of a connection. The other figures are zero when
 // nothing is owed. See SIOCOUTQ and TCP_INFO in tcp(7).
 func DeliveryOf(fd int) (d Delivery, errno syscall.Errno) {
-	var queued int32
-	_, _, errno = unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQ, uintptr(unsafe.Pointer(&queued)))
+	queued, errno := Owed(fd)
 	if errno != 0 || queued == 0 {
 		return Delivery{}, errno
 	}
@@ -63,7 +71,7 @@ func DeliveryOf(fd int) (d Delivery, errno syscall.Errno) {
 	_, _, errno = unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
 		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	return Delivery{
-		Owed: int(queued), Unanswered: int(info.Retransmits) + int(info.Probes),
+		Owed: queued, Unanswered: int(info.Retransmits) + int(info.Probes),
 		Silent: time.Duration(info.Last_ack_recv) * time.Millisecond,
 	}, errno
 }

@@ -42,7 +42,8 @@ func (b *balancer) obey(s os.Signal) {
 }
 
 // drain stops accepting and waits for the last session to end. When the timeout is over, or at a second signal, the
-// sessions that are left are cut. That too is a success: it was asked for.
+// sessions that are left are cut, but those that only deliver what a peer has finished saying; one more signal ends
+// them too. That too is a success: it was asked for.
 func (b *balancer) drain(first os.Signal, signals <-chan os.Signal, timeout time.Duration) error {
 	b.admin.Drain()
 	b.log.Info("draining", "signal", first.String(), "sessions", b.openSessions(), "timeout", timeout)
@@ -64,10 +65,13 @@ func (b *balancer) drain(first os.Signal, signals <-chan os.Signal, timeout time
 		case err := <-b.server.Failed():
 			return err
 		case s := <-signals:
-			if ends(s) {
-				cut(errors.New("a second signal came"))
-			} else {
+			switch {
+			case !ends(s):
 				b.obey(s)
+			case ctx.Err() == nil:
+				cut(errors.New("a second signal came"))
+			default:
+				b.server.EndAll()
 			}
 		}
 	}
