@@ -120,7 +120,7 @@ func defaultFile() *File {
 
 func defaultListener(name string) Listener {
 	return Listener{
-		Name: name, PeekTimeout: 5 * time.Second, FinTimeout: 30 * time.Second, DeadPeer: defaultDeadPeer,
+		Name: name, PeekTimeout: 5 * time.Second, FinTimeout: 10 * time.Minute, DeadPeer: defaultDeadPeer,
 	}
 }
 

@@ -39,7 +39,7 @@ func minimalFile() *File {
 		Log:   Log{Level: slog.LevelInfo, Format: "text", Sessions: "failed"},
 		Listeners: []Listener{{
 			Name: "web", Bind: []pool.Address{everywhere(8080)}, Pool: "web",
-			PeekTimeout: 5 * time.Second, FinTimeout: 30 * time.Second, DeadPeer: 50 * time.Second,
+			PeekTimeout: 5 * time.Second, FinTimeout: 10 * time.Minute, DeadPeer: 50 * time.Second,
 		}},
 		Pools: []Pool{{
 			Config: pool.Config{Name: "web", Backends: []pool.BackendConfig{
@@ -159,7 +159,7 @@ func TestParseListener(t *testing.T) {
 		}
 	}
 	bound := func(addresses ...pool.Address) Listener {
-		return Listener{Bind: addresses, FinTimeout: 30 * time.Second}
+		return Listener{Bind: addresses, FinTimeout: 10 * time.Minute}
 	}
 	f("    bind: :80", bound(everywhere(80)))
 	f("    bind: :0", bound(everywhere(0)))
@@ -174,18 +174,18 @@ func TestParseListener(t *testing.T) {
 	f("    bind: :80\n    protocol: tcp\n    timeouts: {idle: 1h30m, fin: 0s}",
 		Listener{Bind: []pool.Address{everywhere(80)}, IdleTimeout: 90 * time.Minute})
 	f("    bind: :80\n    protocol: postgres\n    timeouts: {peek: 1s, dead_peer: 5s}", Listener{
-		Bind: []pool.Address{everywhere(80)}, FinTimeout: 30 * time.Second,
+		Bind: []pool.Address{everywhere(80)}, FinTimeout: 10 * time.Minute,
 		Protocol: l4.ProtocolPostgres, PeekTimeout: time.Second, DeadPeer: 5 * time.Second,
 	})
 	f("    bind: :80\n    accept_proxy: {from: 10.0.0.0/8}", Listener{
-		Bind: []pool.Address{everywhere(80)}, FinTimeout: 30 * time.Second,
+		Bind: []pool.Address{everywhere(80)}, FinTimeout: 10 * time.Minute,
 		AcceptProxy: &l4.AcceptProxy{From: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Timeout: 5 * time.Second},
 	})
 	f(`    bind: :80
     accept_proxy:
       timeout: 250ms
       from: [10.1.2.3, "2001:db8::/32", "::1", "::ffff:10.9.9.9", 0.0.0.0/0]`, Listener{
-		Bind: []pool.Address{everywhere(80)}, FinTimeout: 30 * time.Second,
+		Bind: []pool.Address{everywhere(80)}, FinTimeout: 10 * time.Minute,
 		AcceptProxy: &l4.AcceptProxy{Timeout: 250 * time.Millisecond, From: []netip.Prefix{
 			netip.MustParsePrefix("10.1.2.3/32"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("::1/128"),
 			netip.MustParsePrefix("10.9.9.9/32"), netip.MustParsePrefix("0.0.0.0/0"),
