@@ -7,9 +7,21 @@ import (
 )
 
 // broken ends s because the connection on one side failed, after which the other one
-// is reset.
-func (l *loop) broken(s *session, side side, errno syscall.Errno) {
-	l.end(s, l.brokenBy(s, side, errno), errno)
+// is reset. A side that had said all it had to say and reset only what came after that
+// has left bytes here: s goes on until the other side has them. It reports whether s is
+// still open.
+func (l *loop) broken(s *session, side side, errno syscall.Errno) (open bool) {
+	h, back := &s.halves[side], &s.halves[side.other()]
+	if errno != syscall.EPIPE || h.done || h.eof && !h.unsent() { // EPIPE: see finished
+		l.end(s, l.brokenBy(s, side, errno), errno)
+		return false
+	}
+	back.done = true // nobody takes it
+	l.releaseBytes(back)
+	s.ends[side].ready |= readable
+	l.leaveFinishing(s, closedBy(side))
+	l.enqueue(s)
+	return true
 }
 
 // brokenBy is why a session ends whose connection on one side has failed. A side that

@@ -3,6 +3,7 @@ package l4
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"path/filepath"
 	"sync/atomic"
@@ -25,9 +26,7 @@ func TestCutSparesFinished(t *testing.T) {
 				b := r.pool.Backends()[0]
 				data := theStream[:size]
 				if unsent {
-					ends[near.other()].SetReadBuffer(bufferSize)
-					syscall.SetsockoptInt(int(r.newest().ends[near.other()].fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, bufferSize)
-					r.putAll(ends[near], data)
+					r.leaveUnsent(near, ends, data)
 				} else {
 					r.handOver(near, ends, data)
 				}
@@ -58,6 +57,52 @@ func TestCutSparesFinished(t *testing.T) {
 	f("in the kernel", 400<<10, false, rigConfig{fin: 30 * time.Second})
 	f("in the kernel, no fin timeout", 400<<10, false, rigConfig{idle: time.Hour})
 	f("in the pipe, too", 700<<10, true, rigConfig{fin: 30 * time.Second})
+}
+
+// The same when the client still says something, which makes the server's kernel reset the
+// connection to it.
+func TestResetAfterFINSparesFinished(t *testing.T) {
+	for _, unsent := range []bool{false, true} {
+		t.Run(fmt.Sprintf("unsent %v", unsent), func(t *testing.T) {
+			bothSides(t, func(t *testing.T, near side) {
+				r := newRig(t, rigConfig{fin: 30 * time.Second})
+				ends := r.pair()
+				data := theStream[:700<<10]
+				if unsent {
+					r.leaveUnsent(near, ends, data)
+				} else {
+					data = data[:400<<10]
+					r.handOver(near, ends, data)
+				}
+				ends[near].Close()
+				r.until("the FIN is seen", func() bool { return r.newest().finSeen() })
+				r.write(ends[near.other()], []byte("goodbye"))
+				r.until("it is answered with a reset", func() bool {
+					s := r.newest()
+					return s == nil || s.cut != noReason
+				})
+				var got []byte
+				if unsent {
+					got = r.readSlowly(ends, near.other(), 300<<10, 20*time.Second)
+				}
+				rest, err := r.rest(ends[near.other()])
+				if got = append(got, rest...); err != nil || !bytes.Equal(got, data) {
+					t.Errorf("%s and then %v, want what was sent and FIN", brief(got), err)
+				}
+				r.expectEnd(closedBy(near))
+			})
+		})
+	}
+}
+
+// leaveUnsent writes data to one side of a session whose other peer reads nothing. The
+// kernel does not take all of it.
+func (r *rig) leaveUnsent(near side, ends [2]conn, data []byte) {
+	r.t.Helper()
+	ends[near.other()].SetReadBuffer(bufferSize)
+	fd := int(r.newest().ends[near.other()].fd)
+	syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, bufferSize)
+	r.putAll(ends[near], data)
 }
 
 // A peer that takes nothing holds a session that is cut no longer than any other.

@@ -137,8 +137,7 @@ func (l *loop) lookAtPeers(s *session) (open bool) {
 	}
 	for _, side := range [...]side{client, server} {
 		if left := l.lookAtPeer(s, side); left < 0 {
-			l.broken(s, side, syscall.ETIMEDOUT)
-			return false
+			return l.broken(s, side, syscall.ETIMEDOUT)
 		} else if left > 0 && (s.lookAt == 0 || l.now+left < s.lookAt) {
 			s.lookAt = l.now + left
 		}

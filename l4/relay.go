@@ -54,8 +54,9 @@ func (l *loop) checkFailed(s *session) {
 			continue
 		}
 		if errno := sysutil.SocketError(int(s.ends[side].fd)); errno != 0 {
-			l.broken(s, side, errno)
-			return
+			if !l.broken(s, side, errno) {
+				return
+			}
 		}
 	}
 }
@@ -73,8 +74,7 @@ func (l *loop) pump(s *session, from side) (more, open bool) {
 			from = from.other()
 			l.salvage(s, from)
 		}
-		l.broken(s, from, errno)
-		return false, false
+		return false, l.broken(s, from, errno)
 	}
 	if h.eof && !h.unsent() {
 		return false, l.passFIN(s, from)
@@ -172,7 +172,11 @@ func (l *loop) turn() uint64 {
 func (l *loop) passFIN(s *session, from side) (open bool) {
 	s.halves[from].done = true
 	if s.halves[from.other()].done {
-		l.end(s, closedBy(from.other()), 0) // close(2) sends the FIN that is still due
+		reason := closedBy(from.other())
+		if s.cut.Clean() {
+			reason = s.cut
+		}
+		l.end(s, reason, 0) // close(2) sends the FIN that is still due
 		return false
 	}
 	// ENOTCONN: reset meanwhile, which the event on its way will tell.

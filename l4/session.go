@@ -277,7 +277,7 @@ func (l *loop) closeSockets(s *session, reason Reason, errno syscall.Errno) {
 		fd := int(s.ends[side].fd)
 		switch word := s.lastWord(reason); {
 		case fd < 0:
-		case orderly, errno == 0 && s.toldAll(side, reason), side == client && word != nil && l.say(s, word):
+		case orderly, s.toldAll(side, reason, errno), side == client && word != nil && l.say(s, word):
 			l.closeInOrder(s, side)
 		default:
 			sysutil.Reset(fd)
@@ -287,11 +287,19 @@ func (l *loop) closeSockets(s *session, reason Reason, errno syscall.Errno) {
 
 // toldAll reports whether the peer at one side has been passed all that the other one
 // had to say, its FIN included: what becomes of the rest of the session is nothing that
-// this peer could take for the end of the data. It must still be taking it in, but for the
-// end of the process, after which the kernel goes on alone.
-func (s *session) toldAll(side side, reason Reason) bool {
+// this peer could take for the end of the data. What it still owes when the process ends is
+// left to the kernel; and so it is when the other side is reset, of which a peer that has
+// everything is told.
+func (s *session) toldAll(side side, reason Reason, errno syscall.Errno) bool {
 	h := &s.halves[side.other()]
-	return h.done && (h.owed == 0 || reason == Shutdown)
+	switch {
+	case !h.done:
+		return false
+	case errno == 0:
+		return h.owed == 0 || reason == Shutdown
+	}
+	owed, _ := sysutil.Owed(int(s.ends[side].fd))
+	return owed != 0 && isReset(errno)
 }
 
 // closeInOrder closes a connection so that what it was given last is delivered, however
