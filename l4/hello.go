@@ -73,10 +73,13 @@ func (o *opening) tlsWord(reason Reason) []byte {
 	return nil
 }
 
-// say sends a client its last word. Input that nobody has read would turn the end
-// that follows into a reset, which can overtake it (RFC 2525, 2.17).
-func (l *loop) say(s *session, word []byte) bool {
-	fd := int(s.ends[client].fd)
+// sayLast sends a client its last word, if there is one. Input that nobody has read would
+// turn the end that follows into a reset, which can overtake it (RFC 2525, 2.17).
+func (l *loop) sayLast(s *session, reason Reason) bool {
+	word, fd := s.lastWord(reason), int(s.ends[client].fd)
+	if word == nil {
+		return false
+	}
 	if _, errno := sysutil.Send(fd, word); errno != 0 {
 		return false
 	}

@@ -275,9 +275,9 @@ func (l *loop) closeSockets(s *session, reason Reason, errno syscall.Errno) {
 	orderly := errno == 0 && reason.orderly() && !s.halves[client].unsent() && !s.halves[server].unsent()
 	for _, side := range [...]side{server, client} {
 		fd := int(s.ends[side].fd)
-		switch word := s.lastWord(reason); {
+		switch {
 		case fd < 0:
-		case orderly, s.toldAll(side, reason, errno), side == client && word != nil && l.say(s, word):
+		case orderly, s.toldAll(side, reason, errno), side == client && l.sayLast(s, reason):
 			l.closeInOrder(s, side)
 		default:
 			sysutil.Reset(fd)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -32,19 +33,10 @@ pools:
 // virtual machine does, ends nobody whose bytes came meanwhile, and takes no server down.
 func TestStoppedProcess(t *testing.T) {
 	t.Parallel()
-	const sessions = 1000
+	const sessions = 600 // more than a loop hears of in one batch of events
 	r := startSluice(t, strings.ReplaceAll(stoppedConfig, "ECHO", startCountedEcho(t).address()))
-	var busy, named []net.Conn
-	for i := range sessions {
-		c := dialFrom(t, "127.0.0.1", r.address("busy"), "")
-		if err := echo(c, fmt.Sprintf("%08d", i)); err != nil {
-			t.Fatal(err)
-		}
-		busy = append(busy, c)
-	}
-	for range 50 {
-		named = append(named, dialFrom(t, "127.0.0.1", r.address("named"), ""))
-	}
+	busy := dialMany(t, sessions, func() (net.Conn, error) { return tryDial("127.0.0.1", r.address("busy"), "") })
+	named := dialMany(t, 50, func() (net.Conn, error) { return tryDial("127.0.0.1", r.address("named"), "") })
 	until(t, "all are there", func() error { return r.open(sessions + len(named)) })
 	r.signal(syscall.SIGSTOP)
 	until(t, "sluice has stopped", func() error { return r.inState('T') })
@@ -76,6 +68,30 @@ func TestStoppedProcess(t *testing.T) {
 		c.Close()
 	}
 }
+
+// dialMany opens connections, many at a time. They are closed when the test is over.
+func dialMany(t *testing.T, n int, dial func() (net.Conn, error)) []net.Conn {
+	t.Helper()
+	conns, errs := make([]net.Conn, n), make([]error, n)
+	var all sync.WaitGroup
+	for first := range dialers {
+		all.Go(func() {
+			for i := first; i < n; i += dialers {
+				conns[i], errs[i] = dial()
+			}
+		})
+	}
+	all.Wait()
+	for i, c := range conns {
+		if errs[i] != nil {
+			t.Fatal(errs[i])
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	return conns
+}
+
+const dialers = 20
 
 // open returns an error unless there are so many sessions.
 func (r *rig) open(want int) error {
