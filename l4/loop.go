@@ -136,16 +136,17 @@ func (l *loop) runOnce(wait time.Duration) error {
 const stallTime = 250 * time.Millisecond
 
 // readClock tells the time after a wait for events. A loop's clock stands still
-// while the loop does: it must not hold against anybody what it has missed itself.
+// while the loop does: it must not hold against anybody what it has missed itself, but
+// for as much as any turn may be late. So the clock of a loop that always is goes on.
 // A stop that ends before the wait would have has made no deadline pass.
 func (l *loop) readClock(wait time.Duration) {
 	now := l.server.clock() - l.stalled
 	if late := now - l.now - wait; l.tolerate != 0 && wait >= 0 && late > l.tolerate {
-		l.stalled += now - l.now
 		if l.server.stalls.due(now) {
 			l.log.Warn("the process stood still: deadlines wait for it", "for", late.Round(time.Millisecond))
 		}
-		return
+		l.stalled += now - l.now - l.tolerate
+		now = l.now + l.tolerate
 	}
 	l.now = now
 }

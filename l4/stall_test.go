@@ -156,3 +156,19 @@ func TestLongWaitIsNoStall(t *testing.T) {
 		r.expectFIN(c)
 	}
 }
+
+// A loop that is late every time, for want of a processor, still ends what is over.
+func TestAlwaysLate(t *testing.T) {
+	r := newRig(t, rigConfig{idle: time.Minute})
+	r.loop.tolerate = stallTime
+	r.pair()
+	r.settle()
+	for i := 0; len(r.ended) == 0; i++ {
+		if i > 1000 {
+			t.Fatal("the session does not end")
+		}
+		r.now += stallTime + stallTime/2
+		r.step()
+	}
+	r.expectEnd(IdleTimeout)
+}
