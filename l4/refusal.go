@@ -26,6 +26,7 @@ func (l *loop) fail(s *session, reason Reason, errno syscall.Errno) {
 		return
 	}
 	if s.state == stateWaiting {
+		s.waited += l.waitOver(s)
 		if b := s.target.config.Pool.Leave(&o.waiter); b != nil {
 			b.Release()
 		}

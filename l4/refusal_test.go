@@ -39,8 +39,8 @@ func TestErrorAfterNo(t *testing.T) {
 			r.expectActive(0)
 			r.write(asker, startup)
 			r.expectRefusal(asker, stateNotNow)
-			if end := r.expectEnd(want); end.Pool != "pool" {
-				t.Errorf("ended with %+v, want pool", end)
+			if end := r.expectEnd(want); end.Pool != "pool" || (end.Waited > 0) != (want == QueueTimeout) {
+				t.Errorf("ended with %+v, want pool and its wait", end)
 			}
 			r.expectEmpty()
 		})
