@@ -170,7 +170,7 @@ func (l *loop) begun(s *session) {
 	l.seal(s)
 	l.enter(s, stateRelaying)
 	if s.halves[client].bytes+s.halves[server].bytes > 0 {
-		l.noteMoved(s)
+		l.noteMoved(s, client)
 	}
 	l.relay(s)
 }

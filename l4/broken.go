@@ -7,15 +7,15 @@ import (
 )
 
 // broken ends s because the connection on one side failed, after which the other one
-// is reset. A side that had said all it had to say and reset only what came after that
-// has left bytes here: s goes on until the other side has them. It reports whether s is
-// still open.
+// is reset. A side that had said all it had to say, before it reset what came after that
+// or was gone with its machine, has left bytes here: s goes on until the other side has
+// them. It reports whether s is still open.
 func (l *loop) broken(s *session, side side, errno syscall.Errno) (open bool) {
-	h, back := &s.halves[side], &s.halves[side.other()]
-	if errno != syscall.EPIPE || h.done || h.eof && !h.unsent() { // EPIPE: see finished
+	if s.halves[side].done || !s.finished(side, errno) {
 		l.end(s, l.brokenBy(s, side, errno), errno)
 		return false
 	}
+	back := &s.halves[side.other()]
 	back.done = true // nobody takes it
 	l.releaseBytes(back)
 	s.ends[side].ready |= readable
@@ -24,15 +24,29 @@ func (l *loop) broken(s *session, side side, errno syscall.Errno) (open bool) {
 	return true
 }
 
+// finished reports whether a side whose connection has failed had sent FIN before. A reset
+// after FIN is EPIPE to the kernel, not ECONNRESET (tcp_reset). A Unix socket whose peer
+// only wants to read no more is that, too. After any failure a read that returns 0 says
+// nothing, nor does an event that tells both.
+func (s *session) finished(side side, errno syscall.Errno) bool {
+	switch {
+	case errno == syscall.EPIPE:
+		return sysutil.ReadyNow(s.ends[side].fd, -1)[0]&sysutil.PeerClosed != 0
+	case errno == syscall.ECONNRESET:
+		return false
+	}
+	return s.ends[side].ready&inOrder != 0
+}
+
 // brokenBy is why a session ends whose connection on one side has failed. A side that
 // had said all it had to say and then is gone altogether has closed. So it has when
 // the other one resets after it, which TLS is full of: peers go without having read a
 // close_notify, or are sent one when they have gone. A client that has sent FIN may
 // still wait for its answer, though, in every protocol but Postgres'.
 func (l *loop) brokenBy(s *session, side side, errno syscall.Errno) Reason {
-	gone, postgres := isReset(errno), s.listener.config.Protocol == ProtocolPostgres
+	h, gone, postgres := &s.halves[side], isReset(errno), s.listener.config.Protocol == ProtocolPostgres
 	switch {
-	case s.finished(side, errno) && (side == client || gone):
+	case h.done && h.eof && (side == client || gone):
 		return closedBy(side)
 	case side == client && gone && l.saidAll(s, server):
 		return ServerClosed
@@ -42,14 +56,6 @@ func (l *loop) brokenBy(s *session, side side, errno syscall.Errno) Reason {
 		return ClientClosed
 	}
 	return ServerReset
-}
-
-// finished reports whether a side whose connection has failed had sent FIN before. The
-// kernel makes it EPIPE then, not ECONNRESET (tcp_reset); without, a read that returns 0
-// after the error says nothing.
-func (s *session) finished(side side, errno syscall.Errno) bool {
-	h := &s.halves[side]
-	return h.done || errno == syscall.EPIPE && h.eof && !h.unsent()
 }
 
 // goodbye is the most bytes that may be lost between a peer's FIN and the reset of the

@@ -78,9 +78,12 @@ func shorter(a, b time.Duration) time.Duration {
 	return a
 }
 
-// noteMoved is called when bytes have moved. The look at the peers is one per
-// stretch of activity, not one per message.
-func (l *loop) noteMoved(s *session) {
+// noteMoved is called when bytes of one side have moved. The look at the peers is one
+// per stretch of activity, not one per message.
+func (l *loop) noteMoved(s *session, from side) {
+	if !s.counts(from) {
+		return
+	}
 	s.active = l.now
 	if s.lookAt == 0 && s.state == stateRelaying {
 		if quiet := s.quietFor(); quiet != 0 {
@@ -100,7 +103,7 @@ func (l *loop) noteTaken(s *session) (owing bool) {
 			continue
 		}
 		n, _ := sysutil.Owed(int(s.ends[from.other()].fd)) // of a socket that failed 0: nothing will be taken any more
-		if uint32(n) < h.owed {
+		if uint32(n) < h.owed && s.counts(from) {
 			s.active = l.now
 		}
 		h.owed = uint32(n)

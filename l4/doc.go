@@ -26,7 +26,7 @@
 // A listener of plain TCP knows only ReadHeader, Connecting, Waiting and
 // Relaying. A connection has a place among the sessions that there may be before it
 // is accepted (quota.go), and its client is looked at as soon as its real address is
-// known (admission.go). Only enter and begin set a session's state, only end closes it. end
+// known (admission.go). Only begin, enter and pass set a session's state, only end closes it. end
 // gives back the pipes, the buffer, the timer, the backend's slot or place in the
 // queue and the counters, and reports the session with its [Reason].
 //

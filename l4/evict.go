@@ -79,18 +79,22 @@ func (l *loop) leaveFinishing(s *session, reason Reason) {
 func (s *session) finishing() bool {
 	for _, from := range [...]side{client, server} {
 		h := &s.halves[from]
-		if (h.eof || s.ends[from].ready&peerClosed != 0) && (!h.done || h.owed != 0) {
+		if s.sentFIN(from) && (!h.done || h.owed != 0) {
 			return true
 		}
 	}
 	return false
 }
 
+// counts reports whether bytes of one side that move are activity. Of a session that is
+// cut, those are that are to be delivered, and not what flows the other way as well.
+func (s *session) counts(from side) bool { return s.cut == noReason || s.sentFIN(from) }
+
 // handedOver reports whether all that is finished lies in the kernel, which
 // delivers it without this process.
 func (s *session) handedOver() bool {
 	for _, from := range [...]side{client, server} {
-		if h := &s.halves[from]; !h.done && (h.eof || s.ends[from].ready&peerClosed != 0) {
+		if s.sentFIN(from) && !s.halves[from].done {
 			return false
 		}
 	}

@@ -97,7 +97,7 @@ func (l *loop) carry(s *session, from side) (more bool, culprit *end, errno sysc
 	l.ignore(s, from, dst)
 	l.awaitRoom(s, from.other())
 	if moved := h.bytes - before; moved != 0 {
-		l.noteMoved(s)
+		l.noteMoved(s, from)
 		l.streamed += moved
 		if h.streak == 0 {
 			l.small = l.now
@@ -154,8 +154,10 @@ func (l *loop) heed(s *session, from side, dst *end) {
 // broken. A server that answers early and resets under the rest of the request
 // has said why.
 func (l *loop) salvage(s *session, from side) {
-	s.ends[from].ready |= readable
-	l.carry(s, from)
+	if !s.halves[from].done {
+		s.ends[from].ready |= readable
+		l.carry(s, from)
+	}
 }
 
 // turn is the budget of a turn taken now.
@@ -171,10 +173,10 @@ func (l *loop) turn() uint64 {
 // session is still open.
 func (l *loop) passFIN(s *session, from side) (open bool) {
 	s.halves[from].done = true
-	if s.halves[from.other()].done {
+	if back := &s.halves[from.other()]; back.done {
 		reason := closedBy(from.other())
-		if s.cut.Clean() {
-			reason = s.cut
+		if !back.eof || s.cut.Clean() {
+			reason = closedBy(from) // the other one was given up, see broken
 		}
 		l.end(s, reason, 0) // close(2) sends the FIN that is still due
 		return false

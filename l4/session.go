@@ -27,8 +27,9 @@ type readiness uint16
 const (
 	readable readiness = 1 << iota
 	writable
-	peerClosed // FIN was received; latched
+	peerClosed // nothing more comes: FIN was received, or the connection has failed; latched
 	failed     // RST, an error, or both FINs; latched
+	inOrder    // FIN was received while the connection was whole; latched
 	ragged     // a read may stop short of what is there: at urgent data, or after a message with descriptors on a Unix socket; latched
 	ignored    // events for input are off while the sink is full, see ignore; latched
 	spared     // the kernel's bound on unacknowledged bytes is lifted, see lookAtPeers
@@ -204,6 +205,9 @@ func (l *loop) note(s *session, side side, bits sysutil.Ready) {
 		end.ready |= writable
 	}
 	if bits&sysutil.PeerClosed != 0 {
+		if bits&sysutil.Failed == 0 {
+			end.ready |= inOrder
+		}
 		l.noteFIN(s, end)
 	}
 	if bits&sysutil.Urgent != 0 {

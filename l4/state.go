@@ -98,6 +98,8 @@ func (s *session) timeLimit() (time.Duration, Reason) {
 func (s *session) quietLimit() (time.Duration, Reason) {
 	config := &s.listener.config
 	switch {
+	case s.cut.Clean():
+		return s.cutLimit(), FinTimeout // it is one when all is delivered
 	case s.cut != noReason:
 		return s.cutLimit(), s.cut
 	case config.FinTimeout != 0 && s.finSeen():
@@ -106,10 +108,13 @@ func (s *session) quietLimit() (time.Duration, Reason) {
 	return config.IdleTimeout, IdleTimeout
 }
 
-// finSeen reports whether a side has sent FIN, though the bytes before it may
+// finSeen reports whether a side has sent FIN.
+func (s *session) finSeen() bool { return s.sentFIN(client) || s.sentFIN(server) }
+
+// sentFIN reports whether one side has sent FIN, though the bytes before it may
 // still wait for a sink that does not take them.
-func (s *session) finSeen() bool {
-	return s.halves[client].eof || s.halves[server].eof || (s.ends[client].ready|s.ends[server].ready)&peerClosed != 0
+func (s *session) sentFIN(from side) bool {
+	return s.halves[from].eof || s.ends[from].ready&peerClosed != 0
 }
 
 func after(start, timeout time.Duration) time.Duration {
