@@ -1,12 +1,21 @@
 package health
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // timelines is the highest timeline that a server of each cluster was seen on, by system identifier. A server that is
 // promoted starts a timeline that is higher than any before, so a primary on a lower one was left behind: it must never
 // take a write again, not even while the better one is gone. A replica knows of a promotion too, and may be the only one
 // left that does.
+//
+// Clusters of which no server is in the pool any more are forgotten when there get to be too many: a server that names
+// another one each time must not fill the memory.
 type timelines map[uint64]sighting
+
+// mostClusters is how many are remembered at least.
+const mostClusters = 64
 
 // sighting is where a timeline was seen.
 type sighting struct {
@@ -22,6 +31,18 @@ func (t timelines) learn(facts []fact) {
 		}
 		if best, seen := t[f.answer.System]; !seen || f.answer.Timeline > best.timeline {
 			t[f.answer.System] = sighting{f.answer.Timeline, f.name}
+		}
+	}
+	if len(t) > mostClusters {
+		t.forget(facts)
+	}
+}
+
+// forget drops the clusters of which no server was when it last answered.
+func (t timelines) forget(facts []fact) {
+	for system := range t {
+		if !slices.ContainsFunc(facts, func(f fact) bool { return f.answer != nil && f.answer.System == system }) {
+			delete(t, system)
 		}
 	}
 }

@@ -66,3 +66,21 @@ func TestStartWithAStalePrimary(t *testing.T) {
 		r.wantUp("the primary is back", "db", "pg2")
 	})
 }
+
+// A server that is of another cluster each time fills no memory, and does not make the pool forget its own.
+func TestTimelinesAreBounded(t *testing.T) {
+	seen := make(timelines)
+	silent := fact{name: "pg1", answer: &probe.DatabaseAnswer{System: 7, Timeline: 5}, current: true}
+	seen.learn([]fact{silent})
+	silent.current = false
+	for system := range uint64(10 * mostClusters) {
+		hostile := fact{name: "pg2", answer: &probe.DatabaseAnswer{System: 100 + system, Timeline: 1}, current: true}
+		seen.learn([]fact{silent, hostile})
+		if len(seen) > mostClusters {
+			t.Fatalf("%d clusters are remembered", len(seen))
+		}
+		if seen[7] != (sighting{5, "pg1"}) || seen[100+system].timeline != 1 {
+			t.Fatalf("forgotten: %v", seen)
+		}
+	}
+}
