@@ -100,7 +100,7 @@ var poolFields = noteKeys(fields[poolDraft]{
 	boolean("failback", func(p *poolDraft) *bool { return &p.failback }),
 	word("send_proxy", l4.ProxyVersions(), unmarshal, func(p *poolDraft) *l4.ProxyVersion { return &p.SendProxy }),
 	{key: "tlvs", read: readTLVs},
-	{key: "source", read: readPoolSources},
+	{key: "source", read: readPoolSources, shape: listOf(textShape)},
 	section("timeouts", poolTimeouts, func(p *poolDraft) *Pool { return &p.Pool }),
 	number("retries", 0, noLimit, func(p *poolDraft) *int { return &p.Retries }),
 	section("queue", queueFields, func(p *poolDraft) *Pool { return &p.Pool }),

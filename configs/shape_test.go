@@ -76,11 +76,47 @@ func TestSchemaRefuses(t *testing.T) {
 		"pools: {web: {}}", "pools: {web: {backends: [{weight: 1}]}}", "pools: {web: {backends: [{address: h:1, weight: 257}]}}",
 		"pools: {web: {backends: h:1, check: {type: htpp}}}", "pools: {web: {backends: h:1, balance: best}}",
 		"pools: {web: {backends: h:1, on_down: {failed: {sessions: drop}}}}", "pools: {web: {backends: h:1, tlvs: x}}",
-		"defaults: {pools: {backends: [h:1]}}", "defaults: {listeners: {bind: :80}}", "defaults: {retries: 1}",
+		"pools: {web: {backends: h:1, source: 5}}", "defaults: {pools: {backends: [h:1]}}", "defaults: {listeners: {bind: :80}}", "defaults: {retries: 1}",
 		"admin: {socket: 1}", "admin: {socket: {owner: me}}", "admin: {hosts: [1]}", "listeners: {web: {bind: unix:/s, socket: /s}}",
 	} {
 		if validate(t, schema, bad) == nil {
 			t.Errorf("%s is taken", bad)
 		}
 	}
+}
+
+// TestSchemaSaysSomethingOfEveryKey finds rows of the tables of which the schema does not say what their value may be.
+func TestSchemaSaysSomethingOfEveryKey(t *testing.T) {
+	var document any
+	if err := json.Unmarshal(Schema(), &document); err != nil {
+		t.Fatal(err)
+	}
+	if keys := lookShapes(t, "", document); keys < 80 {
+		t.Errorf("%d keys found", keys)
+	}
+}
+
+// lookShapes returns how many keys a part of the schema describes.
+func lookShapes(t *testing.T, path string, part any) (keys int) {
+	switch part := part.(type) {
+	case []any:
+		for _, p := range part {
+			keys += lookShapes(t, path, p)
+		}
+	case map[string]any:
+		for name, p := range part {
+			if name != "properties" {
+				keys += lookShapes(t, path, p)
+				continue
+			}
+			for key, shape := range p.(map[string]any) {
+				keys++
+				if len(shape.(map[string]any)) == 0 {
+					t.Errorf("the schema takes anything for %s.%s", path, key)
+				}
+				keys += lookShapes(t, path+"."+key, shape)
+			}
+		}
+	}
+	return keys
 }
