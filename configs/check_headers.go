@@ -1,8 +1,11 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
 	"net/textproto"
+	"strings"
+	"unicode"
 )
 
 // madeHeaders are the header fields that the check writes itself, and what to do about each.
@@ -44,5 +47,8 @@ func checkHeader(key, name, text string, given bool) error {
 	case given:
 		return fmt.Errorf("is given twice: the case of letters makes no difference")
 	}
-	return checkPrintable(text)
+	if strings.ContainsFunc(text, unicode.IsControl) { // what it is may be a secret
+		return errors.New("has a value with control characters: remove them")
+	}
+	return nil
 }

@@ -267,6 +267,8 @@ func TestMaskPassword(t *testing.T) {
 	}
 	f("    password: hush", "    password: ****")
 	f(`{"Password" : "hüsh"}`, `{"Password" : *******`)
+	f("headers: {Proxy-Authorization: Basic aHVzaA==}", "headers: {Proxy-Authorization: ***************")
+	f("headers: {Cookie: a=b, Accept: b}", "headers: {Cookie: ***************")
 	f("password:", "password:")
 	f("password_file: pg.password", "password_file: pg.password")
 }

@@ -240,7 +240,7 @@ func readBackends(d *decoder, v value, to *poolDraft) {
 		*b = defaultBackend()
 		problems := len(d.problems)
 		readBackend(d, item, b)
-		if len(d.problems) > problems { // its name may not be the one it was given
+		if len(d.problems) > problems || b.Name == "" { // its name may not be the one it was given
 			continue
 		}
 		at := d.place(item.node)

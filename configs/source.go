@@ -57,8 +57,9 @@ func (s *shownLine) set(source string) {
 	}
 }
 
-// passwordValue matches a password that somebody wrote into the file, and what follows it on the line.
-var passwordValue = regexp.MustCompile(`(?i)(\bpassword["']?[ \t]*:[ \t]*)(.+)`)
+// passwordValue matches a password that somebody wrote into the file, or a header field that has one, and what follows it
+// on the line.
+var passwordValue = regexp.MustCompile(`(?i)(\b(?:password|authorization|cookie)["']?[ \t]*:[ \t]*)(.+)`)
 
 // maskPassword returns a line as it may be shown: problems end up in logs. The columns stay what they are.
 func maskPassword(line string) string {

@@ -106,6 +106,7 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 	log, out := newLogger(stderr, file.Log)
 	defer out.close()
 	slog.SetDefault(log) // for libraries that log by themselves
+	logWarnings(log, file.Warnings)
 	b, err := newBalancer(file, log, out, bindAdvice{
 		admin:  `choose another address with admin.listen or --admin ADDRESS ("" = none)`,
 		socket: `choose another path with admin.socket or --socket PATH ("" = none)`,
@@ -116,6 +117,13 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 		return err
 	}
 	return b.serve(signals, o.drainTimeout)
+}
+
+// logWarnings says what check warns of: who starts without it is to know as well.
+func logWarnings(log *slog.Logger, warnings configs.Problems) {
+	for _, w := range warnings {
+		log.Warn("the configuration has something that is hardly meant", "file", w.File, "line", w.Line, "warning", w.Message)
+	}
 }
 
 func (o *runOptions) load() (*configs.File, error) {
