@@ -17,18 +17,19 @@ type decoder struct {
 	expanded, substituted int // see expander
 
 	under        underlays
-	pools        map[string]bool // names, also of pools that have problems
-	poolNames    []string        // the same in order
-	poolAt       []place         // of each
-	poolRefs     []poolRef       // where pools are named
-	adminListens bool            // the file sets admin.listen
-	checks       []checkSite     // one for each pool
-	sourceSites  []sourceSite    // one for each pool that has source
+	underlaid    map[ast.Node][]pair // see underPairs
+	pools        map[string]bool     // names, also of pools that have problems
+	poolNames    []string            // the same in order
+	poolAt       []place             // of each
+	poolRefs     []poolRef           // where pools are named
+	adminListens bool                // the file sets admin.listen
+	checks       []checkSite         // one for each pool
+	sourceSites  []sourceSite        // one for each pool that has source
 	sideFiles    sideFiles
 }
 
 func newDecoder(sources ...*source) *decoder {
-	d := &decoder{sources: sources, env: os.LookupEnv, pools: make(map[string]bool)}
+	d := &decoder{sources: sources, env: os.LookupEnv, pools: make(map[string]bool), underlaid: make(map[ast.Node][]pair)}
 	for _, s := range sources {
 		d.order = append(d.order, s.file)
 	}
@@ -101,7 +102,7 @@ func (d *decoder) pairs(v value, want, what string) []pair {
 		pairs = addMissing(pairs, first, d.mergedPairs(m, what), v.inherited)
 	}
 	if _, ok := v.under.(*ast.MappingNode); ok && !v.inherited {
-		defaults := d.pairs(value{name: v.name, at: v.at, node: v.under}, want, what)
+		defaults := d.underPairs(v, want, what)
 		pairs = addMissing(pairs, first, defaults, true)
 		for _, below := range defaults {
 			for i := range pairs {
@@ -112,6 +113,17 @@ func (d *decoder) pairs(v value, want, what string) []pair {
 		}
 	}
 	return pairs
+}
+
+// underPairs returns the pairs of what is below a mapping. Merge keys may make that much more than what is written, and
+// there may be thousands of mappings above it: it is put together once.
+func (d *decoder) underPairs(v value, want, what string) []pair {
+	known, ok := d.underlaid[v.under]
+	if !ok {
+		known = d.pairs(value{name: v.name, at: v.at, node: v.under}, want, what)
+		d.underlaid[v.under] = known
+	}
+	return known
 }
 
 // mergedPairs returns the pairs that a merge key stands for: those of a mapping, or of several, where the earlier wins.

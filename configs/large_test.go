@@ -140,3 +140,27 @@ func TestProblemsOfAliases(t *testing.T) {
 	f(b.String()+minimalText, "a.yaml:17:19: the aliases so far stand for more than 16 MiB: this is not a configuration of sluice\n"+
 		"  x-16: &a16 [*a15, *a15]\n                    ^")
 }
+
+// TestDefaultsAreMergedOnce: what aliases make of defaults is put together once, not for every pool.
+func TestDefaultsAreMergedOnce(t *testing.T) {
+	many := func(alias string, count int) string { return strings.Repeat(alias+", ", count) }
+	took := func(pools int) uint64 {
+		var b strings.Builder
+		fmt.Fprintf(&b, "x-a: &a {retries: 7}\nx-b: &b {<<: [%s]}\ndefaults: {pools: {<<: [%s]}}\n", many("*a", 500), many("*b", 40))
+		b.WriteString("listeners: {w: {bind: \":80\", pool: p0}}\npools:\n")
+		for i := range pools {
+			fmt.Fprintf(&b, "  p%d: {backends: 10.0.0.1:80}\n", i)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		file, err := answered(t, "defaults", []byte(b.String()))
+		runtime.ReadMemStats(&after)
+		if err != nil || file.Pools[pools-1].Retries != 7 {
+			t.Fatal(err)
+		}
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	if few, more := took(2), took(52); more > 3*few {
+		t.Errorf("%d bytes for 52 pools, %d for two", more, few)
+	}
+}
