@@ -37,7 +37,7 @@ func newRunCommand() *cobra.Command {
 		Long: "Serve what a configuration says, or one listener and one pool given by flags. Several files, or a folder of\n" +
 			"*.yaml and *.yml, are one configuration.\n\n" +
 			"SIGTERM and SIGINT end it: no new connections, the sessions there are go on until they end by themselves\n" +
-			"or --drain-timeout is over. A second signal cuts them.\n\n" +
+			"or --drain-timeout is over. A second signal cuts them, a third ends the process.\n\n" +
 			"SIGHUP makes it read the files of networks that allow and deny name again;\n" + restIsReadLater + ".",
 		Example: "  sluice run -c /etc/sluice/sluice.yaml\n" +
 			"  sluice run --listen :8080 --backend 10.0.0.1:80 --backend 10.0.0.2:80",
