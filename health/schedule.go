@@ -1,6 +1,10 @@
 package health
 
-import "time"
+import (
+	"time"
+
+	"sluice/health/probe"
+)
 
 // firstWithin bounds the wait for a server's first probe: a dead one is to be found at once, but the probes of hundreds
 // of servers are not to start in the same instant.
@@ -42,7 +46,7 @@ type pace struct {
 
 // next returns when the next probe starts; false: not before one in flight has ended.
 func (s *schedule) next(c Config, p pace) (at time.Time, ok bool) {
-	if s.inFlight >= min(c.Fall, maxInFlight) {
+	if s.inFlight >= c.mostInFlight() {
 		return time.Time{}, false
 	}
 	if s.started.IsZero() {
@@ -62,7 +66,7 @@ func (s *schedule) next(c Config, p pace) (at time.Time, ok bool) {
 // jittered: a server that fell silent is to be found in a time that is known.
 func (s *schedule) interval(c Config, p pace) time.Duration {
 	switch {
-	case p.hurry:
+	case p.hurry && !(p.down && c.loginsAreCounted()):
 		return c.FastInterval
 	case p.down:
 		return jittered(c.DownInterval, c.Jitter, s.random)
@@ -73,6 +77,18 @@ func (s *schedule) interval(c Config, p pace) time.Duration {
 	}
 	return regular
 }
+
+// mostInFlight is how many probes of a server there may be at a time.
+func (c Config) mostInFlight() int {
+	if c.loginsAreCounted() {
+		return 1
+	}
+	return min(c.Fall, maxInFlight)
+}
+
+// loginsAreCounted reports whether a server counts connections that end before the login is over, and shuts out the host
+// that they come from (max_connect_errors of MySQL). One that is stopped finds all of them when it goes on.
+func (c Config) loginsAreCounted() bool { return c.Probe.Kind == probe.MySQL }
 
 // begin notes the start of a probe.
 func (s *schedule) begin(now time.Time, random float64) {

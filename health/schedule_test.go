@@ -3,6 +3,8 @@ package health
 import (
 	"testing"
 	"time"
+
+	"sluice/health/probe"
 )
 
 func TestNextProbe(t *testing.T) {
@@ -45,6 +47,24 @@ func TestNextProbe(t *testing.T) {
 	f(schedule{random: 0.5, wanted: true, hasty: base}, up, 500)
 	f(schedule{random: 0.5, wanted: true, hasty: ago(100 * time.Millisecond)}, down, 400)
 	f(schedule{random: 0.5, wanted: true, inFlight: 3}, up, -1)
+}
+
+// A server of MySQL that is silent is not asked more often than it must be: it counts logins that were given up.
+func TestSilentMySQLIsAskedSeldom(t *testing.T) {
+	cfg := steady()
+	cfg.Probe.Kind = probe.MySQL
+	inBubble(t, []spec{{"db", "a", cfg}}, nil, func(r *rig) {
+		after(time.Second)
+		a := r.servers["a"]
+		a.fallSilent()
+		after(10 * time.Second)
+		r.wantUp("after ten seconds of silence", "db", "")
+		n := len(a.times())
+		after(time.Minute)
+		if got := len(a.times()) - n; got > 12 || a.most != 1 {
+			t.Errorf("asked %d times in a minute, %d at a time; want 12 and 1: down_interval is 5s", got, a.most)
+		}
+	})
 }
 
 func TestProbesInFlight(t *testing.T) {
