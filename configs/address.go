@@ -87,6 +87,9 @@ func splitHostPort(text string, rules addressRules) (host, port string, err erro
 	if text == "" {
 		return "", "", errors.New("empty address: write " + rules.want())
 	}
+	if strings.HasPrefix(text, "/") && !rules.noUnix {
+		return "", "", fmt.Errorf("%s is a path: write unix:%s for a socket", quote(text), text)
+	}
 	if strings.Contains(text, "/") {
 		return "", "", fmt.Errorf("%s is not an address: write HOST:PORT, without scheme and path", quote(text))
 	}
@@ -105,6 +108,9 @@ func splitHostPort(text string, rules addressRules) (host, port string, err erro
 	}
 	switch strings.Count(text, ":") {
 	case 0:
+		if _, err := strconv.ParseUint(text, 10, 16); err == nil && rules.listen {
+			return "", "", fmt.Errorf(`%s is a port alone: write ":%s" for every address of this machine`, quote(text), text)
+		}
 		return "", "", fmt.Errorf("%s has no port: write HOST:PORT", quote(text))
 	case 1:
 		host, port, _ = strings.Cut(text, ":")

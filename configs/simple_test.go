@@ -48,10 +48,12 @@ func TestSimpleProblems(t *testing.T) {
 --listen: no address to listen on: write one, for example --listen :8080
 --backend: no backend: write one, for example --backend 10.0.0.1:80`)
 	f([]string{"8080", ":80", ":80", ":9600"}, []string{"10.0.0.1", ":80", "nowhere.example:1"}, `
---listen: "8080" has no port: write HOST:PORT
+--listen: "8080" is a port alone: write ":8080" for every address of this machine
 --backend: "10.0.0.1" has no port: write 10.0.0.1:PORT
 --backend: no host before the port: write HOST:PORT, for example 10.0.0.1:80
 --listen: :80: taken by another --listen: use another address or port`)
+	f([]string{"/run/web.sock"}, []string{"10.0.0.1:80"},
+		`--listen: "/run/web.sock" is a path: write unix:/run/web.sock for a socket`)
 	f([]string{"nowhere.example:80"}, []string{"nowhere.example:80"},
 		`--listen: host name "nowhere.example" does not resolve: no such host`)
 	f([]string{"127.0.0.1:80"}, []string{"127.0.0.1:80"}, "--backend: 127.0.0.1:80 is an address that this sluice listens on itself "+

@@ -152,13 +152,20 @@ func (srv *Server) closeListeners() {
 	}
 }
 
+func counted(n int) string {
+	if n == 1 {
+		return "1 session"
+	}
+	return fmt.Sprintf("%d sessions", n)
+}
+
 func (srv *Server) waitDrained(ctx context.Context) error {
 	for _, l := range srv.loops {
 		select {
 		case <-l.drained:
 		case <-ctx.Done():
 			if n := srv.sessionCount(); n > 0 {
-				return fmt.Errorf("%d sessions cut: %w", n, context.Cause(ctx))
+				return fmt.Errorf("%s cut: %w", counted(n), context.Cause(ctx))
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
 	"time"
 
@@ -42,11 +43,18 @@ func newStatusCommand() *cobra.Command {
 	return c
 }
 
+func isSocket(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().Type() == fs.ModeSocket
+}
+
 // explainSocket says what it means that a control socket does not answer.
 func explainSocket(socket string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("nothing listens at %s: sluice does not run, or has another control socket (--socket PATH names it) or none", socket)
+	case errors.Is(err, syscall.ECONNREFUSED) && !isSocket(socket):
+		return fmt.Errorf("ask %s: it is not a socket", socket)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("nothing listens at %s: the sluice that made it has ended", socket)
 	case errors.Is(err, fs.ErrPermission):

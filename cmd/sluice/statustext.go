@@ -102,7 +102,7 @@ func poolNotice(p admin.PoolStatus) (text string) {
 		text += fmt.Sprintf("\npool %s: SPLIT BRAIN: more than one server claims to be the primary\n", p.Name)
 	}
 	if p.Waiting > 0 {
-		text += fmt.Sprintf("\npool %s: %s wait for a backend (at most %d)\n", p.Name, plural(p.Waiting, "session"), p.QueueMax)
+		text += fmt.Sprintf("\npool %s: %s waiting for a backend (at most %d)\n", p.Name, plural(p.Waiting, "session"), p.QueueMax)
 	}
 	return text
 }
