@@ -28,19 +28,22 @@ func (r *rig) smallBuffers(ends [2]conn) {
 }
 
 // trySend writes what the kernel takes at once.
-func trySend(c conn, data []byte) (n int) {
+func trySend(c conn, data []byte) int {
+	n, _ := sendNow(c, data)
+	return n
+}
+
+// sendNow sends what fits now: nothing and EAGAIN when nothing does.
+func sendNow(c conn, data []byte) (n int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	raw.Write(func(fd uintptr) bool {
 		n, err = syscall.SendmsgN(int(fd), data, nil, nil, syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL)
 		return true
 	})
-	if err != nil {
-		return 0
-	}
-	return n
+	return max(n, 0), err
 }
 
 // tryReceive reads what is there: nothing and no error when nothing is.

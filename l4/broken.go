@@ -11,7 +11,7 @@ import (
 // or was gone with its machine, has left bytes here: s goes on until the other side has
 // them. It reports whether s is still open.
 func (l *loop) broken(s *session, side side, errno syscall.Errno) (open bool) {
-	if s.halves[side].done || !s.finished(side, errno) {
+	if !s.finished(side, errno) || s.halves[side].done && !s.awaits(side.other()) {
 		l.end(s, l.brokenBy(s, side, errno), errno)
 		return false
 	}
@@ -22,6 +22,14 @@ func (l *loop) broken(s *session, side side, errno syscall.Errno) (open bool) {
 	l.leaveFinishing(s, closedBy(side))
 	l.enqueue(s)
 	return true
+}
+
+// awaits reports whether a peer has yet to take some of what it was sent, and may send more
+// itself. If its connection were closed now, the kernel would answer that with a reset, which
+// overtakes the rest.
+func (s *session) awaits(side side) bool {
+	owed, _ := sysutil.Owed(int(s.ends[side].fd))
+	return owed != 0 && !s.sentFIN(side)
 }
 
 // finished reports whether a side whose connection has failed had sent FIN before. A reset

@@ -89,7 +89,9 @@ func TestResetAfterFINSparesFinished(t *testing.T) {
 				if got = append(got, rest...); err != nil || !bytes.Equal(got, data) {
 					t.Errorf("%s and then %v, want what was sent and FIN", brief(got), err)
 				}
-				r.expectEnd(closedBy(near))
+				if end := r.expectDelivered(); end.Reason != closedBy(near) {
+					t.Errorf("ended with %v", end.Reason)
+				}
 			})
 		})
 	}

@@ -185,7 +185,11 @@ func (p *play) mayBeClean(side side, end End) bool {
 func (p *play) finishWithReset(t *testing.T, side side) {
 	far := &p.peers[side.other()]
 	reset(p.peers[side].conn)
-	p.until("the session ends", func() bool { return len(p.ended) == 1 })
+	p.until("the session ends", func() bool {
+		p.receive(t, side.other())
+		p.now += tick // until it has all, see awaits
+		return len(p.ended) == 1
+	})
 	end := p.ended[0]
 	if end.Reason != resetBy(side) && !(end.Reason.Clean() && p.mayBeClean(side, end)) {
 		t.Fatalf("ended with %+v, want %v", end, resetBy(side))

@@ -173,7 +173,7 @@ func (l *loop) turn() uint64 {
 // session is still open.
 func (l *loop) passFIN(s *session, from side) (open bool) {
 	s.halves[from].done = true
-	if back := &s.halves[from.other()]; back.done {
+	if back := &s.halves[from.other()]; back.done && !s.awaits(from.other()) {
 		reason := closedBy(from.other())
 		if !back.eof || s.cut.Clean() {
 			reason = closedBy(from) // the other one was given up, see broken
