@@ -102,7 +102,7 @@ func isReset(errno syscall.Errno) bool { return errno == syscall.ECONNRESET || e
 // others check.
 func (l *loop) probed(s *session) bool {
 	up, down := &s.halves[client], &s.halves[server]
-	if up.bytes > uint64(s.header) || up.unsent() || down.bytes > 0 || down.unsent() || s.opening.spoken() {
+	if up.bytes > uint64(s.ends[server].header) || up.unsent() || down.bytes > 0 || down.unsent() || s.opening.spoken() {
 		return false
 	}
 	n, _ := sysutil.Peek(int(s.ends[client].fd), l.scratch[:1]) // while a connect is under way nobody reads

@@ -24,7 +24,7 @@ func (l *loop) sendFirst(s *session) (sent bool) {
 		if n, ok = l.putHeader(s); !ok {
 			return false
 		}
-		s.header = uint16(n)
+		s.ends[server].header = uint16(n)
 	}
 	first, errno := l.addFirst(s, n)
 	if errno != 0 {

@@ -39,8 +39,9 @@ const (
 
 // An end is one socket of a session.
 type end struct {
-	fd    int32 // none: -1
-	ready readiness
+	fd     int32 // none: -1
+	ready  readiness
+	header uint16 // size of the PROXY header that was sent there
 }
 
 func newEnd(fd int, isUnix bool) end {
@@ -84,8 +85,7 @@ type session struct {
 	generation uint32
 	slot       int32
 	state      state
-	queued     bool   // in loop.queue
-	header     uint16 // size of the PROXY header that was sent to the backend
+	queued     bool // in loop.queue
 	retries    uint8
 	attempt    uint8  // counts connects, for tokens; it may wrap
 	counted    bool   // among its client's sessions

@@ -11,8 +11,8 @@ import (
 
 // What an idle session costs is a figure of the product.
 func TestSessionSize(t *testing.T) {
-	if size := unsafe.Sizeof(session{}); size > 296 {
-		t.Errorf("a session has %d bytes, want at most 296", size)
+	if size := unsafe.Sizeof(session{}); size > 280 {
+		t.Errorf("a session has %d bytes, want at most 280", size)
 	}
 	if size := unsafe.Sizeof(opening{}); size > 384 { // while it opens, waits or is answered
 		t.Errorf("an opening has %d bytes, want at most 384", size)
