@@ -72,6 +72,7 @@ func neutralConfig() (*pgconn.Config, error) {
 	config.RuntimeParams = map[string]string{"application_name": "sluice"}
 	// What is no Postgres server may send what looks like a message of a gigabyte.
 	config.MaxProtocolMessageBodyLen = 64 << 10
+	config.BuildFrontend = scramFrontend
 	return config, nil
 }
 
