@@ -35,8 +35,8 @@ func scram(rounds string, answered chan<- bool) func(net.Conn) error {
 		}
 		_, nonce, _ := bytes.Cut(first, []byte(",r="))
 		_, _ = io.WriteString(conn, message('R', "\x00\x00\x00\x0br="+string(nonce)+"x,s=AAAAAAAAAAAAAAAAAAAAAA==,i="+rounds))
-		_, err = packet(1)
-		made = err == nil
+		proof, err := packet(1)
+		made = err == nil && len(proof) > 0 // who takes leave says nothing more
 		return err
 	}
 }
