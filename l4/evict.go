@@ -79,7 +79,7 @@ func (l *loop) leaveFinishing(s *session, reason Reason) {
 func (s *session) finishing() bool {
 	for _, from := range [...]side{client, server} {
 		h := &s.halves[from]
-		if s.sentFIN(from) && (!h.done || h.owed != 0) {
+		if s.sentFIN(from) && (!h.done || h.eof && h.owed != 0) { // done without eof: given up, see broken
 			return true
 		}
 	}

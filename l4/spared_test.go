@@ -173,3 +173,25 @@ func TestWriteFindsResetAfterFIN(t *testing.T) {
 		t.Errorf("ended with %v", end.Reason)
 	}
 }
+
+// What nobody takes any more, because the side that it was for is gone, is not waited for,
+// when the other one finishes as well.
+func TestFINTowardsGone(t *testing.T) {
+	bothSides(t, func(t *testing.T, near side) {
+		r := newRig(t, rigConfig{fin: time.Hour})
+		ends := r.pair()
+		data := theStream[:400<<10]
+		r.handOver(near, ends, data)
+		ends[near].Close()
+		r.until("the FIN is passed on", func() bool { return r.newest().halves[near].done })
+		r.write(ends[near.other()], []byte("goodbye"))
+		r.until("it is answered with a reset", func() bool { return r.newest().cut != noReason })
+		ends[near.other()].CloseWrite()
+		if rest, err := r.rest(ends[near.other()]); err != nil || !bytes.Equal(rest, data) {
+			t.Errorf("%s and then %v, want what was sent and FIN", brief(rest), err)
+		}
+		if end := r.expectDelivered(); end.Reason != closedBy(near) || end.Duration > time.Minute {
+			t.Errorf("ended with %v after %v", end.Reason, end.Duration)
+		}
+	})
+}
