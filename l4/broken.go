@@ -28,8 +28,11 @@ func (l *loop) broken(s *session, side side, errno syscall.Errno) (open bool) {
 // itself. If its connection were closed now, the kernel would answer that with a reset, which
 // overtakes the rest.
 func (s *session) awaits(side side) bool {
+	if s.sentFIN(side) {
+		return false
+	}
 	owed, _ := sysutil.Owed(int(s.ends[side].fd))
-	return owed != 0 && !s.sentFIN(side)
+	return owed != 0
 }
 
 // finished reports whether a side whose connection has failed had sent FIN before. A reset

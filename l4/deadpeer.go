@@ -102,7 +102,7 @@ func (l *loop) noteTaken(s *session) (owing bool) {
 		if h.bytes == 0 && !h.done {
 			continue
 		}
-		n, _ := sysutil.Owed(int(s.ends[from.other()].fd)) // of a socket that failed 0: nothing will be taken any more
+		n, _ := sysutil.Owed(int(s.ends[from.other()].fd)) // of a socket that failed it stays what it was
 		if uint32(n) < h.owed && s.counts(from) {
 			s.active = l.now
 		}
