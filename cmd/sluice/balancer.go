@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -209,6 +210,7 @@ func (b *balancer) checked(p *pool.Pool) bool {
 func (b *balancer) start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stopChecks = cancel
+	debug.FreeOSMemory() // what the configuration was read with is worth the memory of thousands of sessions
 	b.checks.Go(func() { b.monitor.Run(ctx) })
 	b.resolver.start(ctx)
 	go b.access.run(b.ending)
