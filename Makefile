@@ -3,6 +3,8 @@
 GO       ?= go
 BIN      := ./sluice
 PACKAGES := ./...
+# Packages whose tests take longest are begun first.
+LONGEST  := ./cmd/sluice/e2e ./l4
 FUZZTIME ?= 60s
 # What the tests run for real, from Debian. Names of packages, not of programs.
 DEBIAN   := nginx libnginx-mod-stream postgresql mariadb-server patroni etcd-server haproxy curl openssl util-linux \
@@ -34,7 +36,7 @@ demo: build ## the whole thing on loopback in one process: three backends, a bal
 .PHONY: test
 test: deps check-format ## vet, then every test with the race detector; installs what they need when root
 	$(GO) vet $(PACKAGES)
-	@tables=$$(mktemp); SLUICE_TEST_TABLES=$$tables CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 60m $(PACKAGES); \
+	@tables=$$(mktemp); SLUICE_TEST_TABLES=$$tables CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 60m $(LONGEST) $(PACKAGES); \
 	status=$$?; cat $$tables; rm -f $$tables; exit $$status
 
 .PHONY: deps
