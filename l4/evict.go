@@ -17,8 +17,8 @@ func (srv *Server) Redispatch(b *pool.Backend) {
 
 // EndSessions ends at most limit sessions of a backend, with reason
 // backend_down, and returns how many: fewer than limit means that none is left but
-// those that only deliver what was finished. A limit of 0 means all. It waits for the loops, so it must not be called on
-// one.
+// those that only deliver what was finished. A limit of 0 means all. It waits for the
+// loops, so it must not be called on one.
 func (srv *Server) EndSessions(b *pool.Backend, limit int) int {
 	total := 0
 	for _, l := range srv.loops {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 	"time"
 )
 
@@ -63,8 +62,7 @@ type mysqlLogin struct {
 	dialer *dialer
 	tls    *tlsClient
 
-	mu   sync.Mutex
-	ways []encryption // to try, in this order
+	ways ways
 }
 
 func newMySQLProber(c Config, d *dialer) (Prober, error) {
@@ -74,8 +72,8 @@ func newMySQLProber(c Config, d *dialer) (Prober, error) {
 	}
 	var err error
 	if d.address.IsUnix() {
-		l.ways = []encryption{plain}
-	} else if l.ways, err = waysOf(c.MySQL.SSLMode); err != nil {
+		l.ways.list = []encryption{plain}
+	} else if l.ways.list, err = waysOf(c.MySQL.SSLMode); err != nil {
 		return nil, err
 	}
 	if l.tls, err = c.TLS.client(verificationOf(c.MySQL.SSLMode, c.TLS), d); err != nil {
@@ -84,27 +82,14 @@ func newMySQLProber(c Config, d *dialer) (Prober, error) {
 	return newDatabaseProber(l.open), nil
 }
 
-// open opens a connection. When the server refuses the first way for what may be the way's fault, the other one is
-// tried, and is the first next time.
+// open opens a connection.
 func (l *mysqlLogin) open(ctx context.Context) (databaseConn, error) {
-	l.mu.Lock()
-	ways := l.ways
-	l.mu.Unlock()
-	conn, err := l.openBy(ctx, ways[0])
-	if err == nil {
-		return conn, nil
-	}
-	blamed := blamesTheWay(err) || ways[0] == plain && wantsTLS(err)
-	if len(ways) == 1 || !blamed || ctx.Err() != nil {
+	conn, err := openBy(ctx, &l.ways, l.openBy, func(way encryption, err error) bool {
+		return blamesTheWay(err) || way == plain && wantsTLS(err)
+	})
+	if err != nil {
 		return nil, err
 	}
-	conn, otherErr := l.openBy(ctx, ways[1])
-	if otherErr != nil {
-		return nil, fmt.Errorf("%w; %v: %w", err, ways[1], otherErr)
-	}
-	l.mu.Lock()
-	l.ways = []encryption{ways[1], ways[0]}
-	l.mu.Unlock()
 	return conn, nil
 }
 

@@ -20,8 +20,7 @@ type login struct {
 	dialer       *dialer
 	tls          *tlsClient
 
-	mu   sync.Mutex
-	ways []encryption // to try, in this order
+	ways ways
 }
 
 // newLogin turns libpq's words into what is done.
@@ -33,10 +32,10 @@ func newLogin(c Config, d *dialer) (*login, error) {
 	config.User, config.Password, config.Database = c.Postgres.User, "", c.Postgres.Database
 	l := &login{config: config, passwordFile: c.Postgres.PasswordFile, dialer: d}
 	if d.address.IsUnix() {
-		l.ways = []encryption{plain} // as libpq does, whatever the mode
+		l.ways.list = []encryption{plain} // as libpq does, whatever the mode
 		return l, nil
 	}
-	if l.ways, err = waysOf(c.Postgres.SSLMode); err != nil {
+	if l.ways.list, err = waysOf(c.Postgres.SSLMode); err != nil {
 		return nil, err
 	}
 	l.tls, err = c.TLS.client(verificationOf(c.Postgres.SSLMode, c.TLS), d)
@@ -76,24 +75,9 @@ func neutralConfig() (*pgconn.Config, error) {
 	return config, nil
 }
 
-// open opens a connection. When the server refuses the first way for what may be the way's fault, the other one is
-// tried, and is the first next time: each refusal is a line in the server's log.
+// open opens a connection.
 func (l *login) open(ctx context.Context) (*pgconn.PgConn, error) {
-	l.mu.Lock()
-	ways := l.ways
-	l.mu.Unlock()
-	conn, err := l.openBy(ctx, ways[0])
-	if err == nil || len(ways) == 1 || !blamesTheWay(err) || ctx.Err() != nil {
-		return conn, err
-	}
-	conn, otherErr := l.openBy(ctx, ways[1])
-	if otherErr != nil {
-		return nil, fmt.Errorf("%w; %v: %w", err, ways[1], otherErr)
-	}
-	l.mu.Lock()
-	l.ways = []encryption{ways[1], ways[0]}
-	l.mu.Unlock()
-	return conn, nil
+	return openBy(ctx, &l.ways, l.openBy, func(_ encryption, err error) bool { return blamesTheWay(err) })
 }
 
 // openBy opens a connection in one way.
