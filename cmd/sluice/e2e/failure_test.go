@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -149,17 +150,22 @@ func TestClientKilled(t *testing.T) {
 			"http://"+r.address("web")+"/files/big")
 		clients = append(clients, start(t, "curl", tempDir(t), cmd))
 	}
-	// Of who has read everything so far, the kernel says goodbye with a FIN.
-	until(t, "each download has filled its buffers", func() error {
-		sessions := r.openSessions()
-		full := 0
-		for _, s := range sessions {
-			if s.Received > 1<<20 {
-				full++
-			}
+	until(t, "each download has begun", func() error {
+		begun := slices.DeleteFunc(r.openSessions(), func(s openSession) bool { return s.Received == 0 })
+		if len(begun) != len(clients) {
+			return fmt.Errorf("%d have", len(begun))
 		}
-		if full != len(clients) {
-			return fmt.Errorf("%d of %+v have", full, sessions)
+		return nil
+	})
+	// Of who has read everything so far, the kernel says goodbye with a FIN.
+	for _, c := range clients {
+		c.signal(syscall.SIGSTOP)
+	}
+	until(t, "each client has something unread", func() error {
+		for _, s := range clientSockets(t, r.address("web")) {
+			if s.unread == 0 {
+				return errors.New("one has not")
+			}
 		}
 		return nil
 	})

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -148,27 +147,6 @@ func expectReset(t *testing.T, source, address, word string) {
 	if err := resetFrom(source, address, word); err != nil {
 		t.Error(err)
 	}
-}
-
-// timeWaits is how many connections to a port of 127.0.0.1 are in TIME_WAIT at that side.
-func timeWaits(t *testing.T, address string) (n int) {
-	t.Helper()
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	to, err := net.ResolveTCPAddr("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	local := fmt.Sprintf("0100007F:%04X", to.Port)
-	for line := range strings.Lines(string(table)) {
-		// See proc_net_tcp.rst of the kernel: number, local address, remote address, state; 06 is TCP_TIME_WAIT.
-		if f := strings.Fields(line); len(f) > 3 && f[1] == local && f[3] == "06" {
-			n++
-		}
-	}
-	return n
 }
 
 // expectRefusals checks that sessions at a listener were ended for a reason before any pool was asked.

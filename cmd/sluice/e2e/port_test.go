@@ -1,9 +1,6 @@
 package e2e
 
 import (
-	"fmt"
-	"os"
-	"strings"
 	"syscall"
 	"testing"
 )
@@ -30,15 +27,4 @@ func reservePort(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return address.(*syscall.SockaddrInet4).Port
-}
-
-// isListening reports whether a socket listens on a port of 127.0.0.1.
-func isListening(t *testing.T, port int) bool {
-	t.Helper()
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// See proc_net_tcp.rst of the kernel: number, local address, remote address, state; 0A is TCP_LISTEN.
-	return strings.Contains(string(table), fmt.Sprintf(": 0100007F:%04X 00000000:0000 0A ", port))
 }

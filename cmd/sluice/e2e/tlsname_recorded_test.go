@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -109,22 +108,6 @@ func (r *rig) replay(address string, pieces [][]byte) net.Conn {
 		}
 	}
 	return c
-}
-
-// untilRead waits until the other side has read all that c has sent.
-func untilRead(t *testing.T, c net.Conn) {
-	t.Helper()
-	near, far := c.LocalAddr().(*net.TCPAddr).Port, c.RemoteAddr().(*net.TCPAddr).Port
-	// See proc_net_tcp.rst of the kernel: addresses, state, bytes to be sent and to be read.
-	socket := fmt.Sprintf(": 0100007F:%04X 0100007F:%04X ", far, near)
-	until(t, "what was sent is read", func() error {
-		for line := range strings.Lines(readFile(t, "/proc/net/tcp")) {
-			if strings.Contains(line, socket) && !strings.Contains(line, ":00000000 ") {
-				return errors.New(line)
-			}
-		}
-		return nil
-	})
 }
 
 // answering reads the answer to a hello and returns the name of the node whose certificate it has.
