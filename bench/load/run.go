@@ -204,12 +204,15 @@ func (r *run) report(elapsed time.Duration) *Report {
 	return report
 }
 
+// ErrNothingMoved: the measurement was too short for the machine, or the system stands still.
+var ErrNothingMoved = errors.New("nothing moved")
+
 // checkProgress refuses a report in which a flow stood still; a measurement
 // of no length has none that moved.
 func (r *Report) checkProgress(plan *Plan) error {
 	for i, f := range r.Flows {
 		if plan.Duration > 0 && plan.Flows[i].Work != Hold && f.Replies == 0 && f.Bytes == 0 {
-			return fmt.Errorf("flow %d: nothing moved in %v of measurement", i, r.Elapsed.Round(time.Millisecond))
+			return fmt.Errorf("flow %d: %w in %v of measurement", i, ErrNothingMoved, r.Elapsed.Round(time.Millisecond))
 		}
 	}
 	return nil

@@ -83,13 +83,16 @@ func TestMeasureOfTheDoor(t *testing.T) {
 func checkMeasure(t *testing.T, r row, s system) {
 	t.Helper()
 	var got figures
+	var err error
 	// A busy machine may not get to all of it in the first time.
 	for d := 300 * time.Millisecond; d < patient && !complete(r, got); d *= 4 {
-		var err error
-		if got, err = measure(context.Background(), r, s, bin, d); err != nil {
-			t.Errorf("%s, %s: %v", r.name, s.name, err)
-			return
+		if got, err = measure(context.Background(), r, s, bin, d); err != nil && !errors.Is(err, load.ErrNothingMoved) {
+			break
 		}
+	}
+	if err != nil {
+		t.Errorf("%s, %s: %v", r.name, s.name, err)
+		return
 	}
 	if len(got) != len(r.columns) {
 		t.Errorf("%s, %s: figures %v, want %v", r.name, s.name, got, r.columns)
