@@ -75,7 +75,7 @@ fuzz: ## run every fuzz target for FUZZTIME (60s)
 	$(GO) test -run '^$$' -fuzz FuzzProxyHeader -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4
 	$(GO) test -run '^$$' -fuzz FuzzPacket -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4
 	$(GO) test -run '^$$' -fuzz FuzzKeyScanner -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4
-	$(GO) test -run '^$$' -fuzz FuzzHello -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4
+	$(GO) test -run '^$$' -fuzz FuzzHello -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4/tlshello
 	$(GO) test -run '^$$' -fuzz FuzzStartupParams -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4
 	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./configs
 	$(GO) test -run '^$$' -fuzz FuzzNetworks -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./configs
@@ -91,7 +91,7 @@ bench-quick: deps ## the main rows in two minutes
 
 .PHONY: cover
 cover: ## statement coverage of the packages that need no other program
-	$(GO) test -cover ./l4 ./pool ./health ./configs ./sysutil
+	$(GO) test -cover ./l4/... ./pool ./health ./configs ./sysutil
 
 .PHONY: clean
 clean: ## remove what was built and unpacked

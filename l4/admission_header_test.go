@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
 )
 
@@ -40,7 +41,7 @@ func (r *rig) expectHeaderRefused(c conn, want Reason, addr netip.Addr) {
 // Who is behind a header is judged by the address in it, in whatever form and with whatever
 // comes after it.
 func TestDeniedAfterHeader(t *testing.T) {
-	hello := helloOf(t, 600)
+	hello := hellotest.OfSize(t, 600)
 	f := func(name string, header []byte, addr, denied string) {
 		t.Helper()
 		for _, protocol := range []Protocol{ProtocolTCP, ProtocolPostgres, ProtocolTLS} {

@@ -1,6 +1,11 @@
 package l4
 
-import "sluice/sysutil"
+import (
+	"io"
+
+	"sluice/l4/tlshello"
+	"sluice/sysutil"
+)
 
 // tlsRequest asks a Postgres server for TLS.
 var tlsRequest = []byte{0, 0, 0, packetHead, codeTLS >> 24, codeTLS >> 16 & 0xff, codeTLS >> 8 & 0xff, codeTLS & 0xff}
@@ -10,20 +15,20 @@ var tlsRequest = []byte{0, 0, 0, packetHead, codeTLS >> 24, codeTLS >> 16 & 0xff
 // to whatever server it reaches.
 func (l *loop) tryHello(s *session) (size int, err error) {
 	if s.opening == nil {
-		return recordHead, errShort // a client that is silent costs nothing
+		return tlshello.RecordHead, io.ErrUnexpectedEOF // a client that is silent costs nothing
 	}
 	opening := s.opening
-	hello, size, err := opening.reader.read(opening.input)
+	hello, size, err := opening.reader.Read(opening.input)
 	if err != nil {
 		return size, err
 	}
-	opening.key = routeKey{serverName: hello.serverName, protocols: hello.protocols}
-	if hello.serverName != "" {
-		s.name().server = hello.serverName
+	opening.key = routeKey{serverName: hello.ServerName, protocols: hello.Protocols}
+	if hello.ServerName != "" {
+		s.name().server = hello.ServerName
 	}
 	opening.hello, opening.input = opening.input, nil
 	opening.packet, opening.kind = opening.hello, packetHello
-	opening.alert = alertUnrecognizedName
+	opening.alert = tlshello.AlertUnrecognizedName
 	l.choose(s)
 	return 0, nil
 }
@@ -58,16 +63,16 @@ func (s *session) lastWord(reason Reason) []byte {
 // tlsWord is the alert for a reason. A client that has not begun to speak TLS would
 // not understand it.
 func (o *opening) tlsWord(reason Reason) []byte {
-	begun := o.hello != nil || len(o.input) > 0 && o.input[0] == recordType
+	begun := o.hello != nil || len(o.input) > 0 && o.input[0] == tlshello.RecordHandshake
 	switch reason {
 	case HelloInvalid, HelloTimeout, NoRoute:
 		if begun {
-			return tlsAlert(o.alert)
+			return o.alert.Record()
 		}
 	case NoBackend, QueueFull, QueueTimeout, ConnectRefused, ConnectTimeout, ConnectFailed, ServerReset, ServerClosed,
 		BackendDown, Shutdown:
 		if o.hello != nil {
-			return tlsAlert(alertInternalError)
+			return tlshello.AlertInternalError.Record()
 		}
 	}
 	return nil

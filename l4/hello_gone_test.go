@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/tlshello"
+	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
 )
 
@@ -11,7 +13,7 @@ import (
 // answer. A server that is stopped must not keep its sessions for ever.
 func TestTLSClientLeavesBeforeAnswer(t *testing.T) {
 	r := newRig(t, rigConfig{protocol: ProtocolTLS, fin: time.Minute, connect: time.Second})
-	hello := helloOf(t, 600)
+	hello := hellotest.OfSize(t, 600)
 	c := r.dial()
 	r.write(c, hello)
 	s := r.accept()
@@ -33,14 +35,14 @@ func TestHelloIsNotAskedAgainAndAgain(t *testing.T) {
 			listener: func(l *ListenerConfig) {
 				l.Routes = []RoutedTarget{{Route: Route{SNI: []string{"*"}}, Target: l.Target}}
 			}})
-		hello := helloOf(t, 600)
+		hello := hellotest.OfSize(t, 600)
 		c := r.dial()
 		r.write(c, hello)
 		s := r.accept()
 		r.expect(s, hello)
 		s.Close()
 		r.expectEnd(ServerReset)
-		r.expect(c, tlsAlert(alertInternalError))
+		r.expect(c, tlshello.AlertInternalError.Record())
 		r.expectFIN(c)
 		if n := r.pool.Backends()[0].Stats().Connects; n != 1 {
 			t.Errorf("%v: one hello was put to the only server %d times", protocol, n)
@@ -56,9 +58,9 @@ func TestRefusedAtOnceAfterHangUp(t *testing.T) {
 		backends: []pool.Address{tcpAddress(at.Addr()), {Unix: t.TempDir() + "/none"}},
 	})
 	c := r.dial()
-	r.put(c, inRecords(validHello))
+	r.put(c, hellotest.InRecords(hellotest.Valid))
 	s := r.take(at)
-	r.get(s, inRecords(validHello))
+	r.get(s, hellotest.InRecords(hellotest.Valid))
 	s.Close()
 	r.until("it waits or has ended", func() bool { return len(r.ended) > 0 || r.pool.Waiting() == 1 })
 	if len(r.ended) > 0 {
@@ -73,7 +75,7 @@ func TestHangUpWhileOtherIsFull(t *testing.T) {
 		protocol: ProtocolTLS, peek: 5 * time.Second, retries: 3, maxConns: 1, queueMax: 5, queueTimeout: 30 * time.Second,
 		backends: addresses,
 	})
-	hello := inRecords(validHello)
+	hello := hellotest.InRecords(hellotest.Valid)
 	first := r.dial()
 	r.put(first, hello)
 	held := r.take(listeners[0])

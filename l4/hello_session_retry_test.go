@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/tlshello"
+	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
 )
 
@@ -35,7 +37,7 @@ func TestHelloRetried(t *testing.T) {
 		t.Helper()
 		t.Run(fmt.Sprintf("%s, %s, asked for TLS first: %v", way.name, name, asked), func(t *testing.T) {
 			r := newHelloRig(t, way, 2, rigConfig{retries: 1})
-			hello := recorded(t)["chromium-156, recorded"].data
+			hello := hellotest.Recorded()["chromium-156"].Data
 			data := slices.Concat(hello, []byte("early"))
 			c, header := r.begin()
 			r.put(c, r.opening(data))
@@ -89,7 +91,7 @@ func TestHelloAfterRefusedConnects(t *testing.T) {
 			r.at["shop"][0].Close()
 			r.at["shop"][1].Close()
 			c, header := r.begin()
-			data := helloOf(t, maxHello)
+			data := hellotest.OfSize(t, tlshello.MaxHello)
 			r.putAll(c, r.opening(data))
 			ends := r.arrive(c, 2, header, data)
 			r.answered(ends)
@@ -111,7 +113,7 @@ func TestHelloRefusals(t *testing.T) {
 				r := newHelloRig(t, way, 2, c)
 				prepare(r)
 				c, header := r.begin()
-				r.put(c, r.opening(slices.Concat(inRecords(validHello), tlsRecord(23, []byte("early")))))
+				r.put(c, r.opening(slices.Concat(hellotest.InRecords(hellotest.Valid), hellotest.Record(23, []byte("early")))))
 				for _, at := range r.at["shop"][:asked] {
 					s := r.take(at)
 					r.get(s, slices.Concat(header, way.preface))
@@ -125,7 +127,7 @@ func TestHelloRefusals(t *testing.T) {
 				if end := r.expectEnd(reason); end.Pool != "shop" || end.ServerName != shopName {
 					t.Errorf("ended with %+v, want pool shop", end)
 				}
-				if told, err := r.restNow(c); err != nil || string(told) != string(tlsAlert(alertInternalError)) {
+				if told, err := r.restNow(c); err != nil || string(told) != string(tlshello.AlertInternalError.Record()) {
 					t.Errorf("the client read %q, %v; want the alert and FIN", told, err)
 				}
 				r.expectEmpty()

@@ -4,6 +4,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"sluice/l4/tlshello"
+	"sluice/l4/tlshello/hellotest"
 )
 
 const shopName = "shop.example.com"
@@ -128,10 +131,10 @@ func eachHello(t *testing.T, f func(r *helloRig, hello []byte)) {
 	for _, way := range helloWays {
 		t.Run(way.name, func(t *testing.T) {
 			r := newHelloRig(t, way, 1, rigConfig{})
-			for name, hello := range recorded(t) {
+			for name, hello := range hellotest.Recorded() {
 				t.Run(name, func(t *testing.T) {
 					r.t = t
-					f(r, hello.data)
+					f(r, hello.Data)
 				})
 			}
 			r.t = t
@@ -173,17 +176,17 @@ func TestHelloArrivesInTwo(t *testing.T) {
 // as of a client that does not wait (0-RTT).
 func TestHelloArrivesInRecords(t *testing.T) {
 	eachHello(t, func(r *helloRig, hello []byte) {
-		message := unframed(hello)
+		message := hellotest.Unframed(hello)
 		rnd := rand.New(rand.NewPCG(2, uint64(len(message))))
 		for _, at := range []int{1, 2, 3, 4, 5, len(message) - 1} {
-			r.pass(inRecords(message, at))
+			r.pass(hellotest.InRecords(message, at))
 		}
 		for records := 2; records <= 5; records++ {
 			for range 8 {
-				data := inRecords(message, someCuts(rnd, len(message), records)...)
+				data := hellotest.InRecords(message, hellotest.Cuts(rnd, len(message), records)...)
 				r.pass(data)
 				r.pass(data, 1+rnd.IntN(len(data)-1))
-				r.pass(slices.Concat(data, tlsRecord(20, []byte{1}), tlsRecord(23, random(3, rnd.IntN(8000)))))
+				r.pass(slices.Concat(data, hellotest.Record(20, []byte{1}), hellotest.Record(23, random(3, rnd.IntN(8000)))))
 			}
 		}
 	})
@@ -195,7 +198,7 @@ func TestHelloThenStream(t *testing.T) {
 	for _, way := range helloWays {
 		t.Run(way.name, func(t *testing.T) {
 			r := newHelloRig(t, way, 1, rigConfig{})
-			hello := recorded(t)["go-1.26, recorded"].data
+			hello := hellotest.Recorded()["go-1.26"].Data
 			behind := random(4, 3<<20)
 			c, header := r.begin()
 			failed := make(chan error, 1)
@@ -225,9 +228,10 @@ func TestLongestHelloArrives(t *testing.T) {
 	for _, way := range helloWays {
 		t.Run(way.name, func(t *testing.T) {
 			r := newHelloRig(t, way, 1, rigConfig{})
-			for _, size := range []int{maxRecord + recordHead, maxRecord + 100, 4 * maxRecord, maxHello} {
-				data := helloOf(t, size)
-				for _, part := range []int{maxHello, 10_000, 1448} {
+			const record = tlshello.MaxRecord
+			for _, size := range []int{record + tlshello.RecordHead, record + 100, 4 * record, tlshello.MaxHello} {
+				data := hellotest.OfSize(t, size)
+				for _, part := range []int{tlshello.MaxHello, 10_000, 1448} {
 					c, header := r.begin()
 					for piece := range slices.Chunk(r.opening(data), part) {
 						r.putAll(c, piece)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
 )
 
@@ -31,7 +32,7 @@ func (r *rig) only() SessionStats {
 
 // What is said of a session in each stage of its life.
 func TestSessionsInEveryState(t *testing.T) {
-	hello := helloOf(t, 600)
+	hello := hellotest.OfSize(t, 600)
 	f := func(state string, config rigConfig, open func(r *rig), want SessionStats) {
 		t.Helper()
 		t.Run(state, func(t *testing.T) {
@@ -244,7 +245,7 @@ func TestSessionsConcurrently(t *testing.T) {
 // A list is a copy: it stays what it was when the sessions have gone.
 func TestSessionsIsACopy(t *testing.T) {
 	r := newRig(t, rigConfig{protocol: ProtocolTLS})
-	hello := helloOf(t, 600)
+	hello := hellotest.OfSize(t, 600)
 	c := r.dial()
 	r.write(c, hello)
 	s := r.accept()

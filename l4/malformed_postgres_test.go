@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sluice/l4/tlshello"
+	"sluice/l4/tlshello/hellotest"
 )
 
 // yes and no are what sluice answers to a client that asks for encryption.
@@ -86,7 +89,7 @@ func hostileSecured() map[string]hostile {
 	start := []say{says(sslRequest), yes}
 	table := map[string]hostile{
 		"a byte behind SSLRequest":     {fromClient(slices.Concat(sslRequest, []byte{22})), stays, HelloInvalid, nil},
-		"a hello behind SSLRequest":    {fromClient(slices.Concat(sslRequest, validHello)), stays, HelloInvalid, nil},
+		"a hello behind SSLRequest":    {fromClient(slices.Concat(sslRequest, hellotest.Valid)), stays, HelloInvalid, nil},
 		"a start-up behind SSLRequest": {fromClient(slices.Concat(sslRequest, startup)), stays, HelloInvalid, nil},
 		"SSLRequest twice at once":     {fromClient(slices.Concat(sslRequest, sslRequest)), stays, HelloInvalid, nil},
 		"SSLRequest, in parts, and more": {fromClient(sslRequest[:3], slices.Concat(sslRequest[3:], startup)), stays,
@@ -99,11 +102,11 @@ func hostileSecured() map[string]hostile {
 		"SSLRequest, zeros":             f(make([]byte, 100)),
 		"SSLRequest, silence":           {start, waits, HelloTimeout, nil},
 		"SSLRequest, FIN":               {start, closes, ClientClosed, nil},
-		"SSLRequest, cut hello":         {slices.Concat(start, fromClient(helloStart)), waits, HelloTimeout, tooLate},
-		"SSLRequest, cut hello and FIN": {slices.Concat(start, fromClient(helloStart)), closes, HelloInvalid, nil},
+		"SSLRequest, cut hello":         {slices.Concat(start, fromClient(hellotest.Start)), waits, HelloTimeout, tooLate},
+		"SSLRequest, cut hello and FIN": {slices.Concat(start, fromClient(hellotest.Start)), closes, HelloInvalid, nil},
 		"SSLRequest, one byte of hello": {slices.Concat(start, fromClient([]byte{22})), waits, HelloTimeout, tooLate},
 		"SSLRequest, name of no route":  {slices.Concat(start, fromClient(helloFor("a.example"))), stays, NoRoute, noName},
-		"SSLRequest, no name": {slices.Concat(start, fromClient(inRecords(helloMessage()))), stays,
+		"SSLRequest, no name": {slices.Concat(start, fromClient(hellotest.InRecords(hellotest.Message()))), stays,
 			NoRoute, noName},
 		"no GSS, SSLRequest, silence": {[]say{says(gssRequest), no, says(sslRequest), yes}, waits, HelloTimeout, nil},
 		"no GSS, SSLRequest, and more": {[]say{says(gssRequest), no, says(sslRequest, []byte{22})}, stays,
@@ -112,13 +115,13 @@ func hostileSecured() map[string]hostile {
 			stays,
 			NoRoute, noName},
 		"direct TLS, name of no route": {fromClient(helloFor("a.example", "postgresql")), stays, NoRoute, noName},
-		"direct TLS, no name":          {fromClient(inRecords(helloMessage(alpn("postgresql")))), stays, NoRoute, noName},
+		"direct TLS, no name":          {fromClient(hellotest.InRecords(hellotest.Message(hellotest.ALPN("postgresql")))), stays, NoRoute, noName},
 		"no GSS, direct TLS, no route": {[]say{says(gssRequest), no, says(helloFor("a.example"))}, stays, NoRoute, noName},
-		"direct TLS, cut, then FIN":    {fromClient(helloStart), closes, HelloInvalid, nil},
+		"direct TLS, cut, then FIN":    {fromClient(hellotest.Start), closes, HelloInvalid, nil},
 	}
-	for name, bad := range badHellos {
-		h := f(bad.plain())
-		h.word = alertFor(bad.err)
+	for name, bad := range hellotest.Bad {
+		h := f(plain(bad))
+		h.word = alertFor(bad)
 		table["SSLRequest, "+name] = h
 	}
 	return table
@@ -128,11 +131,11 @@ func hostileSecured() map[string]hostile {
 func hostileDirect() map[string]hostile {
 	table := map[string]hostile{
 		"one byte, then silence":  {fromClient([]byte{22}), waits, HelloTimeout, tooLate},
-		"cut hello, then silence": {fromClient(helloStart), waits, HelloTimeout, tooLate},
+		"cut hello, then silence": {fromClient(hellotest.Start), waits, HelloTimeout, tooLate},
 	}
-	for name, bad := range badHellos {
-		if bad.data[0] == recordType {
-			table[name] = hostile{fromClient(bad.plain()), stays, HelloInvalid, alertFor(bad.err)}
+	for name, bad := range hellotest.Bad {
+		if bad.Data[0] == tlshello.RecordHandshake {
+			table[name] = hostile{fromClient(plain(bad)), stays, HelloInvalid, alertFor(bad)}
 		}
 	}
 	return table

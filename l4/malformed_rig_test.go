@@ -6,6 +6,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/l4/tlshello"
+	"sluice/l4/tlshello/hellotest"
 )
 
 // hostile is how a client begins that is not what the listener is for, and what
@@ -100,31 +103,24 @@ func fromClient(parts ...[]byte) (dialogue []say) {
 
 // What clients are told that no route takes, or that took too long.
 var (
-	noName  = tlsAlert(112)
-	tooLate = tlsAlert(80)
+	noName  = tlshello.AlertUnrecognizedName.Record()
+	tooLate = tlshello.AlertInternalError.Record()
 	noShop  = noDatabase("shop", "alice")
 )
 
-// alertFor is what a client that speaks TLS is told of an error; nil = it is told nothing.
-func alertFor(err error) []byte {
-	switch err {
-	case errNoHello:
-		return tlsAlert(10)
-	case errRecordLarge:
-		return tlsAlert(22)
-	case errHello:
-		return tlsAlert(50)
-	case errHelloLarge:
-		return tlsAlert(80)
+// alertFor is what a client that speaks TLS is told of a bad hello; nil = it is told nothing.
+func alertFor(bad hellotest.BadHello) []byte {
+	if bad.Alert == 0 {
+		return nil
 	}
-	return nil
+	return tlshello.Alert(bad.Alert).Record()
 }
 
 // plain is what there is of a bad hello, cut so that sluice reads all of it before it
 // answers: what it has not read may turn the end into a reset.
-func (b badHello) plain() []byte {
-	if b.by > 0 && len(b.data) > helloRead {
-		return b.data[:b.by]
+func plain(bad hellotest.BadHello) []byte {
+	if bad.By > 0 && len(bad.Data) > helloRead {
+		return bad.Data[:bad.By]
 	}
-	return b.data
+	return bad.Data
 }

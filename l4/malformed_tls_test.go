@@ -8,6 +8,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/l4/tlshello"
+	"sluice/l4/tlshello/hellotest"
 )
 
 // hostileTLS are clients of a listener of TLS, by name.
@@ -19,27 +22,27 @@ func hostileTLS() map[string]hostile {
 		"one byte, then FIN":            {fromClient([]byte{22}), closes, HelloInvalid, nil},
 		"two bytes, then silence":       {fromClient([]byte{22, 3}), waits, HelloTimeout, tooLate},
 		"only a head, then silence":     {fromClient([]byte{22, 3, 1, 2, 0}), waits, HelloTimeout, tooLate},
-		"cut hello, then silence":       {fromClient(inRecords(validHello)[:80]), waits, HelloTimeout, tooLate},
-		"cut hello, then FIN":           {fromClient(inRecords(validHello)[:80]), closes, HelloInvalid, nil},
-		"last byte missing, silence":    {fromClient(cutLast(inRecords(validHello))), waits, HelloTimeout, tooLate},
-		"last byte missing, FIN":        {fromClient(cutLast(inRecords(validHello))), closes, HelloInvalid, nil},
-		"one of two records, silence":   {fromClient(helloStart), waits, HelloTimeout, tooLate},
-		"one of two records, FIN":       {fromClient(helloStart), closes, HelloInvalid, nil},
-		"promises 64 KiB, then silence": {fromClient(zeroHello(maxHello)[:100]), waits, HelloTimeout, tooLate},
+		"cut hello, then silence":       {fromClient(hellotest.InRecords(hellotest.Valid)[:80]), waits, HelloTimeout, tooLate},
+		"cut hello, then FIN":           {fromClient(hellotest.InRecords(hellotest.Valid)[:80]), closes, HelloInvalid, nil},
+		"last byte missing, silence":    {fromClient(cutLast(hellotest.InRecords(hellotest.Valid))), waits, HelloTimeout, tooLate},
+		"last byte missing, FIN":        {fromClient(cutLast(hellotest.InRecords(hellotest.Valid))), closes, HelloInvalid, nil},
+		"one of two records, silence":   {fromClient(hellotest.Start), waits, HelloTimeout, tooLate},
+		"one of two records, FIN":       {fromClient(hellotest.Start), closes, HelloInvalid, nil},
+		"promises 64 KiB, then silence": {fromClient(zeroHello(tlshello.MaxHello)[:100]), waits, HelloTimeout, tooLate},
 		"name of no route":              {fromClient(helloFor("a.example")), stays, NoRoute, noName},
 		"name of no route, FIN":         {fromClient(helloFor("a.example")), closes, NoRoute, noName},
-		"name of no route, and more": {fromClient(helloFor("a.example"), tlsRecord(23, random(1, 9000))), stays, NoRoute,
+		"name of no route, and more": {fromClient(helloFor("a.example"), hellotest.Record(23, random(1, 9000))), stays, NoRoute,
 			noName},
 		"two labels under a wildcard": {fromClient(helloFor("a.b.wild.example")), stays, NoRoute, noName},
 		"no label under a wildcard":   {fromClient(helloFor("wild.example")), stays, NoRoute, noName},
-		"no name":                     {fromClient(inRecords(helloMessage(alpn("h2")))), stays, NoRoute, noName},
+		"no name":                     {fromClient(hellotest.InRecords(hellotest.Message(hellotest.ALPN("h2")))), stays, NoRoute, noName},
 		"an address for a name":       {fromClient(helloFor("192.0.2.1")), stays, NoRoute, noName},
-		"no extensions":               {fromClient(inRecords(handshake(1, helloFields))), stays, NoRoute, noName},
+		"no extensions":               {fromClient(hellotest.InRecords(hellotest.Handshake(1, hellotest.Fields))), stays, NoRoute, noName},
 		"wrong ALPN":                  {fromClient(helloFor("api.example", "h3")), stays, NoRoute, noName},
 		"no ALPN":                     {fromClient(helloFor("api.example")), stays, NoRoute, noName},
 	}
-	for name, bad := range badHellos {
-		table[name] = hostile{fromClient(bad.plain()), stays, HelloInvalid, alertFor(bad.err)}
+	for name, bad := range hellotest.Bad {
+		table[name] = hostile{fromClient(plain(bad)), stays, HelloInvalid, alertFor(bad)}
 	}
 	return table
 }
@@ -47,13 +50,16 @@ func hostileTLS() map[string]hostile {
 func cutLast(data []byte) []byte { return data[:len(data)-1] }
 
 // zeroHello is a message of about so many bytes that says ClientHello, and no more.
-func zeroHello(size int) []byte { return inRecords(handshake(1, make([]byte, size-100))) }
+func zeroHello(size int) []byte {
+	return hellotest.InRecords(hellotest.Handshake(1, make([]byte, size-100)))
+}
 
 func helloFor(name string, protocols ...string) []byte {
 	if len(protocols) == 0 {
-		return inRecords(helloMessage(serverNames(hostName(name))))
+		return hellotest.InRecords(hellotest.Message(hellotest.ServerNames(hellotest.HostName(name))))
 	}
-	return inRecords(helloMessage(serverNames(hostName(name)), alpn(protocols...)))
+	message := hellotest.Message(hellotest.ServerNames(hellotest.HostName(name)), hellotest.ALPN(protocols...))
+	return hellotest.InRecords(message)
 }
 
 // hostileRoutes are routes that take none of the hostile clients.
@@ -99,8 +105,8 @@ func TestMalformedTLSWithPool(t *testing.T) {
 			config := rigConfig{protocol: ProtocolTLS, peek: hostilePeek, send: send}
 			r := newRoutedRig(t, config, 1, "all", hostileRoutes...)
 			table := hostileTLS()
-			for name, bad := range badHellos { // here nothing need be left out
-				table[name] = hostile{dialogue: fromClient(bad.data), reason: HelloInvalid}
+			for name, bad := range hellotest.Bad { // here nothing need be left out
+				table[name] = hostile{dialogue: fromClient(bad.Data), reason: HelloInvalid}
 			}
 			delete(table, "a port check")
 			for _, name := range slices.Sorted(maps.Keys(table)) {
@@ -167,17 +173,17 @@ func (r *routedRig) expectAtPool(h hostile, send ProxyVersion) {
 // A client that goes on sending what is refused gets the alert all the same.
 func TestMalformedAndMuchMore(t *testing.T) {
 	r := newRoutedRig(t, rigConfig{protocol: ProtocolTLS}, 1, "", hostileRoutes...)
-	for name, alert := range map[string]byte{
+	for name, alert := range map[string]tlshello.Alert{
 		"64 KiB": 80, "record of 2^16-1": 22, "two messages, one record": 10, "empty record between": 10,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r.t = t
 			c := r.dialNow()
-			data := slices.Concat(badHellos[name].data, random(1, 200_000))
+			data := slices.Concat(hellotest.Bad[name].Data, random(1, 200_000))
 			go writeAll(c, data) // it need not get rid of it
 			r.expectEnd(HelloInvalid)
 			got, err := r.rest(c)
-			if string(got) != string(tlsAlert(alert)) || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			if string(got) != string(alert.Record()) || err != nil && !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("the client read %q, %v, want alert %d", got, err, alert)
 			}
 		})
@@ -193,7 +199,7 @@ func TestHelloDripTimeout(t *testing.T) {
 			r := newRoutedRig(t, rigConfig{protocol: ProtocolTLS, peek: hostilePeek}, 1, fallback, hostileRoutes...)
 			c := r.dialNow()
 			r.until("the hello is awaited", func() bool { return r.newest() != nil })
-			sent := inRecords(validHello)[:50]
+			sent := hellotest.InRecords(hellotest.Valid)[:50]
 			for i := range sent {
 				r.now += hostilePeek/50 - time.Microsecond
 				r.put(c, sent[i:i+1])

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
 )
 
@@ -64,7 +65,7 @@ func TestOnAnswer(t *testing.T) {
 	}
 	f(rigConfig{}, []byte("request"), []byte("answer"))
 	f(rigConfig{protocol: ProtocolPostgres}, startup, askPassword, 2*time.Second)
-	f(rigConfig{protocol: ProtocolTLS}, helloOf(t, 600), []byte("\x16\x03\x03"), 2*time.Second)
+	f(rigConfig{protocol: ProtocolTLS}, hellotest.OfSize(t, 600), []byte("\x16\x03\x03"), 2*time.Second)
 }
 
 // Retries are counted as they happen, for the pool of the listener.

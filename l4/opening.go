@@ -6,6 +6,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"sluice/l4/tlshello"
 	"sluice/pool"
 )
 
@@ -35,12 +36,12 @@ type opening struct {
 	sent   time.Duration       // when the packet went to the backend
 	asked  [packetGSS + 1]bool // requests for encryption that have come, by their kind
 
-	reader  helloReader
-	hello   []byte   // a complete ClientHello, and what has come with it; nil = none
-	key     routeKey // what the first bytes say
-	secured bool     // sluice has answered a Postgres client's SSLRequest
-	outcome Reason   // why the session ends once the client can be told, see fail; noReason = it goes on
-	alert   byte     // what a client that speaks TLS is told if its first bytes lead nowhere; 0 = nothing
+	reader  tlshello.Reader
+	hello   []byte         // a complete ClientHello, and what has come with it; nil = none
+	key     routeKey       // what the first bytes say
+	secured bool           // sluice has answered a Postgres client's SSLRequest
+	outcome Reason         // why the session ends once the client can be told, see fail; noReason = it goes on
+	alert   tlshello.Alert // what a client that speaks TLS is told if its first bytes lead nowhere; 0 = nothing
 
 	tries
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"sluice/l4/tlshello"
+	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
 )
 
@@ -37,7 +39,7 @@ func TestPgnameWrongAnswer(t *testing.T) {
 			t.Run(name+", "+send.String(), func(t *testing.T) {
 				way := helloWay{protocol: ProtocolPostgres, preface: sslRequest, send: send}
 				r := newHelloRig(t, way, 2, rigConfig{retries: 1})
-				hello := inRecords(validHello)
+				hello := hellotest.InRecords(hellotest.Valid)
 				c, header := r.begin()
 				r.put(c, hello)
 				bad := r.take(r.at["shop"][0])
@@ -70,7 +72,7 @@ func TestPgnameNobodySaysYes(t *testing.T) {
 				way := helloWay{protocol: ProtocolPostgres, preface: sslRequest}
 				r := newHelloRig(t, way, 3, rigConfig{retries: retries})
 				c, _ := r.begin()
-				r.put(c, inRecords(validHello))
+				r.put(c, hellotest.InRecords(hellotest.Valid))
 				for _, at := range r.at["shop"][:want] {
 					s := r.take(at)
 					r.get(s, sslRequest)
@@ -80,7 +82,7 @@ func TestPgnameNobodySaysYes(t *testing.T) {
 				if end.Errno != errnoProtocol || end.Retries != want-1 || end.Received != 0 || end.ServerName != shopName {
 					t.Errorf("ended with %+v, want %d retries, %v", end, want-1, errnoProtocol)
 				}
-				r.expect(c, tlsAlert(alertInternalError))
+				r.expect(c, tlshello.AlertInternalError.Record())
 				r.expectFIN(c)
 				for i, b := range r.pools["shop"].Backends() {
 					if n := b.Stats().Connects; (n == 1) != (i < want) {
@@ -98,7 +100,7 @@ func TestPgnameNobodySaysYes(t *testing.T) {
 func TestPgnameSlowAnswer(t *testing.T) {
 	way := helloWay{protocol: ProtocolPostgres, preface: sslRequest, send: ProxyV2}
 	r := newHelloRig(t, way, 1, rigConfig{})
-	hello := inRecords(validHello)
+	hello := hellotest.InRecords(hellotest.Valid)
 	c, header := r.begin()
 	r.put(c, hello)
 	s := r.take(r.at["shop"][0])

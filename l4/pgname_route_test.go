@@ -5,6 +5,9 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"sluice/l4/tlshello"
+	"sluice/l4/tlshello/hellotest"
 )
 
 // startupOf is a start-up in clear; an empty database is left out.
@@ -210,11 +213,11 @@ func TestPgnameTimeAfterNo(t *testing.T) {
 	}
 	r.now += hostilePeek - time.Millisecond
 	r.turns(3)
-	r.put(c, inRecords(validHello)[:10])
+	r.put(c, hellotest.InRecords(hellotest.Valid)[:10])
 	r.turns(3)
 	r.expectState(stateReadHello)
 	r.now += time.Millisecond + tick
 	r.expectEnd(HelloTimeout)
-	r.expect(c, tlsAlert(80))
+	r.expect(c, tlshello.AlertInternalError.Record())
 	r.expectFIN(c)
 }

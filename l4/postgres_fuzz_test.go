@@ -2,6 +2,7 @@ package l4
 
 import (
 	"bytes"
+	"io"
 	"slices"
 	"testing"
 )
@@ -25,7 +26,7 @@ func FuzzPacket(f *testing.F) {
 			if size < 2 || size > len(data) || kind != packetDirectTLS && (size < packetHead || size > maxStartup) {
 				t.Fatalf("kind %d, size %d of %d", kind, size, len(data))
 			}
-		case errShort:
+		case io.ErrUnexpectedEOF:
 			if size <= len(data) || size > maxStartup {
 				t.Fatalf("%d bytes are asked for after %d", size, len(data))
 			}
@@ -45,7 +46,7 @@ func checkPacketPieces(t *testing.T, data []byte) {
 	t.Helper()
 	asked, read := 0, 0
 	kind, size, err := parsePacket(nil)
-	for err == errShort && read < len(data) {
+	for err == io.ErrUnexpectedEOF && read < len(data) {
 		asked, read = size, min(size, len(data))
 		kind, size, err = parsePacket(data[:read])
 	}
@@ -54,7 +55,7 @@ func checkPacketPieces(t *testing.T, data []byte) {
 	}
 	for n := range len(data) + 1 {
 		k, s, e := parsePacket(data[:n])
-		if e == errShort {
+		if e == io.ErrUnexpectedEOF {
 			continue
 		}
 		if (e == nil) != (err == nil) || k != kind && e == nil || e == nil && kind != packetDirectTLS && s != size {
@@ -62,8 +63,8 @@ func checkPacketPieces(t *testing.T, data []byte) {
 		}
 		return
 	}
-	if err != errShort {
-		t.Fatalf("%v after reading as asked, and %v by bytes", err, errShort)
+	if err != io.ErrUnexpectedEOF {
+		t.Fatalf("%v after reading as asked, and %v by bytes", err, io.ErrUnexpectedEOF)
 	}
 }
 

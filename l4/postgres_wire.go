@@ -3,7 +3,10 @@ package l4
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"strings"
+
+	"sluice/l4/tlshello"
 )
 
 // The first packets of a Postgres connection have no type byte: four bytes of
@@ -14,12 +17,10 @@ const (
 	codeTLS    = 80877103
 	codeGSS    = 80877104
 
-	packetHead    = 8     // length and code
-	maxStartup    = 10000 // what Postgres itself takes: MAX_STARTUP_PACKET_LENGTH
-	minCancel     = packetHead + 4
-	maxCancel     = packetHead + 4 + 256 // protocol 3.2 has keys of up to 256 bytes
-	recordType    = 0x16                 // a TLS handshake record, whose version is 3.x
-	recordVersion = 3
+	packetHead = 8     // length and code
+	maxStartup = 10000 // what Postgres itself takes: MAX_STARTUP_PACKET_LENGTH
+	minCancel  = packetHead + 4
+	maxCancel  = packetHead + 4 + 256 // protocol 3.2 has keys of up to 256 bytes
 )
 
 // packetKind is what the first packet of a client is.
@@ -37,13 +38,13 @@ const (
 var errPacket = errors.New("not a Postgres start-up packet")
 
 // parsePacket tells what kind of packet data starts with, and how long it is.
-// errShort: call again with at least size bytes.
+// io.ErrUnexpectedEOF: call again with at least size bytes.
 func parsePacket(data []byte) (kind packetKind, size int, err error) {
-	if len(data) >= 2 && data[0] == recordType && data[1] == recordVersion {
+	if len(data) >= 2 && data[0] == tlshello.RecordHandshake && data[1] == tlshello.RecordMajor {
 		return packetDirectTLS, len(data), nil
 	}
 	if len(data) < packetHead {
-		return 0, packetHead, errShort
+		return 0, packetHead, io.ErrUnexpectedEOF
 	}
 	length, code := binary.BigEndian.Uint32(data), binary.BigEndian.Uint32(data[4:])
 	kind, fits := packetStartup, length >= packetHead && length <= maxStartup
@@ -59,7 +60,7 @@ func parsePacket(data []byte) (kind packetKind, size int, err error) {
 		return 0, 0, errPacket
 	}
 	if len(data) < int(length) {
-		return kind, int(length), errShort
+		return kind, int(length), io.ErrUnexpectedEOF
 	}
 	return kind, int(length), nil
 }

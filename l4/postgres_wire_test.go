@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -97,14 +98,14 @@ func TestParsePacketInPieces(t *testing.T) {
 				break
 			}
 			_, size, err := parsePacket(want.data[:n])
-			if err != errShort || size <= n || size > max(8, len(want.data)) {
+			if err != io.ErrUnexpectedEOF || size <= n || size > max(8, len(want.data)) {
 				t.Fatalf("%s, %d bytes: size %d, %v; want more, up to %d", name, n, size, err, len(want.data))
 			}
 		}
 	}
 	for name, data := range invalidPackets {
 		for n := range min(8, len(data)) {
-			if _, size, err := parsePacket(data[:n]); err != errShort || size != 8 {
+			if _, size, err := parsePacket(data[:n]); err != io.ErrUnexpectedEOF || size != 8 {
 				t.Errorf("%s, %d bytes: size %d, %v; want 8", name, n, size, err)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
 )
 
@@ -224,7 +225,7 @@ func endsOfProtocols(t *testing.T) []anEnd {
 		}
 		return c
 	}
-	hello := helloOf(t, 600)
+	hello := hellotest.OfSize(t, 600)
 	two := postgres
 	two.backends, two.retries = []pool.Address{listening(t), listening(t)}, 1
 	return []anEnd{

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
 )
 
@@ -17,7 +18,8 @@ import (
 // turn or out of it.
 var (
 	clientWords = [][]byte{
-		gssRequest, sslRequest, startup, inRecords(validHello), inRecords(validHello)[:60], inRecords(validHello)[60:],
+		gssRequest, sslRequest, startup, hellotest.InRecords(hellotest.Valid),
+		hellotest.InRecords(hellotest.Valid)[:60], hellotest.InRecords(hellotest.Valid)[60:],
 		cancelRequest(cancelKey(1, 4)), []byte("nothing that anybody knows"), packet(version30, []byte("user\x00bob\x00\x00")),
 	}
 	serverWords = [][]byte{

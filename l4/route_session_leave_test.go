@@ -5,6 +5,9 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"sluice/l4/tlshello"
+	"sluice/l4/tlshello/hellotest"
 )
 
 // A helloStage is how far a session with a hello has come, and what of it the backend has;
@@ -44,7 +47,7 @@ func eachStage(t *testing.T, c rigConfig, backends int, f func(r *helloRig, ends
 			}
 			t.Run(fmt.Sprint(way.name, ", ", stage.name), func(t *testing.T) {
 				r := newHelloRig(t, way, backends, c)
-				hello := inRecords(validHello)
+				hello := hellotest.InRecords(hellotest.Valid)
 				c, header := r.begin()
 				r.put(c, r.opening(hello))
 				s := stage.reach(r, header, hello)
@@ -83,7 +86,7 @@ func TestRouteEndSessions(t *testing.T) {
 		r.expectState(stateAnswering)
 		r.endSessions(r.shop(0), 0, 1)
 		r.expectEnd(BackendDown)
-		r.expect(ends[client], tlsAlert(alertInternalError))
+		r.expect(ends[client], tlshello.AlertInternalError.Record())
 		r.expectFIN(ends[client])
 		r.expectReset(ends[server], nil)
 	})
@@ -145,7 +148,7 @@ func TestRouteOrdersBeforeHello(t *testing.T) {
 	for _, way := range helloWays {
 		t.Run(way.name, func(t *testing.T) {
 			r := newHelloRig(t, way, 2, rigConfig{})
-			hello := inRecords(validHello)
+			hello := hellotest.InRecords(hellotest.Valid)
 			c, header := r.begin()
 			r.put(c, r.opening(hello[:40]))
 			r.until("it is read", func() bool { return r.newest() != nil && len(r.newest().input()) == 40 })
@@ -173,7 +176,7 @@ func TestRouteWhileConnecting(t *testing.T) {
 			r := newHelloRig(t, way, 2, config)
 			r.pools["shop"], r.at["shop"][1] = r.srv.listeners[0].config.Routes[1].Target.Pool, good
 			c, header := r.begin()
-			data := slices.Concat(inRecords(validHello), []byte("early"))
+			data := slices.Concat(hellotest.InRecords(hellotest.Valid), []byte("early"))
 			r.put(c, r.opening(data))
 			r.untilConnecting()
 			then(r, c, header, data)

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"sluice/l4/tlshello"
+	"sluice/l4/tlshello/hellotest"
 )
 
 // shopRoutes are routes of every kind, in an order that matters.
@@ -29,12 +32,12 @@ type routeCase struct {
 func (c routeCase) hello() []byte {
 	var extensions [][]byte
 	if c.serverName != "" {
-		extensions = append(extensions, serverNames(hostName(c.serverName)))
+		extensions = append(extensions, hellotest.ServerNames(hellotest.HostName(c.serverName)))
 	}
 	if c.protocols != nil {
-		extensions = append(extensions, alpn(c.protocols...))
+		extensions = append(extensions, hellotest.ALPN(c.protocols...))
 	}
-	return inRecords(helloMessage(extensions...))
+	return hellotest.InRecords(hellotest.Message(extensions...))
 }
 
 var routeCases = []routeCase{
@@ -91,8 +94,8 @@ func TestRouteByHello(t *testing.T) {
 func (r *helloRig) expectRouted(rc routeCase, fallback string) {
 	r.t.Helper()
 	folded := rc.serverName
-	if hello, _, err := new(helloReader).read(rc.hello()); err == nil {
-		folded = hello.serverName
+	if hello, _, err := new(tlshello.Reader).Read(rc.hello()); err == nil {
+		folded = hello.ServerName
 	}
 	c, header := r.begin()
 	r.put(c, rc.hello())
@@ -104,7 +107,7 @@ func (r *helloRig) expectRouted(rc routeCase, fallback string) {
 		if end := r.expectEnd(NoRoute); end.Pool != "" || end.Backend != "" || end.ServerName != folded {
 			r.t.Errorf("ended with %+v, want no pool, name %q", end, folded)
 		}
-		r.expect(c, tlsAlert(112))
+		r.expect(c, tlshello.AlertUnrecognizedName.Record())
 		r.expectFIN(c)
 		return
 	}
@@ -132,7 +135,7 @@ func TestRouteQueue(t *testing.T) {
 	for _, way := range helloWays {
 		t.Run(way.name, func(t *testing.T) {
 			r := newHelloRig(t, way, 1, rigConfig{maxConns: 1, queueMax: 9, queueTimeout: time.Minute})
-			data := slices.Concat(helloOf(t, 20_000), []byte("early"))
+			data := slices.Concat(hellotest.OfSize(t, 20_000), []byte("early"))
 			first, firstHeader := r.begin()
 			r.put(first, r.opening(data))
 			full := r.arrive(first, 0, firstHeader, data)
@@ -175,7 +178,7 @@ func TestRouteQueueAfterFailures(t *testing.T) {
 	for _, way := range helloWays {
 		t.Run(way.name, func(t *testing.T) {
 			r := newHelloRig(t, way, 2, rigConfig{retries: 1, queueMax: 9, queueTimeout: time.Minute})
-			hello := inRecords(validHello)
+			hello := hellotest.InRecords(hellotest.Valid)
 			c, header := r.begin()
 			r.put(c, r.opening(hello))
 			for i := range 2 {
@@ -187,7 +190,7 @@ func TestRouteQueueAfterFailures(t *testing.T) {
 				if end := r.expectEnd(ServerReset); end.Retries != 1 || end.Waited != 0 || end.Backend != "shop1" {
 					t.Errorf("ended with %+v, want 1 retry and no wait", end)
 				}
-				r.expect(c, tlsAlert(alertInternalError))
+				r.expect(c, tlshello.AlertInternalError.Record())
 				r.expectFIN(c)
 				return
 			}

@@ -1,6 +1,10 @@
 package l4
 
-import "strings"
+import (
+	"strings"
+
+	"sluice/l4/tlshello"
+)
 
 // A Route says which sessions of a listener go to its target. A session must meet
 // every condition that is there; the zero Route takes every session.
@@ -21,8 +25,8 @@ type Route struct {
 // A routeKey is what is known of a session when its route is chosen. An empty
 // field is not known, and meets no condition.
 type routeKey struct {
-	serverName     string // folded, as of a tlsHello
-	protocols      protocolList
+	serverName     string // folded, as of a tlshello.Hello
+	protocols      tlshello.ProtocolList
 	database, user string
 }
 
@@ -88,11 +92,11 @@ func (r *routes) match(k routeKey) (index int, ok bool) {
 
 // offered returns the bits of a client's protocols. It is done once for all
 // candidates, as a client may offer thousands.
-func (r *routes) offered(list protocolList) (bits uint64) {
+func (r *routes) offered(list tlshello.ProtocolList) (bits uint64) {
 	if len(r.protocols) == 0 {
 		return 0
 	}
-	for protocol := range list.all() {
+	for protocol := range list.All() {
 		bits |= r.protocols[protocol]
 	}
 	return bits

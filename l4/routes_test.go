@@ -6,15 +6,18 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sluice/l4/tlshello"
+	"sluice/l4/tlshello/hellotest"
 )
 
-// offers is the protocols of a client as a tlsHello has them.
-func offers(protocols ...string) protocolList {
+// offers is the protocols of a client as a tlshello.Hello has them.
+func offers(protocols ...string) tlshello.ProtocolList {
 	var list []byte
 	for _, p := range protocols {
-		list = append(list, prefixed(1, []byte(p))...)
+		list = append(list, hellotest.Prefixed(1, []byte(p))...)
 	}
-	return protocolList(list)
+	return tlshello.ProtocolList(list)
 }
 
 func TestMatch(t *testing.T) {
@@ -138,7 +141,7 @@ func walk(list []Route, k routeKey) (int, bool) {
 			_, parent, _ := strings.Cut(k.serverName, ".")
 			return pattern == k.serverName || pattern == "*" && k.serverName != "" || parent != "" && pattern == "*."+parent
 		})
-		protocol := len(route.ALPN) == 0 || slices.ContainsFunc(slices.Collect(k.protocols.all()), func(p string) bool {
+		protocol := len(route.ALPN) == 0 || slices.ContainsFunc(slices.Collect(k.protocols.All()), func(p string) bool {
 			return slices.Contains(route.ALPN, p)
 		})
 		return name && protocol && contains(route.Database, k.database) && contains(route.User, k.user)

@@ -1,6 +1,11 @@
 package l4
 
-import "slices"
+import (
+	"io"
+	"slices"
+
+	"sluice/l4/tlshello"
+)
 
 // readHello is the step of a session whose client's first bytes say where it goes.
 func (l *loop) readHello(s *session) {
@@ -16,7 +21,7 @@ func (l *loop) readHello(s *session) {
 		switch size, err := try(s); {
 		case err == nil:
 			return
-		case err != errShort:
+		case err != io.ErrUnexpectedEOF:
 			l.noHello(s, err)
 			return
 		case !l.readMore(s, size, inTLS):
@@ -53,7 +58,8 @@ func (s *session) comesInTLS() bool {
 		return true
 	}
 	input := s.input()
-	return s.listener.targets.byTLS && len(input) > 0 && input[0] == recordType // without asking, as from Postgres 17 on
+	// Without asking, as from Postgres 17 on.
+	return s.listener.targets.byTLS && len(input) > 0 && input[0] == tlshello.RecordHandshake
 }
 
 // helloRead is one read while a ClientHello is awaited: most fit.
@@ -78,7 +84,7 @@ func (l *loop) readMore(s *session, size int, inTLS bool) bool {
 	case h.eof && have == 0:
 		l.end(s, ClientClosed, 0) // a port check, or a client that wants no clear text
 	case h.eof:
-		l.noHello(s, errShort)
+		l.noHello(s, io.ErrUnexpectedEOF)
 	}
 	return false
 }
@@ -94,7 +100,7 @@ func (s *session) input() []byte {
 // noHello ends a session whose first bytes are not what they should be, unless the
 // listener has a pool for those.
 func (l *loop) noHello(s *session, err error) {
-	if alert, ok := helloAlert(err); ok {
+	if alert, ok := tlshello.AlertFor(err); ok {
 		l.open(s).alert = alert
 	}
 	if !l.fallBack(s) {
@@ -105,7 +111,7 @@ func (l *loop) noHello(s *session, err error) {
 // helloLate is called when the first bytes did not come in time.
 func (l *loop) helloLate(s *session) {
 	if s.opening != nil && s.comesInTLS() {
-		s.opening.alert = alertInternalError
+		s.opening.alert = tlshello.AlertInternalError
 	}
 	if !l.fallBack(s) {
 		l.end(s, HelloTimeout, 0)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/tlshello"
 	"sluice/pool"
 )
 
@@ -204,7 +205,7 @@ func TestSpokeEarly(t *testing.T) {
 			}
 		})
 	}
-	f("a byte behind SSLRequest", sslRequest, []byte("S"), []byte{recordType})
+	f("a byte behind SSLRequest", sslRequest, []byte("S"), []byte{tlshello.RecordHandshake})
 	f("a packet behind SSLRequest", sslRequest, []byte("S"), startup)
 	f("a byte behind GSSENCRequest", gssRequest, []byte("G"), []byte("x"))
 	f("a packet behind GSSENCRequest", gssRequest, []byte("G"), startup)

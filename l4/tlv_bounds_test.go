@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/pires/go-proxyproto"
+
+	"sluice/l4/tlshello/hellotest"
 )
 
 // A chain of two: what this one sends, another one takes.
@@ -20,7 +22,7 @@ func TestHeaderStaysWithinBounds(t *testing.T) {
 			listener: func(l *ListenerConfig) { l.Target.TLVs = []TLV{TLVAuthority, TLVALPN, TLVUniqueID, TLVCRC32C} },
 		})
 		c := r.dial()
-		r.write(c, slices.Concat(received, helloOf(t, 600)))
+		r.write(c, slices.Concat(received, hellotest.OfSize(t, 600)))
 		s := r.accept()
 		r.until("all was sent", func() bool { return r.newest().state == stateAnswering })
 		data := make([]byte, 8192)

@@ -50,7 +50,7 @@ func TestRecordedHellos(t *testing.T) {
 	r := startSluice(t, fmt.Sprintf(recordedConfig, shop.port, other.port, dump.port))
 	web, raw := r.address("web"), r.address("dump")
 	for _, name := range recordedHellos {
-		for _, pieces := range inPieces([]byte(readFile(t, "../../../l4/testdata/hello/"+name))) {
+		for _, pieces := range inPieces([]byte(readFile(t, "../../../l4/tlshello/hellotest/testdata/hello/"+name))) {
 			if node := a.answering(r.replay(web, pieces)); node != "shop" {
 				t.Errorf("%s: node %q answers", name, node)
 			}

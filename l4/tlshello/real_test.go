@@ -1,29 +1,17 @@
-package l4
+package tlshello
 
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"math/rand/v2"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-)
 
-// recordedHellos are in testdata/hello. They are what these programs sent when
-// asked for shop.example.com, so that hellos of today are read on machines of yesterday too.
-var recordedHellos = map[string][]string{
-	"chromium-156":   {"h2", "http/1.1"}, // GREASE, X25519MLKEM768, an ECH that means nothing
-	"go-1.26":        {"h2", "http/1.1"}, // X25519MLKEM768
-	"openssl-3.0":    {"h2", "http/1.1"},
-	"openssl-tls1.0": nil,
-	"curl-7.88":      {"h2", "http/1.1"},
-	"java-17":        nil,
-	"node-20":        {"http/1.1"},
-	"psql-15":        nil,
-}
+	"sluice/l4/tlshello/hellotest"
+)
 
 // programs are asked for shop.example.com in ways of their own.
 var programs = []program{
@@ -40,7 +28,7 @@ var programs = []program{
 		serverName: "shop.example.com", protocols: []string{"h2", "http/1.1"}},
 	{name: "curl", args: []string{"-sSk", "--no-alpn", "https://ADDRESS/"}},
 	{name: "psql", args: []string{"host=shop.example.com hostaddr=127.0.0.1 port=PORT user=a dbname=a sslmode=require"},
-		preface: packet(codeTLS), serverName: "shop.example.com"},
+		preface: []byte("\x00\x00\x00\x08\x04\xd2\x16\x2f"), serverName: "shop.example.com"},
 	{name: "chromium", args: []string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
 		"--dump-dom", "--host-resolver-rules=MAP shop.example.com 127.0.0.1", "https://shop.example.com:PORT/"},
 		alert: "ERR_SSL_UNRECOGNIZED_NAME_ALERT", serverName: "shop.example.com", protocols: []string{"h2", "http/1.1"}},
@@ -91,50 +79,35 @@ func ofGo(t *testing.T) map[string]realHello {
 	}
 }
 
-func recorded(t *testing.T) map[string]realHello {
-	t.Helper()
+func recorded() map[string]realHello {
 	hellos := map[string]realHello{}
-	for name, protocols := range recordedHellos {
-		data := must(os.ReadFile(filepath.Join("testdata", "hello", name)))
-		hellos[name+", recorded"] = realHello{data, "shop.example.com", protocols}
+	for name, r := range hellotest.Recorded() {
+		hellos[name+", recorded"] = realHello{r.Data, "shop.example.com", r.Protocols}
 	}
 	return hellos
 }
 
 // Hellos of real programs are read in whatever pieces and records they come.
 func TestRealHellos(t *testing.T) {
-	for _, hellos := range []map[string]realHello{ofGo(t), recorded(t), installed(t)} {
+	for _, hellos := range []map[string]realHello{ofGo(t), recorded(), installed(t)} {
 		for name, hello := range hellos {
 			t.Run(name, func(t *testing.T) {
 				hello.check(t, hello.data)
-				message := unframed(hello.data)
+				message := hellotest.Unframed(hello.data)
 				random := rand.New(rand.NewPCG(1, uint64(len(message))))
 				for cut := 1; cut < len(message); cut += step(message) {
-					hello.check(t, inRecords(message, cut)) // 2 records
+					hello.check(t, hellotest.InRecords(message, cut)) // 2 records
 				}
 				for records := 3; records <= 5; records++ {
 					for range 100 {
-						hello.check(t, inRecords(message, someCuts(random, len(message), records)...))
+						hello.check(t, hellotest.InRecords(message, hellotest.Cuts(random, len(message), records)...))
 					}
 				}
 				hello.checkSplits(t, hello.data)
-				hello.checkSplits(t, inRecords(message, someCuts(random, len(message), 4)...))
+				hello.checkSplits(t, hellotest.InRecords(message, hellotest.Cuts(random, len(message), 4)...))
 			})
 		}
 	}
-}
-
-// someCuts returns the sizes of all records of a message but the last one.
-func someCuts(random *rand.Rand, length, records int) []int {
-	var ends []int
-	for range records - 1 {
-		ends = append(ends, 1+random.IntN(length-1))
-	}
-	slices.Sort(ends)
-	for i := len(ends) - 1; i > 0; i-- {
-		ends[i] -= ends[i-1]
-	}
-	return ends
 }
 
 // step is 1, every byte, for hellos as they are, and more for one as no client has it.
@@ -143,8 +116,8 @@ func step(data []byte) int { return 1 + len(data)/8192*16 }
 // check reads the hello from data, which ends with it and then goes on.
 func (h realHello) check(t *testing.T, data []byte) {
 	t.Helper()
-	for _, all := range [][]byte{data, slices.Concat(data, tlsRecord(23, []byte("early data")))} {
-		h.expect(t, all, len(data), &helloReader{})
+	for _, all := range [][]byte{data, slices.Concat(data, hellotest.Record(23, []byte("early data")))} {
+		h.expect(t, all, len(data), &Reader{})
 	}
 }
 
@@ -152,16 +125,16 @@ func (h realHello) check(t *testing.T, data []byte) {
 // single bytes.
 func (h realHello) checkSplits(t *testing.T, data []byte) {
 	t.Helper()
-	var dripped helloReader
+	var dripped Reader
 	for n := range data {
-		if _, _, err := dripped.read(data[:n]); err != errShort {
+		if _, _, err := dripped.Read(data[:n]); err != io.ErrUnexpectedEOF {
 			t.Fatalf("%d of %d bytes, one by one: %v", n, len(data), err)
 		}
 		if n%step(data) != 0 {
 			continue
 		}
-		var r helloReader
-		if _, size, err := r.read(data[:n]); err != errShort || size <= n || size > len(data) {
+		var r Reader
+		if _, size, err := r.Read(data[:n]); err != io.ErrUnexpectedEOF || size <= n || size > len(data) {
 			t.Fatalf("%d of %d bytes: size %d, %v", n, len(data), size, err)
 		}
 		h.expect(t, data, len(data), &r)
@@ -169,11 +142,11 @@ func (h realHello) checkSplits(t *testing.T, data []byte) {
 	h.expect(t, data, len(data), &dripped)
 }
 
-func (h realHello) expect(t *testing.T, data []byte, want int, r *helloReader) {
+func (h realHello) expect(t *testing.T, data []byte, want int, r *Reader) {
 	t.Helper()
-	hello, size, err := r.read(data)
-	if err != nil || size != want || hello.serverName != h.serverName ||
-		!slices.Equal(slices.Collect(hello.protocols.all()), h.protocols) {
+	hello, size, err := r.Read(data)
+	if err != nil || size != want || hello.ServerName != h.serverName ||
+		!slices.Equal(slices.Collect(hello.Protocols.All()), h.protocols) {
 		t.Fatalf("read %+v, size %d of %d, %v; want %q, %q", hello, size, want, err, h.serverName, h.protocols)
 	}
 }

@@ -1,4 +1,4 @@
-package l4
+package tlshello
 
 import (
 	"iter"
@@ -6,20 +6,20 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// A tlsHello is what a ClientHello says of where its client wants to go. With
+// A Hello is what a ClientHello says of where its client wants to go. With
 // Encrypted Client Hello it is what the outer one says, which is all that anyone but
 // the server can read. It does not keep the bytes it was read from.
-type tlsHello struct {
-	serverName string       // lower-case, without a trailing dot; "" = none
-	protocols  protocolList // of ALPN, in the client's order of preference; "" = none
+type Hello struct {
+	ServerName string       // lower-case, without a trailing dot; "" = none
+	Protocols  ProtocolList // of ALPN, in the client's order of preference; "" = none
 }
 
-// A protocolList is a valid list of ALPN protocols as it is on the wire (RFC 7301,
+// A ProtocolList is a valid list of ALPN protocols as it is on the wire (RFC 7301,
 // 3.1): before each protocol one byte of length, which is not 0.
-type protocolList string
+type ProtocolList string
 
-// all yields the protocols.
-func (p protocolList) all() iter.Seq[string] {
+// All yields the protocols.
+func (p ProtocolList) All() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for len(p) > 0 {
 			end := 1 + int(p[0])
@@ -43,32 +43,32 @@ const (
 // parseClientHello reads the body of a ClientHello (RFC 8446, 4.1.2; the same in
 // all versions). It must be well formed as far as the extensions' own borders; of the
 // extensions, server_name and ALPN are looked into.
-func parseClientHello(body cryptobyte.String) (tlsHello, error) {
+func parseClientHello(body cryptobyte.String) (Hello, error) {
 	var sessionID, suites, compression, extensions cryptobyte.String
 	if !body.Skip(2+helloRandom) || // version and random
 		!body.ReadUint8LengthPrefixed(&sessionID) || len(sessionID) > maxSessionID ||
 		!body.ReadUint16LengthPrefixed(&suites) || len(suites) == 0 || len(suites)%2 != 0 ||
 		!body.ReadUint8LengthPrefixed(&compression) || len(compression) == 0 {
-		return tlsHello{}, errHello
+		return Hello{}, ErrMalformed
 	}
 	if body.Empty() {
-		return tlsHello{}, nil // before TLS 1.3 there need be no extensions
+		return Hello{}, nil // before TLS 1.3 there need be no extensions
 	}
 	if !body.ReadUint16LengthPrefixed(&extensions) || !body.Empty() {
-		return tlsHello{}, errHello
+		return Hello{}, ErrMalformed
 	}
 	return parseExtensions(extensions)
 }
 
 // parseExtensions reads server_name and ALPN. Neither may be there twice (RFC 8446,
 // 4.2): the server could take the other one.
-func parseExtensions(extensions cryptobyte.String) (hello tlsHello, err error) {
+func parseExtensions(extensions cryptobyte.String) (hello Hello, err error) {
 	var names, protocols cryptobyte.String // nil = not there
 	for !extensions.Empty() {
 		var kind uint16
 		var body cryptobyte.String
 		if !extensions.ReadUint16(&kind) || !extensions.ReadUint16LengthPrefixed(&body) {
-			return tlsHello{}, errHello
+			return Hello{}, ErrMalformed
 		}
 		switch {
 		case kind == extensionServerName && names == nil:
@@ -76,18 +76,18 @@ func parseExtensions(extensions cryptobyte.String) (hello tlsHello, err error) {
 		case kind == extensionALPN && protocols == nil:
 			protocols = body
 		case kind == extensionServerName || kind == extensionALPN:
-			return tlsHello{}, errHello
+			return Hello{}, ErrMalformed
 		}
 	}
 	ok := true
 	if names != nil {
-		hello.serverName, ok = parseServerName(names)
+		hello.ServerName, ok = parseServerName(names)
 	}
 	if ok && protocols != nil {
-		hello.protocols, ok = parseProtocols(protocols)
+		hello.Protocols, ok = parseProtocols(protocols)
 	}
 	if !ok {
-		return tlsHello{}, errHello
+		return Hello{}, ErrMalformed
 	}
 	return hello, nil
 }
@@ -119,10 +119,10 @@ func parseServerName(body cryptobyte.String) (name string, ok bool) {
 	if host == nil {
 		return "", true
 	}
-	if name, ok = foldName(string(host)); !ok {
+	if name, ok = FoldName(string(host)); !ok {
 		return "", false
 	}
-	if isAddress(name) {
+	if IsAddress(name) {
 		return "", true
 	}
 	return name, true
@@ -130,7 +130,7 @@ func parseServerName(body cryptobyte.String) (name string, ok bool) {
 
 // parseProtocols reads the ALPN extension: a list that is not empty, of protocols
 // that are not empty (RFC 7301, 3.1).
-func parseProtocols(body cryptobyte.String) (protocolList, bool) {
+func parseProtocols(body cryptobyte.String) (ProtocolList, bool) {
 	var list, protocol cryptobyte.String
 	if !body.ReadUint16LengthPrefixed(&list) || !body.Empty() || list.Empty() {
 		return "", false
@@ -140,5 +140,5 @@ func parseProtocols(body cryptobyte.String) (protocolList, bool) {
 			return "", false
 		}
 	}
-	return protocolList(list), true
+	return ProtocolList(list), true
 }

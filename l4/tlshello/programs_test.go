@@ -1,4 +1,4 @@
-package l4
+package tlshello
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os/exec"
@@ -13,6 +14,9 @@ import (
 	"testing"
 	"time"
 )
+
+// patient is how long a program may take.
+const patient = time.Minute
 
 // realHello is what a real program sent first, and what it was told to ask for.
 type realHello struct {
@@ -41,14 +45,14 @@ func (r *recorder) Close() error { return nil }
 // goHello is the hello of Go's own client. It must take the alert for what it is.
 func goHello(t *testing.T, config *tls.Config) []byte {
 	t.Helper()
-	r := &recorder{answer: bytes.NewReader(tlsAlert(alertUnrecognizedName))}
+	r := &recorder{answer: bytes.NewReader(AlertUnrecognizedName.Record())}
 	err := tls.Client(r, config).Handshake()
 	if err == nil || !strings.Contains(err.Error(), "remote error: tls: unrecognized name") {
 		t.Errorf("Go's client ends with %v, want unrecognized name", err)
 	}
 	_, size, err := parseHello(r.sent)
 	if err != nil {
-		t.Fatalf("parse %s of Go's client: %v", brief(r.sent), err)
+		t.Fatalf("parse %.40q... of Go's client: %v", r.sent, err)
 	}
 	return r.sent[:size]
 }
@@ -109,20 +113,20 @@ func serveAlert(listener net.Listener, preface []byte) ([]byte, error) {
 	if len(preface) > 0 {
 		got := make([]byte, len(preface))
 		if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, preface) {
-			return nil, errors.Join(err, errors.New("it sends "+brief(got)))
+			return nil, errors.Join(err, fmt.Errorf("it sends %q", got))
 		}
 		c.Write([]byte("S"))
 	}
-	var r helloReader
+	var r Reader
 	var data []byte
-	for _, size, err := r.read(nil); ; _, size, err = r.read(data) {
+	for _, size, err := r.Read(nil); ; _, size, err = r.Read(data) {
 		if err == nil {
-			c.Write(tlsAlert(alertUnrecognizedName))
+			c.Write(AlertUnrecognizedName.Record())
 			c.(*net.TCPConn).CloseWrite()
 			io.Copy(io.Discard, c) // a reset must not overtake the alert
 			return data, nil
 		}
-		if err != errShort {
+		if err != io.ErrUnexpectedEOF {
 			return data, err
 		}
 		more := make([]byte, size-len(data))
@@ -131,4 +135,11 @@ func serveAlert(listener net.Listener, preface []byte) ([]byte, error) {
 			return data, err
 		}
 	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

@@ -1,31 +1,31 @@
-package l4
+package tlshello
 
 import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"sluice/l4/tlshello/hellotest"
 )
 
 // FuzzHello checks of any input that reading it does not panic, that the answer
 // depends neither on how the bytes arrive nor on the records that the message is in, and
 // that a server understands the same by it.
 func FuzzHello(f *testing.F) {
-	for name := range recordedHellos {
-		data := must(os.ReadFile(filepath.Join("testdata", "hello", name)))
-		f.Add(data, []byte{1, 200})
-		f.Add(inRecords(unframed(data), 100, 1, 300), []byte{})
+	for _, r := range hellotest.Recorded() {
+		f.Add(r.Data, []byte{1, 200})
+		f.Add(hellotest.InRecords(hellotest.Unframed(r.Data), 100, 1, 300), []byte{})
 	}
-	for _, bad := range badHellos {
-		f.Add(bad.data[:min(len(bad.data), 2000)], []byte{3})
+	for _, bad := range hellotest.Bad {
+		f.Add(bad.Data[:min(len(bad.Data), 2000)], []byte{3})
 	}
-	f.Add(inRecords(validHello, 1, 1, 1, 1, 1), []byte{1, 1, 1, 1, 1})
+	f.Add(hellotest.InRecords(hellotest.Valid, 1, 1, 1, 1, 1), []byte{1, 1, 1, 1, 1})
 	f.Fuzz(func(t *testing.T, data, cuts []byte) {
 		whole := bytes.Clone(data)
 		hello, size, err := parseHello(data)
@@ -34,7 +34,7 @@ func FuzzHello(f *testing.F) {
 		}
 		checkHelloAnswer(t, data, hello, size, err)
 		checkHelloPieces(t, data, cuts, hello, size, err)
-		if err == nil || err == errHello {
+		if err == nil || err == ErrMalformed {
 			checkHelloFraming(t, data, cuts, hello, err)
 		}
 		checkHelloServer(t, data, hello, err)
@@ -42,31 +42,31 @@ func FuzzHello(f *testing.F) {
 }
 
 // checkHelloAnswer checks that what was read can be.
-func checkHelloAnswer(t *testing.T, data []byte, hello tlsHello, size int, err error) {
+func checkHelloAnswer(t *testing.T, data []byte, hello Hello, size int, err error) {
 	t.Helper()
-	_, known := helloAlert(err)
+	_, known := AlertFor(err)
 	switch {
 	case err == nil:
-		folded, ok := foldName(hello.serverName)
-		if hello.serverName != "" && (!ok || folded != hello.serverName || len(folded) > maxName) {
-			t.Fatalf("the server name is %q", hello.serverName)
+		folded, ok := FoldName(hello.ServerName)
+		if hello.ServerName != "" && (!ok || folded != hello.ServerName || len(folded) > MaxName) {
+			t.Fatalf("the server name is %q", hello.ServerName)
 		}
-		if size > len(data) || size > maxHello || size < recordHead+handshakeHead+len(hello.serverName)+len(hello.protocols) {
+		if size > len(data) || size > MaxHello || size < RecordHead+handshakeHead+len(hello.ServerName)+len(hello.Protocols) {
 			t.Fatalf("size %d of %d", size, len(data))
 		}
-	case hello != tlsHello{}:
+	case hello != Hello{}:
 		t.Fatalf("%+v with error %v", hello, err)
-	case err == errShort:
-		if size <= len(data) || size > maxHello {
+	case err == io.ErrUnexpectedEOF:
+		if size <= len(data) || size > MaxHello {
 			t.Fatalf("%d bytes are asked for after %d", size, len(data))
 		}
-	case size != 0 || err != errNotTLS && !known:
+	case size != 0 || err != ErrNotTLS && !known:
 		t.Fatalf("size %d, %v", size, err)
 	}
 }
 
 // checkHelloPieces reads data byte by byte, in the given pieces, and in those asked for.
-func checkHelloPieces(t *testing.T, data, cuts []byte, hello tlsHello, size int, err error) {
+func checkHelloPieces(t *testing.T, data, cuts []byte, hello Hello, size int, err error) {
 	t.Helper()
 	ways := map[string]func(come, asked int) int{
 		"byte by byte": func(come, _ int) int { return come + 1 },
@@ -80,12 +80,12 @@ func checkHelloPieces(t *testing.T, data, cuts []byte, hello tlsHello, size int,
 		},
 	}
 	for way, next := range ways {
-		var r helloReader
-		h, n, e := r.read(nil)
+		var r Reader
+		h, n, e := r.Read(nil)
 		come := 0
-		for e == errShort && come < len(data) {
+		for e == io.ErrUnexpectedEOF && come < len(data) {
 			come = min(next(come, n), len(data))
-			h, n, e = r.read(data[:come])
+			h, n, e = r.Read(data[:come])
 		}
 		if h != hello || n != size || e != err {
 			t.Fatalf("%s: %+v, size %d, %v; at once: %+v, size %d, %v", way, h, n, e, hello, size, err)
@@ -98,9 +98,9 @@ func checkHelloPieces(t *testing.T, data, cuts []byte, hello tlsHello, size int,
 
 // checkHelloFraming puts the message of data into other records. Bytes that come after
 // it stay away: whether they may depends on where the last record ends.
-func checkHelloFraming(t *testing.T, data, cuts []byte, hello tlsHello, err error) {
+func checkHelloFraming(t *testing.T, data, cuts []byte, hello Hello, err error) {
 	t.Helper()
-	var r helloReader
+	var r Reader
 	for done := false; !done; {
 		_, done, _ = r.record(data)
 	}
@@ -108,9 +108,9 @@ func checkHelloFraming(t *testing.T, data, cuts []byte, hello tlsHello, err erro
 	for _, cut := range cuts {
 		sizes = append(sizes, 1+int(cut))
 	}
-	data = inRecords(unframed(data[:r.next]), sizes...)
+	data = hellotest.InRecords(hellotest.Unframed(data[:r.next]), sizes...)
 	h, size, e := parseHello(data)
-	if e == errHelloLarge && len(data) > maxHello {
+	if e == ErrHelloTooLarge && len(data) > MaxHello {
 		return
 	}
 	if h != hello || e != err || err == nil && size != len(data) {
@@ -120,19 +120,19 @@ func checkHelloFraming(t *testing.T, data, cuts []byte, hello tlsHello, err erro
 
 // checkHelloServer compares with what the server in Go's library reads. Where both
 // accept a hello, a session must not go by one name and be served by another.
-func checkHelloServer(t *testing.T, data []byte, hello tlsHello, err error) {
+func checkHelloServer(t *testing.T, data []byte, hello Hello, err error) {
 	t.Helper()
 	info := serverReads(data)
 	if info == nil || err != nil {
 		return
 	}
-	name, _ := foldName(info.ServerName)
+	name, _ := FoldName(info.ServerName)
 	if _, notAddress := netip.ParseAddr(strings.Trim(name, "[]")); notAddress == nil {
 		name = ""
 	}
-	protocols := slices.Collect(hello.protocols.all())
-	if name != hello.serverName || !slices.Equal(protocols, info.SupportedProtos) {
-		t.Fatalf("read %q, %q; a server reads %q, %q", hello.serverName, protocols, info.ServerName, info.SupportedProtos)
+	protocols := slices.Collect(hello.Protocols.All())
+	if name != hello.ServerName || !slices.Equal(protocols, info.SupportedProtos) {
+		t.Fatalf("read %q, %q; a server reads %q, %q", hello.ServerName, protocols, info.ServerName, info.SupportedProtos)
 	}
 }
 
@@ -159,7 +159,7 @@ func serverReads(data []byte) (info *tls.ClientHelloInfo) {
 
 // The comparison in FuzzHello compares something.
 func TestServerReads(t *testing.T) {
-	for name, hello := range recorded(t) {
+	for name, hello := range recorded() {
 		if info := serverReads(hello.data); info == nil || info.ServerName != hello.serverName {
 			t.Errorf("%s: a server reads %+v", name, info)
 		}
