@@ -73,10 +73,10 @@ lint: check-format ## vet and staticcheck
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (60s)
 	$(GO) test -run '^$$' -fuzz FuzzProxyHeader -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4
-	$(GO) test -run '^$$' -fuzz FuzzPacket -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4
-	$(GO) test -run '^$$' -fuzz FuzzKeyScanner -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4
+	$(GO) test -run '^$$' -fuzz FuzzPacket -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4/pgwire
+	$(GO) test -run '^$$' -fuzz FuzzKeyScanner -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4/pgwire
 	$(GO) test -run '^$$' -fuzz FuzzHello -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4/tlshello
-	$(GO) test -run '^$$' -fuzz FuzzStartupParams -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4
+	$(GO) test -run '^$$' -fuzz FuzzStartupParams -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4/pgwire
 	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./configs
 	$(GO) test -run '^$$' -fuzz FuzzNetworks -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./configs
 	$(GO) test -run '^$$' -fuzz FuzzReserve -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./pool

@@ -3,6 +3,8 @@ package l4
 import (
 	"slices"
 	"syscall"
+
+	"sluice/l4/pgwire"
 )
 
 // sendPacket sends the client's first packet to the backend and waits for the
@@ -58,7 +60,7 @@ func (l *loop) answer(s *session, data []byte) bool {
 		data = append(opening.answer, data...)
 		opening.answer = nil
 	}
-	if opening.kind != packetHello && isErrorPart(data) {
+	if opening.kind != packetHello && pgwire.IsErrorPart(data) {
 		opening.answer = slices.Clone(data)
 		return false
 	}
@@ -93,11 +95,11 @@ func (l *loop) answered(s *session, data []byte) {
 	if l.server.config.OnAnswer != nil {
 		l.server.config.OnAnswer(s.backend, l.now-opening.sent)
 	}
-	if opening.secured && opening.kind == packetTLS {
+	if opening.secured && opening.kind == pgwire.SSLRequest {
 		l.securedAnswer(s, data)
 		return
 	}
-	if opening.kind != packetHello && isIntervention(opening.errorIn(data)) && l.mayFail(s) && l.canMove(s) {
+	if opening.kind != packetHello && pgwire.IsIntervention(opening.errorIn(data)) && l.mayFail(s) && l.canMove(s) {
 		l.unanswered(s, ServerReset, 0)
 		return
 	}
@@ -112,8 +114,8 @@ func (l *loop) answered(s *session, data []byte) {
 			return
 		}
 	}
-	if opening.kind == packetStartup {
-		s.login = new(keyScanner)
+	if opening.kind == pgwire.Startup {
+		s.login = new(pgwire.KeyScanner)
 		l.noteKey(s, data)
 	}
 	h := &s.halves[server]
@@ -125,7 +127,7 @@ func (l *loop) answered(s *session, data []byte) {
 		return
 	}
 	s.active = l.now
-	if opening.asksToEncrypt() && len(data) == 1 && data[0] == answerNo {
+	if opening.asksToEncrypt() && len(data) == 1 && data[0] == pgwire.AnswerNo {
 		s.target.noteAnswer(opening.kind, false)
 		if h.unsent() { // a socket that has no room for one byte
 			l.end(s, ClientReset, syscall.ENOBUFS)
@@ -143,17 +145,19 @@ func (l *loop) answered(s *session, data []byte) {
 // for encryption it is an error or one byte.
 func (o *opening) errorIn(answer []byte) string {
 	if o.asksToEncrypt() {
-		return errorState(answer)
+		return pgwire.ErrorState(answer)
 	}
-	return firstError(answer)
+	return pgwire.FirstError(answer)
 }
 
-func (o *opening) asksToEncrypt() bool { return o.kind == packetTLS || o.kind == packetGSS }
+func (o *opening) asksToEncrypt() bool {
+	return o.kind == pgwire.SSLRequest || o.kind == pgwire.GSSENCRequest
+}
 
 // encrypts reports whether a backend says yes to the client's question for
 // encryption. Very old servers answer with an error.
 func (o *opening) encrypts(answer []byte) bool {
-	return o.asksToEncrypt() && answer[0] != answerNo && answer[0] != messageError
+	return o.asksToEncrypt() && answer[0] != pgwire.AnswerNo && answer[0] != pgwire.MessageError
 }
 
 // begun lets a session relay whose backend has answered.

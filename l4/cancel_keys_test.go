@@ -54,7 +54,7 @@ func TestCancelKeyInPieces(t *testing.T) {
 	r.expectFIN(c)
 	r.expectNobody(listeners[1])
 	r.expectEnd(ServerClosed)
-	if h := r.loop.sessions.at(0); h.login == nil || !h.login.done {
+	if h := r.loop.sessions.at(0); h.login == nil || !h.login.Done {
 		t.Error("the login is still looked at")
 	}
 	r.streamBothWays(ends, 1<<20)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice/l4/pgwire"
 	"sluice/pool"
 )
 
@@ -45,7 +46,7 @@ type ownerTarget struct {
 // because its client has asked too often.
 func (l *loop) owners(s *session) (list []ownerTarget, ok bool) {
 	own := s.listener.targets
-	if b := l.server.cancelKeys.owner(s.opening.packet[packetHead:]); b != nil {
+	if b := l.server.cancelKeys.owner(pgwire.CancelKey(s.opening.packet)); b != nil {
 		return backendsOf(l.server.targetsOf(own, b.Pool()), func(c *pool.Backend) bool { return c == b }), true
 	}
 	list = backendsOf(own.all, func(b *pool.Backend) bool { return l.server.sealed.has(s.client.Addr(), b) && mayOwn(b) })

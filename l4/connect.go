@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/l4/pgwire"
 	"sluice/pool"
 	"sluice/sysutil"
 )
@@ -36,7 +37,7 @@ func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
 			o.obstacle.again = 0
 		}
 		if o.secured {
-			o.packet, o.kind = tlsRequest, packetTLS // its ClientHello comes after the answer
+			o.packet, o.kind = pgwire.AskTLS, pgwire.SSLRequest // its ClientHello comes after the answer
 		}
 		if o.last != nil && o.obstacle == nil {
 			s.retries = min(s.retries, math.MaxUint8-1) + 1

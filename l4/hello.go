@@ -3,12 +3,10 @@ package l4
 import (
 	"io"
 
+	"sluice/l4/pgwire"
 	"sluice/l4/tlshello"
 	"sluice/sysutil"
 )
-
-// tlsRequest asks a Postgres server for TLS.
-var tlsRequest = []byte{0, 0, 0, packetHead, codeTLS >> 24, codeTLS >> 16 & 0xff, codeTLS >> 8 & 0xff, codeTLS & 0xff}
 
 // tryHello looks for a ClientHello in the input. It is kept, as any first packet is,
 // until the backend has answered it, and so is what came with it: the client's word
@@ -37,7 +35,7 @@ func (l *loop) tryHello(s *session) (size int, err error) {
 // client whose ClientHello it has: nothing but "yes" will do. What came with it
 // would be in clear, and is refused as it is from a client.
 func (l *loop) securedAnswer(s *session, data []byte) {
-	if len(data) != 1 || data[0] != answerYes {
+	if len(data) != 1 || data[0] != pgwire.AnswerYes {
 		l.unanswered(s, ServerReset, errnoProtocol)
 		return
 	}
@@ -50,7 +48,7 @@ func (l *loop) securedAnswer(s *session, data []byte) {
 func (s *session) lastWord(reason Reason) []byte {
 	opening := s.opening
 	switch {
-	case opening == nil || opening.kind == packetCancel || reason == ClientReset:
+	case opening == nil || opening.kind == pgwire.CancelRequest || reason == ClientReset:
 		return nil // it has been answered, or has asked nothing
 	case opening.alert != 0:
 		return opening.tlsWord(reason)

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/l4/pgwire"
+	"sluice/l4/pgwire/pgtest"
 )
 
 // What does not start like Postgres ends at once, whether or not the client goes
@@ -27,10 +30,10 @@ func TestHelloInvalid(t *testing.T) {
 			}
 		})
 	}
-	if len(invalidPackets) < 20 {
-		t.Errorf("%d malformed packets, want at least 20", len(invalidPackets))
+	if len(pgtest.Bad) < 20 {
+		t.Errorf("%d malformed packets, want at least 20", len(pgtest.Bad))
 	}
-	for name, data := range invalidPackets {
+	for name, data := range pgtest.Bad {
 		f(name, data)
 		f(name+", only what is looked at", data[:8])
 	}
@@ -44,7 +47,7 @@ func TestHelloInvalid(t *testing.T) {
 // After "no encryption" the same rules hold for what follows.
 func TestHelloInvalidAfterRefusal(t *testing.T) {
 	r := newPostgresRig(t, rigConfig{})
-	after := maps.Clone(invalidPackets)
+	after := maps.Clone(pgtest.Bad)
 	after["TLS all the same"] = clientHello
 	for name, data := range after {
 		t.Run(name, func(t *testing.T) {
@@ -242,8 +245,8 @@ func TestHelloMemory(t *testing.T) {
 		r.step()
 	}
 	r.until("all but one byte was read", func() bool { return len(r.newest().input()) == len(longest)-1 })
-	if n := cap(r.newest().opening.input); n > 2*maxStartup {
-		t.Errorf("%d bytes are kept for a packet, want at most %d", n, 2*maxStartup)
+	if n := cap(r.newest().opening.input); n > 2*pgwire.MaxStartup {
+		t.Errorf("%d bytes are kept for a packet, want at most %d", n, 2*pgwire.MaxStartup)
 	}
 	r.write(c, append(longest[len(longest)-1:], bytes.Repeat([]byte("x"), 100_000)...))
 	s := r.accept()

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"sluice/l4/pgwire/pgtest"
 	"sluice/l4/tlshello"
 	"sluice/l4/tlshello/hellotest"
 )
@@ -42,11 +43,11 @@ func hostilePostgres() map[string]hostile {
 		"cut start-up, then FIN":      {fromClient(startup[:20]), closes, HelloInvalid, nil},
 		"no GSS, then silence":        {[]say{says(gssRequest), no}, waits, HelloTimeout, nil},
 		"no GSS, then FIN":            {[]say{says(gssRequest), no}, closes, ClientClosed, nil},
-		"no GSS, then HTTP":           {[]say{says(gssRequest), no, says(invalidPackets["HTTP"])}, stays, HelloInvalid, nil},
+		"no GSS, then HTTP":           {[]say{says(gssRequest), no, says(pgtest.Bad["HTTP"])}, stays, HelloInvalid, nil},
 		"no GSS, then a cut start-up": {[]say{says(gssRequest), no, says(startup[:20])}, closes, HelloInvalid, nil},
-		"no GSS, then a bad length":   {[]say{says(gssRequest), no, says(head(10001, version30))}, stays, HelloInvalid, nil},
+		"no GSS, then a bad length":   {[]say{says(gssRequest), no, says(pgtest.Head(10001, version30))}, stays, HelloInvalid, nil},
 	}
-	for name, data := range invalidPackets {
+	for name, data := range pgtest.Bad {
 		table[name] = hostile{fromClient(data), stays, HelloInvalid, nil}
 	}
 	return table
@@ -95,7 +96,7 @@ func hostileSecured() map[string]hostile {
 		"SSLRequest, in parts, and more": {fromClient(sslRequest[:3], slices.Concat(sslRequest[3:], startup)), stays,
 			HelloInvalid, nil},
 		"SSLRequest twice":              f(sslRequest),
-		"SSLRequest, HTTP":              f(invalidPackets["HTTP"]),
+		"SSLRequest, HTTP":              f(pgtest.Bad["HTTP"]),
 		"SSLRequest, start-up":          f(startup),
 		"SSLRequest, GSSENCRequest":     f(gssRequest),
 		"SSLRequest, CancelRequest":     f(cancelRequest(cancelKey(1, 4))),
@@ -175,7 +176,7 @@ func hostileToldNo() map[string]hostile {
 	return map[string]hostile{
 		"SSLRequest, silence":     {start, waits, HelloTimeout, nil},
 		"SSLRequest, FIN":         {start, closes, ClientClosed, nil},
-		"SSLRequest, HTTP":        {slices.Concat(start, fromClient(invalidPackets["HTTP"])), stays, HelloInvalid, nil},
+		"SSLRequest, HTTP":        {slices.Concat(start, fromClient(pgtest.Bad["HTTP"])), stays, HelloInvalid, nil},
 		"SSLRequest, start-up":    {slices.Concat(start, fromClient(startup)), stays, NoRoute, noShop},
 		"SSLRequest and start-up": {[]say{says(sslRequest, startup), no}, stays, NoRoute, noShop},
 		"GSS, SSLRequest, start-up": {[]say{says(gssRequest), no, says(sslRequest), no, says(startup)}, stays,

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"sluice/l4/pgwire"
 	"sluice/l4/tlshello"
 	"sluice/pool"
 )
@@ -32,9 +33,9 @@ type opening struct {
 	header *proxyproto.Header // as received; nil = the socket's own addresses count
 	packet []byte             // the client's first packet, kept until the backend has answered; nil = none is read
 	answer []byte             // a backend's first answer, an error that is not complete; nil = none
-	kind   packetKind
-	sent   time.Duration       // when the packet went to the backend
-	asked  [packetGSS + 1]bool // requests for encryption that have come, by their kind
+	kind   pgwire.Kind
+	sent   time.Duration                  // when the packet went to the backend
+	asked  [pgwire.GSSENCRequest + 1]bool // requests for encryption that have come, by their kind
 
 	reader  tlshello.Reader
 	hello   []byte         // a complete ClientHello, and what has come with it; nil = none
@@ -45,6 +46,9 @@ type opening struct {
 
 	tries
 }
+
+// packetHello is no packet of Postgres either: a ClientHello that was read.
+const packetHello = pgwire.DirectTLS + 1
 
 // tries are what a session has gone through to get a backend of its pool.
 type tries struct {

@@ -3,6 +3,8 @@ package l4
 import (
 	"fmt"
 	"syscall"
+
+	"sluice/l4/pgwire"
 )
 
 // A Postgres client that asks for encryption first does not show an error that comes as
@@ -32,7 +34,7 @@ func (l *loop) fail(s *session, reason Reason, errno syscall.Errno) {
 		}
 	}
 	o.outcome, o.errno = reason, errno
-	l.answerPacket(s, answerNo)
+	l.answerPacket(s, pgwire.AnswerNo)
 }
 
 // failedBefore goes on with a first packet of a session that fail has said no to. It
@@ -42,11 +44,11 @@ func (l *loop) failedBefore(s *session) bool {
 	switch {
 	case o.outcome == noReason:
 		return false
-	case o.kind == packetStartup && s.listener.targets.byStartup:
+	case o.kind == pgwire.Startup && s.listener.targets.byStartup:
 		o.outcome = noReason
 		return false
 	case o.asksToEncrypt() && s.target.neverEncrypts(o.kind):
-		l.answerPacket(s, answerNo)
+		l.answerPacket(s, pgwire.AnswerNo)
 	default:
 		l.end(s, o.outcome, o.errno)
 	}
@@ -68,18 +70,18 @@ func (s *session) endReason(reason Reason, errno syscall.Errno) (Reason, syscall
 
 // postgresWord is the ErrorResponse for a session that came to nothing.
 func (s *session) postgresWord(reason Reason) []byte {
-	state := stateNotNow
+	state := pgwire.CannotConnectNow
 	switch reason {
 	case QueueFull:
-		state = stateTooMany
+		state = pgwire.TooManyConnections
 	case NoRoute:
 		// Postgres knows no name of more than 63 bytes (NAMEDATALEN).
-		return errorResponse(stateNoDatabase, fmt.Sprintf("no route for database %.64q and user %.64q",
+		return pgwire.ErrorResponse(pgwire.InvalidCatalogName, fmt.Sprintf("no route for database %.64q and user %.64q",
 			s.opening.key.database, s.opening.key.user))
 	case NoBackend, QueueTimeout, ConnectRefused, ConnectTimeout, ConnectFailed, ServerReset, ServerClosed, BackendDown:
 	default:
 		return nil
 	}
-	return errorResponse(state, fmt.Sprintf("no server of pool %q can take this session (%v)",
+	return pgwire.ErrorResponse(state, fmt.Sprintf("no server of pool %q can take this session (%v)",
 		s.target.config.Pool.Name(), reason))
 }

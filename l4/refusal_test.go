@@ -3,6 +3,8 @@ package l4
 import (
 	"testing"
 	"time"
+
+	"sluice/l4/pgwire"
 )
 
 // refusingRig is a rig whose only server has said to one client what it says to a question
@@ -38,7 +40,7 @@ func TestErrorAfterNo(t *testing.T) {
 			r.expectState(stateReadHello)
 			r.expectActive(0)
 			r.write(asker, startup)
-			r.expectRefusal(asker, stateNotNow)
+			r.expectRefusal(asker, pgwire.CannotConnectNow)
 			if end := r.expectEnd(want); end.Pool != "pool" || (end.Waited > 0) != (want == QueueTimeout) {
 				t.Errorf("ended with %+v, want pool and its wait", end)
 			}
@@ -62,7 +64,7 @@ func TestErrorAfterNo(t *testing.T) {
 		second = r.dial()
 		r.write(second, append(sslRequest, startup...))
 		r.expect(second, []byte("N"))
-		r.expectRefusal(second, stateTooMany)
+		r.expectRefusal(second, pgwire.TooManyConnections)
 		r.expectEnd(QueueFull)
 		r.pool.Backends()[0].SetUp(true) // who waits is served as ever
 		s := r.accept()
@@ -101,7 +103,7 @@ func TestErrorInsteadOfNo(t *testing.T) {
 			r := refusingRig(t, rigConfig{}, sslRequest, answers...)
 			c := r.dial()
 			r.write(c, sslRequest)
-			r.expectRefusal(c, stateNotNow)
+			r.expectRefusal(c, pgwire.CannotConnectNow)
 			r.expectEnd(NoBackend)
 		})
 	}
@@ -115,7 +117,7 @@ func TestErrorInsteadOfNo(t *testing.T) {
 		r.write(c, gssRequest)
 		r.expect(c, []byte("N"))
 		r.write(c, sslRequest)
-		r.expectRefusal(c, stateNotNow)
+		r.expectRefusal(c, pgwire.CannotConnectNow)
 		r.expectEnd(NoBackend)
 	})
 }
@@ -151,6 +153,6 @@ func TestErrorAfterNoOtherPool(t *testing.T) {
 	r.put(c, sslRequest)
 	r.get(c, []byte("N"))
 	r.put(c, startupOf("alice", "other"))
-	r.expectRefusal(c, stateNotNow)
+	r.expectRefusal(c, pgwire.CannotConnectNow)
 	r.expectEnd(NoBackend)
 }

@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/l4/pgwire"
 	"sluice/pool"
 	"sluice/sysutil"
 )
@@ -95,11 +96,11 @@ type session struct {
 	halves     [2]half // halves[client] flows from the client to the backend
 	timer      timer
 	listener   *listener
-	target     *target       // nil until a pool is chosen
-	backend    *pool.Backend // holds one of its slots; nil until reserved
-	opening    *opening      // what matters only before relaying; nil mostly
-	login      *keyScanner   // of a Postgres login in clear; nil for everything else
-	names      *names        // nil = none
+	target     *target            // nil until a pool is chosen
+	backend    *pool.Backend      // holds one of its slots; nil until reserved
+	opening    *opening           // what matters only before relaying; nil mostly
+	login      *pgwire.KeyScanner // of a Postgres login in clear; nil for everything else
+	names      *names             // nil = none
 	client     netip.AddrPort
 	started    time.Duration // on the server's clock
 	active     time.Duration // on the loop's clock: when a byte last moved or was seen to be taken; while connecting, when the connect began
@@ -245,7 +246,7 @@ func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
 		s.backend = s.target.config.Pool.Leave(&s.opening.waiter) // it may have got one since
 	}
 	if s.login != nil {
-		l.server.cancelKeys.remove(s.login.key, s.id)
+		l.server.cancelKeys.remove(s.login.Key, s.id)
 	}
 	if s.sealed {
 		l.server.sealed.add(s.client.Addr(), s.backend, -1)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"sluice/l4/pgwire"
 	"sluice/sysutil"
 )
 
@@ -17,7 +18,7 @@ func TestSessionSize(t *testing.T) {
 	if size := unsafe.Sizeof(opening{}); size > 384 { // while it opens, waits or is answered
 		t.Errorf("an opening has %d bytes, want at most 384", size)
 	}
-	if size := unsafe.Sizeof(keyScanner{}); size > 64 { // as long as a Postgres session in clear lasts
+	if size := unsafe.Sizeof(pgwire.KeyScanner{}); size > 64 { // as long as a Postgres session in clear lasts
 		t.Errorf("a key scanner has %d bytes, want at most 64", size)
 	}
 }

@@ -3,13 +3,14 @@ package l4
 import (
 	"slices"
 
+	"sluice/l4/pgwire"
 	"sluice/sysutil"
 )
 
 // tryPacket looks for a first packet of Postgres in the input, and goes on with it
 // when it is complete.
 func (l *loop) tryPacket(s *session) (size int, err error) {
-	kind, size, err := parsePacket(s.input())
+	kind, size, err := pgwire.ParsePacket(s.input())
 	if err != nil {
 		return size, err
 	}
@@ -31,25 +32,26 @@ func (l *loop) packetDone(s *session) {
 		opening.asked[opening.kind] = true
 	}
 	switch kind := opening.kind; {
-	case kind == packetCancel:
+	case kind == pgwire.CancelRequest:
 		l.cancel(s)
-	case kind == packetDirectTLS && (opening.asked[packetTLS] || opening.asked[packetGSS]):
+	case kind == pgwire.DirectTLS && (opening.asked[pgwire.SSLRequest] || opening.asked[pgwire.GSSENCRequest]):
 		l.end(s, HelloInvalid, 0) // who asks first waits for a yes; nor does Postgres know anything else
-	case kind == packetDirectTLS:
+	case kind == pgwire.DirectTLS:
 		// How long it is has not been looked at, so it cannot be sent twice.
 		s.halves[client].held = slices.Clip(opening.packet)
 		opening.packet = nil
 		l.choose(s)
 	case l.failedBefore(s):
-	case s.backend != nil && (kind != packetStartup || !targets.byStartup):
+	case s.backend != nil && (kind != pgwire.Startup || !targets.byStartup):
 		l.sendPacket(s)
-	case kind == packetTLS && targets.byTLS:
-		l.answerPacket(s, answerYes)
-	case kind == packetGSS && targets.routes != nil, kind == packetTLS && targets.byStartup && targets.fallback == nil:
-		l.answerPacket(s, answerNo)
+	case kind == pgwire.SSLRequest && targets.byTLS:
+		l.answerPacket(s, pgwire.AnswerYes)
+	case kind == pgwire.GSSENCRequest && targets.routes != nil,
+		kind == pgwire.SSLRequest && targets.byStartup && targets.fallback == nil:
+		l.answerPacket(s, pgwire.AnswerNo)
 	default:
-		if kind == packetStartup {
-			opening.key.user, opening.key.database, _ = startupParams(opening.packet)
+		if kind == pgwire.Startup {
+			opening.key.user, opening.key.database, _ = pgwire.ParseStartup(opening.packet)
 		}
 		l.choose(s)
 	}
@@ -59,11 +61,11 @@ func (l *loop) packetDone(s *session) {
 // which one depends on what the client says then.
 func (l *loop) answerPacket(s *session, answer byte) {
 	opening := s.opening
-	if answer == answerYes && l.spokeEarly(s) {
+	if answer == pgwire.AnswerYes && l.spokeEarly(s) {
 		l.end(s, HelloInvalid, 0)
 		return
 	}
-	opening.packet, opening.secured = nil, answer == answerYes
+	opening.packet, opening.secured = nil, answer == pgwire.AnswerYes
 	if _, errno := sysutil.Send(int(s.ends[client].fd), []byte{answer}); errno != 0 {
 		l.end(s, ClientReset, errno)
 		return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"sluice/l4/pgwire"
 	"sluice/pool"
 )
 
@@ -31,11 +32,11 @@ type target struct {
 	retries atomic.Uint64 // backends tried after one had failed
 
 	// What the servers have said to a question for encryption, by its kind.
-	encrypts, refuses [packetGSS + 1]atomic.Bool
+	encrypts, refuses [pgwire.GSSENCRequest + 1]atomic.Bool
 }
 
 // noteAnswer notes a server's answer to a question for encryption.
-func (t *target) noteAnswer(kind packetKind, yes bool) {
+func (t *target) noteAnswer(kind pgwire.Kind, yes bool) {
 	said := &t.refuses[kind]
 	if yes {
 		said = &t.encrypts[kind]
@@ -47,7 +48,7 @@ func (t *target) noteAnswer(kind packetKind, yes bool) {
 
 // neverEncrypts reports whether servers have said no to a question for encryption, and
 // none has ever said yes.
-func (t *target) neverEncrypts(kind packetKind) bool {
+func (t *target) neverEncrypts(kind pgwire.Kind) bool {
 	return t.refuses[kind].Load() && !t.encrypts[kind].Load()
 }
 

@@ -1,10 +1,12 @@
-package l4
+package pgwire
 
 import (
 	"bytes"
 	"slices"
 	"strings"
 	"testing"
+
+	"sluice/l4/pgwire/pgtest"
 )
 
 // parameters is a StartupMessage of protocol 3.0; each string is a name or a value.
@@ -13,13 +15,13 @@ func parameters(pairs ...string) []byte {
 	for _, s := range pairs {
 		body = append(append(body, s...), 0)
 	}
-	return packet(version30, body, []byte{0})
+	return pgtest.Packet(pgtest.Version30, body, []byte{0})
 }
 
 func TestStartupParams(t *testing.T) {
 	f := func(data []byte, user, database string) {
 		t.Helper()
-		if u, d, ok := startupParams(data); !ok || u != user || d != database {
+		if u, d, ok := ParseStartup(data); !ok || u != user || d != database {
 			t.Errorf("%q: %q, %q, %v; want %q, %q", data, u, d, ok, user, database)
 		}
 	}
@@ -35,7 +37,7 @@ func TestStartupParams(t *testing.T) {
 	f(parameters("options", "user", "user", "alice"), "alice", "alice")
 	f(parameters("user", "alice", "options", "database"), "alice", "alice")
 	f(parameters("user", "Älice \n\xff", "database", "Shop"), "Älice \n\xff", "Shop")
-	f(packet(version32, []byte("user\x00a\x00\x00")), "a", "a")
+	f(pgtest.Packet(pgtest.Version32, []byte("user\x00a\x00\x00")), "a", "a")
 	// The server takes the last one.
 	f(parameters("user", "alice", "user", "bob"), "bob", "bob")
 	f(parameters("user", "alice", "database", "a", "database", "b"), "alice", "b")
@@ -47,35 +49,35 @@ func TestStartupParams(t *testing.T) {
 func TestStartupParamsFails(t *testing.T) {
 	f := func(data []byte) {
 		t.Helper()
-		if user, database, ok := startupParams(data); ok || user != "" || database != "" {
+		if user, database, ok := ParseStartup(data); ok || user != "" || database != "" {
 			t.Errorf("%q: %q, %q, %v", data, user, database, ok)
 		}
 	}
 	f(nil)
 	f([]byte{0, 0, 0, 8})
-	f(packet(version30))
-	f(packet(version30, []byte{0}))
+	f(pgtest.Packet(pgtest.Version30))
+	f(pgtest.Packet(pgtest.Version30, []byte{0}))
 	f(parameters("database", "shop"))
 	f(parameters("user", ""))
 	f(parameters("user", "alice", "user", ""))
-	f(packet(version30, []byte("user")))
-	f(packet(version30, []byte("user\x00")))
-	f(packet(version30, []byte("user\x00\x00")))
-	f(packet(version30, []byte("user\x00alice")))
-	f(packet(version30, []byte("user\x00alice\x00")))
-	f(packet(version30, []byte("user\x00alice\x00database\x00\x00")))
-	f(packet(version30, []byte("user\x00alice\x00\x00\x00")))
-	f(packet(version30, []byte("user\x00alice\x00\x00database\x00shop\x00\x00")))
-	f(packet(version30, []byte("\x00user\x00alice\x00\x00")))
-	f(packet(2<<16, []byte("user\x00alice\x00\x00")))
-	f(packet(4<<16, []byte("user\x00alice\x00\x00")))
-	f(packet(80877103, []byte("user\x00alice\x00\x00")))
+	f(pgtest.Packet(pgtest.Version30, []byte("user")))
+	f(pgtest.Packet(pgtest.Version30, []byte("user\x00")))
+	f(pgtest.Packet(pgtest.Version30, []byte("user\x00\x00")))
+	f(pgtest.Packet(pgtest.Version30, []byte("user\x00alice")))
+	f(pgtest.Packet(pgtest.Version30, []byte("user\x00alice\x00")))
+	f(pgtest.Packet(pgtest.Version30, []byte("user\x00alice\x00database\x00\x00")))
+	f(pgtest.Packet(pgtest.Version30, []byte("user\x00alice\x00\x00\x00")))
+	f(pgtest.Packet(pgtest.Version30, []byte("user\x00alice\x00\x00database\x00shop\x00\x00")))
+	f(pgtest.Packet(pgtest.Version30, []byte("\x00user\x00alice\x00\x00")))
+	f(pgtest.Packet(2<<16, []byte("user\x00alice\x00\x00")))
+	f(pgtest.Packet(4<<16, []byte("user\x00alice\x00\x00")))
+	f(pgtest.Packet(80877103, []byte("user\x00alice\x00\x00")))
 }
 
 func TestStartupParamsAllocations(t *testing.T) {
 	f := func(want float64, data []byte) {
 		t.Helper()
-		if n := testing.AllocsPerRun(100, func() { startupParams(data) }); n != want {
+		if n := testing.AllocsPerRun(100, func() { ParseStartup(data) }); n != want {
 			t.Errorf("%q: %v allocations, want %v", data, n, want)
 		}
 	}
@@ -88,13 +90,13 @@ func TestStartupParamsAllocations(t *testing.T) {
 func FuzzStartupParams(f *testing.F) {
 	f.Add(parameters("user", "alice", "database", "shop"))
 	f.Add(parameters("user", "alice", "user", "", "database", "a", "database", ""))
-	f.Add(packet(version32, []byte("user\x00a\x00\x00")))
-	f.Add(packet(version30, []byte("user\x00alice\x00\x00database\x00shop\x00\x00")))
-	f.Add(packet(version30, []byte("user\x00alice")))
-	f.Add(packet(version30))
+	f.Add(pgtest.Packet(pgtest.Version32, []byte("user\x00a\x00\x00")))
+	f.Add(pgtest.Packet(pgtest.Version30, []byte("user\x00alice\x00\x00database\x00shop\x00\x00")))
+	f.Add(pgtest.Packet(pgtest.Version30, []byte("user\x00alice")))
+	f.Add(pgtest.Packet(pgtest.Version30))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		whole := bytes.Clone(data)
-		user, database, ok := startupParams(data)
+		user, database, ok := ParseStartup(data)
 		if !bytes.Equal(data, whole) {
 			t.Fatal("the input was changed")
 		}

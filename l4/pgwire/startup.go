@@ -1,4 +1,4 @@
-package l4
+package pgwire
 
 import (
 	"bytes"
@@ -9,14 +9,14 @@ import (
 // read: 3, in the upper half of the code. Its minor versions change nothing here.
 const startupMajor = 3
 
-// startupParams reads the user and the database of a complete StartupMessage (PostgreSQL
+// ParseStartup reads the user and the database of a complete StartupMessage (PostgreSQL
 // documentation, 55.7). ok is false when it is malformed or names no user, without
 // which no server takes it.
 //
 // It reads as the server does (ProcessStartupPacket), or a client could show sluice one
 // name and the server another: the last of two values counts, and an empty
 // database is the one called as the user.
-func startupParams(packet []byte) (user, database string, ok bool) {
+func ParseStartup(packet []byte) (user, database string, ok bool) {
 	if len(packet) <= packetHead || binary.BigEndian.Uint32(packet[4:])>>16 != startupMajor {
 		return "", "", false
 	}

@@ -1,0 +1,123 @@
+package pgwire
+
+import (
+	"encoding/binary"
+	"strings"
+)
+
+// Messages after the start-up have a type byte before their length.
+const (
+	messageHead      = 5
+	messageAuth      = 'R'     // Authentication, of whatever kind
+	messageParameter = 'S'     // ParameterStatus
+	messageNotice    = 'N'     // NoticeResponse
+	messageKey       = 'K'     // BackendKeyData
+	messageReady     = 'Z'     // ReadyForQuery
+	MessageError     = 'E'     // ErrorResponse
+	maxErrorMessage  = 8 << 10 // of a server: what is longer is no message of a start-up
+
+	// Answers have one byte and nothing else.
+	AnswerYes = 'S' // to SSLRequest
+	AnswerNo  = 'N' // to SSLRequest and GSSENCRequest
+)
+
+// Fields of an ErrorResponse (55.8).
+const (
+	fieldSeverity = 'S'
+	fieldUnlocal  = 'V' // severity that is never translated
+	fieldState    = 'C' // SQLSTATE
+	fieldMessage  = 'M'
+	severityFatal = "FATAL"
+)
+
+// SQLSTATEs (PostgreSQL documentation, appendix A).
+const (
+	CannotConnectNow   = "57P03" // starting up, shutting down or in recovery
+	TooManyConnections = "53300"
+	InvalidCatalogName = "3D000" // no such database
+
+	classIntervention = "57P" // how the states of IsIntervention begin
+)
+
+// IsIntervention reports whether an SQLSTATE is one of those by which a server ends a
+// session for reasons of its own: admin_shutdown (57P01, which a server process says
+// whose postmaster is gone, too), crash_shutdown (57P02), cannot_connect_now (57P03)
+// and their like. Another server may well take the session.
+func IsIntervention(state string) bool {
+	return len(state) == len(CannotConnectNow) && strings.HasPrefix(state, classIntervention)
+}
+
+// IsErrorPart reports whether data is the beginning of an ErrorResponse, and not all of it.
+func IsErrorPart(data []byte) bool {
+	if data[0] != MessageError {
+		return false
+	}
+	if len(data) < messageHead {
+		return true
+	}
+	length := binary.BigEndian.Uint32(data[1:])
+	return length >= 4 && length <= maxErrorMessage && len(data) < 1+int(length)
+}
+
+// FirstError returns the SQLSTATE of the first ErrorResponse in what a server has said so
+// far, and "" when there is none. A server that asks for no password says everything up to
+// ReadyForQuery at once, and so it does when it has failed in between.
+func FirstError(data []byte) string {
+	for len(data) >= messageHead {
+		switch data[0] {
+		case MessageError:
+			return ErrorState(data)
+		case messageAuth, messageParameter, messageNotice, messageKey:
+		default:
+			return ""
+		}
+		size := 1 + int64(binary.BigEndian.Uint32(data[1:]))
+		if size < messageHead || size > int64(len(data)) {
+			return ""
+		}
+		data = data[size:]
+	}
+	return ""
+}
+
+// ErrorState returns the SQLSTATE of an ErrorResponse that data starts with,
+// and "" for anything else.
+func ErrorState(data []byte) string {
+	if len(data) < messageHead || data[0] != MessageError {
+		return ""
+	}
+	length := int(binary.BigEndian.Uint32(data[1:]))
+	if length < 4 || length > maxErrorMessage {
+		return ""
+	}
+	fields := data[messageHead:min(len(data), 1+length)]
+	for len(fields) > 0 && fields[0] != 0 {
+		end := 1
+		for end < len(fields) && fields[end] != 0 {
+			end++
+		}
+		if fields[0] == fieldState {
+			return string(fields[1:end])
+		}
+		fields = fields[min(end+1, len(fields)):]
+	}
+	return ""
+}
+
+// ErrorResponse is the ErrorResponse that ends a start-up.
+func ErrorResponse(state, message string) []byte {
+	data := []byte{MessageError, 0, 0, 0, 0}
+	for _, field := range [...]struct {
+		code byte
+		text string
+	}{
+		{fieldSeverity, severityFatal}, {fieldUnlocal, severityFatal}, {fieldState, state}, {fieldMessage, message},
+	} {
+		data = append(data, field.code)
+		data = append(data, field.text...)
+		data = append(data, 0)
+	}
+	data = append(data, 0)
+	binary.BigEndian.PutUint32(data[1:], uint32(len(data)-1))
+	return data
+}
