@@ -51,18 +51,6 @@ func (l *loop) admit(ls *listener, addr netip.Addr) (counted bool, reason Reason
 	return false, noReason
 }
 
-// admitClient decides on a session whose client is known now. It returns false when
-// the session has ended.
-func (l *loop) admitClient(s *session) bool {
-	counted, reason := l.admit(s.listener, s.client.Addr())
-	if reason != noReason {
-		l.end(s, reason, 0)
-		return false
-	}
-	s.counted = counted
-	return true
-}
-
 // refuse ends a connection that never becomes a session: it is reset, which leaves
 // no TIME_WAIT.
 func (l *loop) refuse(ls *listener, fd int, peer netip.AddrPort, reason Reason) {

@@ -2,28 +2,19 @@ package l4
 
 import (
 	"slices"
-	"syscall"
-
 	"sluice/l4/pgwire"
+	"syscall"
+	"time"
 )
 
-// sendPacket sends the client's first packet to the backend and waits for the
-// answer. Until that comes nothing has happened that another backend could not do
-// as well, so a backend that dies now costs the client nothing but time.
-func (l *loop) sendPacket(s *session) {
-	if !l.sendFirst(s) {
-		return
-	}
-	s.active, s.opening.sent = l.now, l.now
-	l.enter(s, stateAnswering)
-	l.awaitAnswer(s)
-}
+// Until the answer to a client's first packet comes nothing has happened that another
+// backend could not do as well, so a backend that dies now costs the client nothing but
+// time.
 
-// awaitAnswer is the step of a session whose backend has yet to answer the first
-// packet.
-func (l *loop) awaitAnswer(s *session) {
-	if !l.heedClient(s) {
-		return
+// awaitAnswer sees whether the backend has answered the first packet.
+func (l *loop) awaitAnswer(s *session) state {
+	if l.checkClient(s) == stateClosed {
+		return stateClosed
 	}
 	h, dst := &s.halves[client], &s.ends[server]
 	if h.unsent() && dst.ready&writable != 0 {
@@ -31,114 +22,115 @@ func (l *loop) awaitAnswer(s *session) {
 		errno := l.flush(h, dst)
 		l.count(s, client, h.bytes-before)
 		if errno != 0 {
-			l.unanswered(s, ServerReset, errno)
-			return
+			return l.unanswered(s, ServerReset, errno)
 		}
 	}
 	l.awaitRoom(s, server)
 	for dst.ready&readable != 0 {
 		n, errno := receive(&s.halves[server], dst, l.scratch)
-		switch {
-		case errno != 0:
-			l.unanswered(s, ServerReset, errno)
-			return
-		case n > 0 && l.answer(s, l.scratch[:n]):
-			return
-		case n > 0:
-		case s.halves[server].eof:
-			l.unanswered(s, ServerReset, 0) // no answer is no clean end
-			return
+		if errno != 0 {
+			return l.unanswered(s, ServerReset, errno)
+		}
+		if n > 0 {
+			if answer := s.opening.addAnswer(l.scratch[:n]); answer != nil {
+				return l.answered(s, answer)
+			}
+		} else if s.halves[server].eof {
+			return l.unanswered(s, ServerReset, 0) // no answer is no clean end
 		}
 	}
+	return stateAnswering
 }
 
-// answer takes what has come of the backend's answer, and goes on with it. It returns
-// false when that is the beginning of an error of which the rest is still to come.
-func (l *loop) answer(s *session, data []byte) bool {
-	opening := s.opening
-	if opening.answer != nil {
-		data = append(opening.answer, data...)
-		opening.answer = nil
+// addAnswer takes what has come of a backend's answer, and returns all of it; nil while
+// it is the beginning of an error of which the rest is still to come.
+func (o *opening) addAnswer(data []byte) []byte {
+	if o.answer != nil {
+		data = append(o.answer, data...)
+		o.answer = nil
 	}
-	if opening.kind != packetHello && pgwire.IsErrorPart(data) {
-		opening.answer = slices.Clone(data)
-		return false
+	if o.kind != packetHello && pgwire.IsErrorPart(data) {
+		o.answer = slices.Clone(data)
+		return nil
 	}
-	l.answered(s, data)
-	return true
+	return data
 }
 
-// answerLate is called when a backend has had as long to answer as to be connected
-// to. A process that is stopped has a kernel that accepts for it. While there is no
-// other backend it may have all the time it needs.
-func (l *loop) answerLate(s *session) {
+// answerDeadline is when a backend has had as long to answer as to be connected to; zero =
+// never.
+func (s *session) answerDeadline() time.Duration {
+	if s.opening.lone {
+		return 0 // from here on only the kernel tells
+	}
+	return after(s.active, s.target.config.ConnectTimeout)
+}
+
+// answerLate is called when answerDeadline has passed. A process that is stopped has a
+// kernel that accepts for it. While there is no other backend it may have all the time it
+// needs.
+func (l *loop) answerLate(s *session) state {
 	if s.target.config.Pool.HasOther(s.backend, s.failedOn()) {
-		l.unanswered(s, ConnectTimeout, syscall.ETIMEDOUT)
-		return
+		return l.unanswered(s, ConnectTimeout, syscall.ETIMEDOUT)
 	}
-	l.guard(s) // from here on only the kernel tells
+	s.opening.lone = true
+	l.guard(s)
+	return stateAnswering
 }
 
 // unanswered goes on to another backend after one that hung up, or said that it
 // takes nobody now.
-func (l *loop) unanswered(s *session, reason Reason, errno syscall.Errno) {
+func (l *loop) unanswered(s *session, reason Reason, errno syscall.Errno) state {
 	l.closeServer(s)
-	if l.mayRetry(s, reason, errno) {
-		l.dial(s)
-	}
+	return l.backendFailed(s, reason, errno)
 }
 
-// answered passes the backend's first bytes on to the client. From here on the
-// session is this backend's.
-func (l *loop) answered(s *session, data []byte) {
+// answered goes on with the backend's first bytes. Unless they say that it takes nobody now,
+// the session is this backend's.
+func (l *loop) answered(s *session, data []byte) state {
 	opening := s.opening
 	if l.server.config.OnAnswer != nil {
 		l.server.config.OnAnswer(s.backend, l.now-opening.sent)
 	}
-	if opening.secured && opening.kind == pgwire.SSLRequest {
-		l.securedAnswer(s, data)
-		return
-	}
-	if opening.kind != packetHello && pgwire.IsIntervention(opening.errorIn(data)) && l.mayFail(s) && l.canMove(s) {
-		l.unanswered(s, ServerReset, 0)
-		return
-	}
-	if opening.encrypts(data) {
+	switch {
+	case opening.secured && opening.kind == pgwire.SSLRequest:
+		return l.securedAnswer(s, data)
+	case opening.kind != packetHello && pgwire.IsIntervention(opening.errorIn(data)) && l.mayFail(s) && l.canMove(s):
+		return l.unanswered(s, ServerReset, 0)
+	case opening.encrypts(data):
 		s.target.noteAnswer(opening.kind, true)
 		if len(data) > 1 {
-			l.unanswered(s, ServerReset, errnoProtocol) // in clear after its "yes": see spokeEarly
-			return
+			return l.unanswered(s, ServerReset, errnoProtocol) // in clear after its "yes": see spokeEarly
 		}
 		if l.spokeEarly(s) {
-			l.end(s, HelloInvalid, 0)
-			return
+			return l.end(s, HelloInvalid, 0)
 		}
 	}
 	if opening.kind == pgwire.Startup {
 		s.login = new(pgwire.KeyScanner)
 		l.noteKey(s, data)
 	}
-	h := &s.halves[server]
+	return l.passAnswer(s, data)
+}
+
+// passAnswer passes the backend's first bytes on to the client.
+func (l *loop) passAnswer(s *session, data []byte) state {
+	h, opening := &s.halves[server], s.opening
 	before := h.bytes
 	errno := l.deliver(h, &s.ends[client], data)
 	l.count(s, server, h.bytes-before)
 	if errno != 0 {
-		l.end(s, ClientReset, errno)
-		return
+		return l.end(s, ClientReset, errno)
 	}
 	s.active = l.now
-	if opening.asksToEncrypt() && len(data) == 1 && data[0] == pgwire.AnswerNo {
-		s.target.noteAnswer(opening.kind, false)
-		if h.unsent() { // a socket that has no room for one byte
-			l.end(s, ClientReset, syscall.ENOBUFS)
-			return
-		}
-		opening.packet = nil // the next one is on its way: in clear, or asking for another kind of encryption
-		l.enter(s, stateReadHello)
-		l.readHello(s)
-		return
+	if !opening.asksToEncrypt() || len(data) != 1 || data[0] != pgwire.AnswerNo {
+		return l.startRelay(s)
 	}
-	l.begun(s)
+	s.target.noteAnswer(opening.kind, false)
+	if h.unsent() { // a socket that has no room for one byte
+		return l.end(s, ClientReset, syscall.ENOBUFS)
+	}
+	opening.packet = nil // the next one is on its way: in clear, or asking for another kind of encryption
+	return stateReadHello
 }
 
 // errorIn returns the SQLSTATE of the error that a backend's first answer has. To a question
@@ -160,8 +152,9 @@ func (o *opening) encrypts(answer []byte) bool {
 	return o.asksToEncrypt() && answer[0] != pgwire.AnswerNo && answer[0] != pgwire.MessageError
 }
 
-// begun lets a session relay whose backend has answered.
-func (l *loop) begun(s *session) {
+// startRelay readies s to relay: its backend has all that it is to have first, and has
+// answered where it must.
+func (l *loop) startRelay(s *session) state {
 	if rest := s.input(); len(rest) > 0 {
 		h := &s.halves[client]
 		if h.held == nil {
@@ -172,9 +165,8 @@ func (l *loop) begun(s *session) {
 	l.openings.put(s.opening)
 	s.opening = nil
 	l.seal(s)
-	l.enter(s, stateRelaying)
 	if s.halves[client].bytes+s.halves[server].bytes > 0 {
 		l.noteMoved(s, client)
 	}
-	l.relay(s)
+	return stateRelaying
 }

@@ -9,11 +9,10 @@ import (
 // broken ends s because the connection on one side failed, after which the other one
 // is reset. A side that had said all it had to say, before it reset what came after that
 // or was gone with its machine, has left bytes here: s goes on until the other side has
-// them. It reports whether s is still open.
-func (l *loop) broken(s *session, side side, errno syscall.Errno) (open bool) {
+// them.
+func (l *loop) broken(s *session, side side, errno syscall.Errno) state {
 	if !s.finished(side, errno) || s.halves[side].done && !s.awaits(side.other()) {
-		l.end(s, l.brokenBy(s, side, errno), errno)
-		return false
+		return l.end(s, l.brokenBy(s, side, errno), errno)
 	}
 	back := &s.halves[side.other()]
 	back.done = true // nobody takes it
@@ -21,7 +20,7 @@ func (l *loop) broken(s *session, side side, errno syscall.Errno) (open bool) {
 	s.ends[side].ready |= readable
 	l.leaveFinishing(s, closedBy(side))
 	l.enqueue(s)
-	return true
+	return stateRelaying
 }
 
 // awaits reports whether a peer has yet to take some of what it was sent, and may send more

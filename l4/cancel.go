@@ -43,23 +43,25 @@ type addressee struct {
 
 // cancel passes a CancelRequest on to those who may own the session that it is for: one
 // that does not know the key ignores the request.
-func (l *loop) cancel(s *session) {
+func (l *loop) cancel(s *session) state {
 	if s.backend != nil {
-		l.letGo(s) // it has said that it does not encrypt; who is to be asked is another question
+		l.dropBackend(s) // it has said that it does not encrypt; who is to be asked is another question
 	}
 	c := &cancellation{packet: s.opening.packet, dialled: l.server.cancelDials}
 	among, ok := l.owners(s)
-	if !ok || !l.address(s, c, among) {
-		return
+	if !ok {
+		return l.end(s, RateLimited, 0)
+	}
+	if err := l.address(s, c, among); err != nil {
+		return l.end(s, ConnectFailed, 0)
 	}
 	switch {
 	case len(c.asked) == 0:
-		l.end(s, NoBackend, 0)
+		return l.end(s, NoBackend, 0)
 	case !l.server.startCancel(l, c, s.token(client)):
-		l.end(s, QueueFull, 0)
-	default:
-		l.enter(s, stateCancelling)
+		return l.end(s, QueueFull, 0)
 	}
+	return stateCancelling
 }
 
 // startCancel lets a goroutine pass a request on, and tell the loop when it is

@@ -42,8 +42,8 @@ type ownerTarget struct {
 	backend *pool.Backend
 }
 
-// owners returns who is to be asked to cancel; ok is false when the session has ended,
-// because its client has asked too often.
+// owners returns who is to be asked to cancel; ok is false when the client has asked too
+// often.
 func (l *loop) owners(s *session) (list []ownerTarget, ok bool) {
 	own := s.listener.targets
 	if b := l.server.cancelKeys.owner(pgwire.CancelKey(s.opening.packet)); b != nil {
@@ -56,7 +56,6 @@ func (l *loop) owners(s *session) (list []ownerTarget, ok bool) {
 	}
 	cancels := s.listener.cancels
 	if !cancels.admit(s.client.Addr(), stranger, l.now) {
-		l.end(s, RateLimited, 0)
 		return nil, false
 	}
 	return cancels.some(list), true
@@ -78,15 +77,15 @@ func backendsOf(targets []*target, meets func(*pool.Backend) bool) (list []owner
 }
 
 // address makes for each server the header that it gets. The session counts for the
-// listener's pool of the first one. It returns false when the session has ended.
-func (l *loop) address(s *session, c *cancellation, list []ownerTarget) (ok bool) {
+// listener's pool of the first one.
+func (l *loop) address(s *session, c *cancellation, list []ownerTarget) error {
 	var header []byte
 	for i, to := range list {
 		if i == 0 || s.target != to.target {
 			s.target = to.target
-			n, ok := l.putHeader(s)
-			if !ok {
-				return false
+			n, err := l.putHeader(s)
+			if err != nil {
+				return err
 			}
 			header = slices.Clone(l.scratch[:n])
 		}
@@ -97,7 +96,7 @@ func (l *loop) address(s *session, c *cancellation, list []ownerTarget) (ok bool
 	if len(list) > 0 {
 		s.target = cmp.Or(own.of(list[0].backend.Pool()), s.target)
 	}
-	return true
+	return nil
 }
 
 // targetsOf returns the target of a pool, preferably that of a listener's own: a server

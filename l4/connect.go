@@ -14,38 +14,27 @@ import (
 // dial reserves a backend and starts to connect to it. It goes on to the next
 // one when a connect fails at once. A session for which there is none waits in
 // the pool's queue or ends.
-func (l *loop) dial(s *session) {
+func (l *loop) dial(s *session) state {
 	for {
 		backend, err := s.target.config.Pool.Reserve(s.client.Addr(), s.failedOn())
 		if err != nil {
-			backend = l.wait(s)
+			var next state
+			if backend, next = l.wait(s); backend == nil {
+				return next
+			}
 		}
-		if backend == nil || !l.connect(s, backend) {
-			return
+		if next := l.connect(s, backend); next != stateDialling {
+			return next
 		}
 	}
 }
 
-// connect starts to connect to a backend whose slot s has taken. It reports
-// whether that failed at once and another one may be tried.
-func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
-	s.backend, s.active, s.connect = backend, l.now, 0
-	l.pass(s, stateConnecting) // from here on the slot is the session's, not its waiter's
+// connect starts to connect to a backend whose slot s has taken.
+func (l *loop) connect(s *session, backend *pool.Backend) state {
+	s.backend, s.active, s.connect, s.untimed = backend, l.now, 0, true
 	s.attempt++
-	if o := s.opening; o != nil {
-		if o.obstacle != nil {
-			o.obstacle.again = 0
-		}
-		if o.secured {
-			o.packet, o.kind = pgwire.AskTLS, pgwire.SSLRequest // its ClientHello comes after the answer
-		}
-		if o.last != nil && o.obstacle == nil {
-			s.retries = min(s.retries, math.MaxUint8-1) + 1
-			s.target.retries.Add(1)
-		}
-		if o.connectBy <= l.now {
-			o.connectBy = 0 // a connect had all the time, for want of another backend; now there is one
-		}
+	if s.opening != nil {
+		l.beginTry(s)
 	}
 	local := s.packet() != nil && backend.Address().IsLocal()
 	var began time.Duration
@@ -55,24 +44,35 @@ func (l *loop) connect(s *session, backend *pool.Backend) (again bool) {
 	target := s.dialTarget()
 	fd, errno := target.connect()
 	if errno != 0 {
-		return l.mayRetryDial(s, dialResult(errno), errno)
+		return l.dialFailed(s, dialResult(errno), errno)
 	}
 	s.ends[server] = newEnd(fd, target.isUnix)
 	// On one machine a connection is made while connect(2) is at it. That is worth
 	// asking when there is something to send.
-	made := local && sysutil.IsConnected(fd)
-	if made {
+	if local && sysutil.IsConnected(fd) {
 		s.ends[server].connected()
 		s.connect = l.server.clock() - began // the loop's own clock stands still meanwhile
 	}
-	switch {
-	case !l.watch(s, server):
-	case made:
-		l.finishConnect(s)
-	default:
-		l.rearm(s)
+	if errno := l.watch(s, server); errno != 0 {
+		return l.end(s, ConnectFailed, errno)
 	}
-	return false
+	return stateConnecting
+}
+
+// beginTry readies the first bytes of a session, and its account of tries, for a connect.
+func (l *loop) beginTry(s *session) {
+	o := s.opening
+	if o.secured {
+		o.packet, o.kind = pgwire.AskTLS, pgwire.SSLRequest // its ClientHello comes after the answer
+	}
+	if o.last != nil && o.obstacle == nil {
+		s.retries = min(s.retries, math.MaxUint8-1) + 1
+		s.target.retries.Add(1)
+	}
+	if o.connectBy <= l.now {
+		o.connectBy = 0 // a connect had all the time, for want of another backend; now there is one
+	}
+	o.lone = false
 }
 
 // failedOn returns the backends that s has failed on.
@@ -86,15 +86,14 @@ func (s *session) failedOn() []*pool.Backend {
 // endUndialled ends a session for which there is no backend and no place to
 // wait. When it has failed on a backend before, that is the reason, not the lack
 // of another one.
-func (l *loop) endUndialled(s *session, err error) {
+func (l *loop) endUndialled(s *session, err error) state {
 	switch {
 	case s.opening != nil && s.opening.reason != noReason:
-		l.fail(s, s.opening.reason, s.opening.errno)
+		return l.fail(s, s.opening.reason, s.opening.errno)
 	case err == pool.ErrNoBackend:
-		l.fail(s, NoBackend, 0)
-	default:
-		l.fail(s, QueueFull, 0)
+		return l.fail(s, NoBackend, 0)
 	}
+	return l.fail(s, QueueFull, 0)
 }
 
 // connectBy is when the connects of s must be over, all together; zero = never. After
@@ -116,15 +115,12 @@ func (s *session) connectBy() time.Duration {
 // connectDeadline is when the present connect has had its even share of the time
 // for all of them; zero = never.
 func (s *session) connectDeadline() time.Duration {
-	if s.putOff() {
-		return s.opening.obstacle.again
-	}
 	whole, left := s.connectBy(), s.target.config.Retries+1
 	if s.opening != nil {
 		left -= s.opening.failures
 	}
-	if whole == 0 {
-		return 0
+	if whole == 0 || s.isLone() {
+		return whole
 	}
 	left = max(min(left, len(s.target.config.Pool.Backends())-len(s.failedOn())), 1)
 	return min(s.active+max((whole-s.active)/time.Duration(left), leastConnect), whole)
@@ -134,62 +130,47 @@ func (s *session) connectDeadline() time.Duration {
 // after a second.
 const leastConnect = 1300 * time.Millisecond
 
+// isLone reports whether the backend of s may take all the time that is left, because
+// there was no other one to try when it had had its share.
+func (s *session) isLone() bool { return s.opening != nil && s.opening.lone }
+
 // connectLate is called when a connect has had its share of the time. While there
 // is no other backend to try it may have the rest.
-func (l *loop) connectLate(s *session) {
-	if s.putOff() {
-		l.tryAgain(s)
-		return
+func (l *loop) connectLate(s *session) state {
+	if l.now < s.connectBy() && !s.target.config.Pool.HasOther(s.backend, s.failedOn()) {
+		l.open(s).lone = true
+		return stateConnecting
 	}
-	whole := s.connectBy()
-	if l.now < whole && !s.target.config.Pool.HasOther(s.backend, s.failedOn()) {
-		l.timers.set(s.slot, whole)
-		return
-	}
-	l.connectFailed(s, pool.DialTimeout, syscall.ETIMEDOUT)
+	return l.connectFailed(s, pool.DialTimeout, syscall.ETIMEDOUT)
 }
 
-// finishConnect is the step of a connecting session.
-func (l *loop) finishConnect(s *session) {
-	if !l.heedClient(s) || s.putOff() {
-		return
+// finishConnect sees whether the connection is made.
+func (l *loop) finishConnect(s *session) state {
+	if l.checkClient(s) == stateClosed {
+		return stateClosed
 	}
 	ready := s.ends[server].ready
 	if ready&failed != 0 {
 		if errno := sysutil.SocketError(int(s.ends[server].fd)); errno != 0 {
-			l.connectFailed(s, dialResult(errno), errno)
-			return
+			return l.connectFailed(s, dialResult(errno), errno)
 		}
 	}
-	if ready&writable != 0 {
-		l.connected(s)
+	if ready&writable == 0 {
+		return stateConnecting
 	}
-}
-
-func (l *loop) connected(s *session) {
 	if l.metItself(s) {
-		l.connectFailed(s, pool.DialRefused, syscall.ECONNREFUSED) // nobody listens there
-		return
+		return l.connectFailed(s, pool.DialRefused, syscall.ECONNREFUSED) // nobody listens there
 	}
 	s.connect = max(l.now-s.active, s.connect, 1)
 	l.dialled(s, pool.DialOK, s.connect)
 	l.guardLater(s)
-	if s.packet() != nil {
-		l.sendPacket(s)
-		return
-	}
-	if l.sendFirst(s) {
-		s.active = l.now
-		l.begun(s)
-	}
+	return stateSending
 }
 
-// connectFailed tries another backend after a connect that was under way.
-func (l *loop) connectFailed(s *session, result pool.DialResult, errno syscall.Errno) {
+// connectFailed goes on after a connect that was under way.
+func (l *loop) connectFailed(s *session, result pool.DialResult, errno syscall.Errno) state {
 	l.closeServer(s)
-	if l.mayRetryDial(s, result, errno) {
-		l.dial(s)
-	}
+	return l.dialFailed(s, result, errno)
 }
 
 // closeServer closes the connection to a backend that has passed nothing on yet,
@@ -206,20 +187,18 @@ func (l *loop) closeServer(s *session) {
 	}
 }
 
-// mayRetryDial notes that a connect has failed and reports whether another
-// backend may be tried. If not, the session has ended, or waits.
-func (l *loop) mayRetryDial(s *session, result pool.DialResult, errno syscall.Errno) bool {
+// dialFailed notes that a connect has failed and goes on, to another backend if it may.
+func (l *loop) dialFailed(s *session, result pool.DialResult, errno syscall.Errno) state {
 	if kind := pool.ObstacleOf(errno); kind != pool.NoObstacle {
 		return l.obstructed(s, kind, errno)
 	}
 	l.dialled(s, result, l.now-s.active)
-	return l.mayRetry(s, connectReason(result), errno)
+	return l.backendFailed(s, connectReason(result), errno)
 }
 
-// mayRetry gives back the slot of a backend that s has failed on and reports
-// whether another one may be tried now. If not, the session has ended, or waits for
-// the next round of tries.
-func (l *loop) mayRetry(s *session, reason Reason, errno syscall.Errno) bool {
+// backendFailed gives back the slot of a backend that s has failed on. The session tries
+// another one, waits for the next round of tries, or ends.
+func (l *loop) backendFailed(s *session, reason Reason, errno syscall.Errno) state {
 	opening, config := l.open(s), &s.target.config
 	if opening.connectBy == 0 {
 		opening.connectBy = after(s.active, config.ConnectTimeout)
@@ -240,15 +219,13 @@ func (l *loop) mayRetry(s *session, reason Reason, errno syscall.Errno) bool {
 	s.backend = nil
 	switch {
 	case stuck:
-		l.fail(s, reason, errno)
+		return l.fail(s, reason, errno)
 	case opening.failures <= config.Retries:
-		return true
+		return stateDialling
 	case config.Pool.QueueMax() == 0, final:
-		l.fail(s, reason, errno)
-	default:
-		l.sitOut(s)
+		return l.fail(s, reason, errno)
 	}
-	return false
+	return l.waitForRetry(s)
 }
 
 // mayFail reports whether s has somewhere to go if its backend fails it now.

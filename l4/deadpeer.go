@@ -85,10 +85,9 @@ func (l *loop) noteMoved(s *session, from side) {
 		return
 	}
 	s.active = l.now
-	if s.lookAt == 0 && s.state == stateRelaying {
+	if s.lookAt == 0 {
 		if quiet := s.quietFor(); quiet != 0 {
-			s.lookAt = l.now + quiet
-			l.rearm(s)
+			s.lookAt, s.untimed = l.now+quiet, true
 		}
 	}
 }
@@ -112,7 +111,8 @@ func (l *loop) noteTaken(s *session) (owing bool) {
 	return owing
 }
 
-// lookSoon is called when the time that no byte may move has become another one.
+// lookSoon is called when the time that no byte may move has become another one. The timer
+// is to be set then.
 func (l *loop) lookSoon(s *session) {
 	if quiet := s.quietFor(); quiet != 0 && (s.lookAt == 0 || s.lookAt > l.now+quiet) {
 		s.lookAt = l.now + quiet
@@ -121,18 +121,16 @@ func (l *loop) lookSoon(s *session) {
 
 // lookAtPeers is called when lookAt has passed, the first time soon after the backend
 // was connected. While bytes move there is another look: they may move in one direction
-// only, and the peer that sends not read. It reports whether s is still open; its timer
-// is to be set then.
-func (l *loop) lookAtPeers(s *session) (open bool) {
+// only, and the peer that sends not read. The timer is to be set then.
+func (l *loop) lookAtPeers(s *session) state {
 	s.lookAt = 0
 	l.guard(s)
 	if s.state != stateRelaying || s.halves[client].bytes+s.halves[server].bytes == 0 {
-		return true // nothing is owed, or it is awaitAnswer that is told
+		return s.state // nothing is owed, or it is awaitAnswer that is told
 	}
 	owing := l.noteTaken(s)
 	if s.cut != noReason && !s.finishing() {
-		l.end(s, s.cut, 0)
-		return false
+		return l.end(s, s.cut, 0)
 	}
 	quiet := s.quietFor()
 	if limit, _ := s.quietLimit(); s.active+quiet > l.now || owing && limit != 0 {
@@ -145,7 +143,7 @@ func (l *loop) lookAtPeers(s *session) (open bool) {
 			s.lookAt = l.now + left
 		}
 	}
-	return true
+	return stateRelaying
 }
 
 // lookAtPeer returns in how long the peer at one side is to be looked at again: 0

@@ -56,13 +56,14 @@ func (l *loop) cutOff(s *session, reason Reason) (ended bool) {
 		l.noteTaken(s)
 		if s.finishing() && !(reason == Shutdown && s.handedOver()) {
 			l.leaveFinishing(s, reason)
+			l.advance(s, stateRelaying)
 			return false
 		}
 	}
-	l.end(s, reason, 0)
-	return true
+	return l.end(s, reason, 0) == stateClosed
 }
 
+// leaveFinishing lets s go on for a reason until what is finished has been delivered.
 func (l *loop) leaveFinishing(s *session, reason Reason) {
 	if s.cut == noReason {
 		s.active = l.now
@@ -71,7 +72,7 @@ func (l *loop) leaveFinishing(s *session, reason Reason) {
 		s.cut = reason
 	}
 	l.lookSoon(s)
-	l.rearm(s)
+	s.untimed = true
 }
 
 // finishing reports whether something that a peer sent before its FIN is not yet
@@ -145,16 +146,7 @@ func (l *loop) redispatch(b *pool.Backend) {
 // whether s has left its backend.
 func (l *loop) moveOn(s *session) bool {
 	from := s.backend
-	switch s.state {
-	case stateReadHello: // the backend has said that it does not encrypt, and the client goes on
-		l.letGo(s)
-	case stateConnecting, stateAnswering:
-		if l.canMove(s) {
-			l.noteTry(s, BackendDown, 0)
-			l.letGo(s)
-			l.dial(s)
-		}
-	}
+	l.advance(s, l.forsaken(s))
 	return s.backend != from
 }
 
@@ -165,9 +157,9 @@ func (l *loop) canMove(s *session) bool {
 	return p.QueueMax() > 0 || p.HasOther(s.backend, s.failedOn())
 }
 
-// letGo gives up the connection to the backend, made or under way, and its slot.
+// dropBackend gives up the connection to the backend, made or under way, and its slot.
 // What the backend has been sent counts as not sent: it is sent again.
-func (l *loop) letGo(s *session) {
+func (l *loop) dropBackend(s *session) {
 	l.closeServer(s)
 	s.backend.Release()
 	s.backend = nil

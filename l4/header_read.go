@@ -27,14 +27,13 @@ const (
 // errShort: the header is not complete; call again with more.
 var errShort = errors.New("header is not complete")
 
-// readHeader is the step of a session that must start with a PROXY header.
-func (l *loop) readHeader(s *session) {
+// readHeader reads the PROXY header that a session must start with.
+func (l *loop) readHeader(s *session) state {
 	h, src := &s.halves[client], &s.ends[client]
 	for src.ready&readable != 0 && !h.eof {
 		n, errno := receive(h, src, l.scratch[:headerRead])
 		if errno != 0 {
-			l.end(s, ClientReset, errno)
-			return
+			return l.end(s, ClientReset, errno)
 		}
 		data := l.scratch[:n]
 		if s.opening != nil {
@@ -44,44 +43,43 @@ func (l *loop) readHeader(s *session) {
 		header, size, err := parseHeader(data)
 		switch {
 		case err == nil:
-			l.headerDone(s, header, data[size:])
-			return
+			return l.headerDone(s, header, data[size:])
 		case err != errShort:
-			l.endBroken(s, data, err)
-			return
+			return l.endBroken(s, data, err)
 		case s.opening == nil && n > 0:
 			l.open(s).input = bytes.Clone(data)
 		}
 	}
 	if h.eof {
-		l.endHeaderless(s)
+		return l.endHeaderless(s)
 	}
+	return stateReadHeader
 }
 
 // endHeaderless ends a session whose client sent FIN before its header was
 // complete. One that sent nothing is a port check, not an error.
-func (l *loop) endHeaderless(s *session) {
+func (l *loop) endHeaderless(s *session) state {
 	if s.opening == nil {
-		l.end(s, ClientClosed, 0)
-	} else {
-		l.endBroken(s, s.opening.input, errShort)
+		return l.end(s, ClientClosed, 0)
 	}
+	return l.endBroken(s, s.opening.input, errShort)
 }
 
 // endBroken ends a session whose header is none, and says why.
-func (l *loop) endBroken(s *session, data []byte, err error) {
+func (l *loop) endBroken(s *session, data []byte, err error) state {
 	s.name().detail = headerFault(data, err)
-	l.end(s, HeaderInvalid, 0)
+	return l.end(s, HeaderInvalid, 0)
 }
 
 // headerDone takes the addresses from the header and goes on with what the
 // client sent after it.
-func (l *loop) headerDone(s *session, header *proxyproto.Header, rest []byte) {
+func (l *loop) headerDone(s *session, header *proxyproto.Header, rest []byte) state {
 	if source, ok := realClient(header); ok {
 		s.client = source
 	}
-	if !l.admitClient(s) {
-		return
+	var reason Reason
+	if s.counted, reason = l.admit(s.listener, s.client.Addr()); reason != noReason {
+		return l.end(s, reason, 0)
 	}
 	if unique := uniqueIDIn(header); unique != "" {
 		s.name().unique = unique
@@ -95,7 +93,7 @@ func (l *loop) headerDone(s *session, header *proxyproto.Header, rest []byte) {
 	default:
 		opening.input = bytes.Clone(rest)
 	}
-	l.greet(s)
+	return l.readFirstBytes(s)
 }
 
 // realClient is the client's address as the header has it. ok is false where

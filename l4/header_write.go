@@ -14,47 +14,51 @@ import (
 
 // sendFirst sends the PROXY header, together with what the client has already
 // sent, in one segment. Nothing waits for the client: a server that speaks
-// first gets its header at once. It reports whether all is well; if not, the
-// session has ended or gone on to another backend.
-func (l *loop) sendFirst(s *session) (sent bool) {
-	h := &s.halves[client]
-	n := 0
-	if s.state == stateConnecting { // a backend that has refused to encrypt has had its header
-		var ok bool
-		if n, ok = l.putHeader(s); !ok {
-			return false
+// first gets its header at once.
+func (l *loop) sendFirst(s *session) state {
+	h, dst, n := &s.halves[client], &s.ends[server], 0
+	if dst.ready&introduced == 0 { // one that has refused to encrypt has had its header
+		var err error
+		if n, err = l.putHeader(s); err != nil {
+			return l.end(s, ConnectFailed, 0)
 		}
-		s.ends[server].header = uint16(n)
+		dst.header, dst.ready = uint16(n), dst.ready|introduced
 	}
 	first, errno := l.addFirst(s, n)
 	if errno != 0 {
-		l.end(s, ClientReset, errno)
-		return false
+		return l.end(s, ClientReset, errno)
 	}
 	before := h.bytes
-	errno = l.deliver(h, &s.ends[server], first)
+	errno = l.deliver(h, dst, first)
 	l.count(s, client, h.bytes-before)
 	switch {
 	case errno == 0:
-		return true
+		return l.sentFirst(s)
 	case s.packet() != nil:
-		l.unanswered(s, ServerReset, errno)
-	default:
-		l.salvage(s, server)
-		l.end(s, ServerReset, errno)
+		return l.unanswered(s, ServerReset, errno)
 	}
-	return false
+	l.salvage(s, server)
+	return l.end(s, ServerReset, errno)
+}
+
+// sentFirst goes on to wait for the answer to the client's first packet, where its protocol
+// has one.
+func (l *loop) sentFirst(s *session) state {
+	s.active = l.now
+	if s.packet() == nil {
+		return l.startRelay(s)
+	}
+	s.opening.sent = l.now
+	return stateAnswering
 }
 
 // putHeader puts the PROXY header at the start of the scratch buffer and returns
-// its length. ok is false when that could not be done and the session has ended.
-func (l *loop) putHeader(s *session) (n int, ok bool) {
-	n, err := l.writeHeader(s)
-	if err != nil {
+// its length. An error is one of ours, and has been logged.
+func (l *loop) putHeader(s *session) (n int, err error) {
+	if n, err = l.writeHeader(s); err != nil {
 		l.log.Error("build PROXY header", "session", s.id, "client", s.client, "error", err)
-		l.end(s, ConnectFailed, 0)
 	}
-	return n, err == nil
+	return n, err
 }
 
 // addFirst adds the client's first bytes to the n bytes of scratch: its first

@@ -2,7 +2,6 @@ package l4
 
 import (
 	"io"
-
 	"sluice/l4/pgwire"
 	"sluice/l4/tlshello"
 	"sluice/sysutil"
@@ -11,14 +10,14 @@ import (
 // tryHello looks for a ClientHello in the input. It is kept, as any first packet is,
 // until the backend has answered it, and so is what came with it: the client's word
 // to whatever server it reaches.
-func (l *loop) tryHello(s *session) (size int, err error) {
+func (l *loop) tryHello(s *session) (next state, size int, err error) {
 	if s.opening == nil {
-		return tlshello.RecordHead, io.ErrUnexpectedEOF // a client that is silent costs nothing
+		return s.state, tlshello.RecordHead, io.ErrUnexpectedEOF // a client that is silent costs nothing
 	}
 	opening := s.opening
 	hello, size, err := opening.reader.Read(opening.input)
 	if err != nil {
-		return size, err
+		return s.state, size, err
 	}
 	opening.key = routeKey{serverName: hello.ServerName, protocols: hello.Protocols}
 	if hello.ServerName != "" {
@@ -27,20 +26,18 @@ func (l *loop) tryHello(s *session) (size int, err error) {
 	opening.hello, opening.input = opening.input, nil
 	opening.packet, opening.kind = opening.hello, packetHello
 	opening.alert = tlshello.AlertUnrecognizedName
-	l.choose(s)
-	return 0, nil
+	return l.route(s), 0, nil
 }
 
 // securedAnswer takes a backend's answer to the SSLRequest that sluice sent for a
 // client whose ClientHello it has: nothing but "yes" will do. What came with it
 // would be in clear, and is refused as it is from a client.
-func (l *loop) securedAnswer(s *session, data []byte) {
+func (l *loop) securedAnswer(s *session, data []byte) state {
 	if len(data) != 1 || data[0] != pgwire.AnswerYes {
-		l.unanswered(s, ServerReset, errnoProtocol)
-		return
+		return l.unanswered(s, ServerReset, errnoProtocol)
 	}
 	s.opening.packet, s.opening.kind = s.opening.hello, packetHello
-	l.sendPacket(s)
+	return stateSending
 }
 
 // lastWord is what a client is told in its own protocol when its session comes to

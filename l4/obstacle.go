@@ -24,14 +24,13 @@ const (
 // An obstacle is what a session has met on its way to a backend.
 type obstacle struct {
 	errno  syscall.Errno
-	again  time.Duration // when to try again; 0 = no try is put off
+	again  time.Duration // when to try again
 	pause  time.Duration // how long the last one was put off; 0 = none was
 	passed []*pool.Backend
 }
 
-// obstructed deals with a connect to the backend of s that an obstacle was in the way of. It
-// reports whether another backend may be tried that has no slot yet.
-func (l *loop) obstructed(s *session, kind pool.Obstacle, errno syscall.Errno) (again bool) {
+// obstructed deals with a connect to the backend of s that an obstacle was in the way of.
+func (l *loop) obstructed(s *session, kind pool.Obstacle, errno syscall.Errno) state {
 	s.backend.Obstructed(kind)
 	opening, config := l.open(s), &s.target.config
 	if opening.connectBy == 0 {
@@ -59,9 +58,8 @@ func (l *loop) obstructed(s *session, kind pool.Obstacle, errno syscall.Errno) (
 		opening.forgivePassed()
 	}
 	o.pause = min(max(2*o.pause, obstaclePause), longestPause)
-	o.again = l.now + o.pause
-	l.rearm(s)
-	return false
+	o.again, s.untimed = l.now+o.pause, true
+	return statePaused
 }
 
 // warnObstacle tells the operator what is in the way, and what helps. What the whole process
@@ -89,39 +87,30 @@ func (o *opening) forgivePassed() {
 	o.obstacle.passed = o.obstacle.passed[:0]
 }
 
-// putOff reports whether s, which connects, waits for the next try.
-func (s *session) putOff() bool {
-	return s.opening != nil && s.opening.obstacle != nil && s.opening.obstacle.again != 0
-}
-
-// tryAgain is called when a session that was put off has waited a moment.
-func (l *loop) tryAgain(s *session) {
-	s.opening.obstacle.again = 0
+// tryAgain is called when a session that was paused has waited a moment.
+func (l *loop) tryAgain(s *session) state {
 	if l.now >= s.connectBy() {
-		l.obstacleStays(s)
-		return
+		return l.obstacleStays(s)
 	}
-	if l.connect(s, s.backend) {
-		l.dial(s)
-	}
+	return l.connect(s, s.backend)
 }
 
 // obstacleStays is called when the connects of s have had all their time. The session waits
 // in the queue, if there is one, and ends else.
-func (l *loop) obstacleStays(s *session) {
+func (l *loop) obstacleStays(s *session) state {
 	opening := s.opening
 	opening.reason, opening.errno = ConnectFailed, opening.obstacle.errno
 	opening.obstacle.pause = 0
 	if s.target.config.Pool.QueueMax() == 0 {
 		scarce := pool.ObstacleOf(opening.errno) == pool.NoResources
-		l.end(s, ConnectFailed, opening.errno)
+		next := l.end(s, ConnectFailed, opening.errno)
 		if scarce {
 			l.freed = false // what it gave back is not enough for another one
 		}
-		return
+		return next
 	}
 	opening.last, opening.barred = s.backend, true
 	s.backend.Release()
 	s.backend = nil
-	l.sitOut(s)
+	return l.waitForRetry(s)
 }

@@ -15,7 +15,7 @@ import (
 // untilPutOff waits until the newest session has met an obstacle.
 func (r *rig) untilPutOff() {
 	r.t.Helper()
-	r.until("a connect is put off", func() bool { return r.newest() != nil && r.newest().putOff() })
+	r.until("a connect is put off", func() bool { return r.newest() != nil && r.newest().state == statePaused })
 }
 
 // expectNoBlame checks that nothing was held against a backend, though there was an obstacle.

@@ -53,10 +53,11 @@ const packetHello = pgwire.DirectTLS + 1
 // tries are what a session has gone through to get a backend of its pool.
 type tries struct {
 	waiter    pool.Waiter   // has the backends that failed; the pool's while the session waits
-	waiting   time.Duration // when the present wait began
+	waiting   time.Duration // when the present wait began; 0 = it does not wait
 	queueBy   time.Duration // when the last wait must be over, and the connects between waits; 0 = never, or it has not waited
 	connectBy time.Duration // when the connects together must be over; 0 = no connect has failed
 	barred    bool          // some of the waiter's Tried are barred for a turnaround
+	lone      bool          // the present backend may take all the time that is left: there was no other one
 	final     bool          // one of them has turned the session down: they get no other try
 	failures  int           // in this round: connects that failed, and backends that did not answer
 	last      *pool.Backend // of the last failure

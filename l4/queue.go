@@ -14,9 +14,8 @@ import (
 const turnaround = time.Second
 
 // wait puts s into its pool's queue after Reserve had no backend for it. It
-// returns a backend when one came free meanwhile; on nil the session waits or
-// has ended.
-func (l *loop) wait(s *session) *pool.Backend {
+// returns a backend when one came free meanwhile, and else the state of the session.
+func (l *loop) wait(s *session) (*pool.Backend, state) {
 	opening := l.open(s)
 	w := &opening.waiter
 	w.Client = s.client.Addr()
@@ -26,50 +25,62 @@ func (l *loop) wait(s *session) *pool.Backend {
 	}
 	backend, waiting, err := s.target.config.Pool.ReserveOrWait(w)
 	switch {
-	case waiting:
-		opening.waiting, opening.connectBy = l.now, 0
-		if opening.queueBy == 0 {
-			opening.queueBy = after(l.now, s.target.config.QueueTimeout)
-		}
-		l.enter(s, stateWaiting)
-		l.heedClient(s)
-	case err != nil:
-		l.endUndialled(s, err)
+	case backend != nil:
+		return backend, s.state
+	case !waiting:
+		return nil, l.endUndialled(s, err)
 	}
-	return backend
+	opening.waiting, opening.connectBy = l.now, 0
+	if opening.queueBy == 0 {
+		opening.queueBy = after(l.now, s.target.config.QueueTimeout)
+	}
+	s.untimed = true // the wait may be one after another
+	return nil, stateWaiting
 }
 
-// sitOut lets a session wait that has failed as often as it may in one round of
+// waits reports whether s is in its pool's queue, or has a backend from there that it does
+// not know of yet.
+func (s *session) waits() bool { return s.opening != nil && s.opening.waiting != 0 }
+
+// waitForRetry lets a session wait that has failed as often as it may in one round of
 // tries: barred from every backend, for a turnaround or until one comes up.
-func (l *loop) sitOut(s *session) {
+func (l *loop) waitForRetry(s *session) state {
 	s.opening.waiter.Tried = slices.Clone(s.target.config.Pool.Backends())
-	l.wait(s)
+	backend, next := l.wait(s)
+	if backend != nil { // a new one
+		return l.connect(s, backend)
+	}
+	return next
 }
 
 // slotGranted goes on with a session that has got a backend, unless it has left.
 func (l *loop) slotGranted(t token) {
 	if s := l.sessions.find(t); s != nil && s.state == stateWaiting {
-		l.collect(s)
+		l.advance(s, l.connectGranted(s))
 	}
 }
 
-// collect connects s to the backend it was granted. It reports whether there is
-// one.
-func (l *loop) collect(s *session) bool {
+// connectGranted connects s to the backend that it was granted, if there is one.
+func (l *loop) connectGranted(s *session) state {
+	if backend := l.collect(s); backend != nil {
+		return l.connect(s, backend)
+	}
+	return stateWaiting
+}
+
+// collect takes s out of the queue if it was granted a backend, and returns that.
+func (l *loop) collect(s *session) *pool.Backend {
 	backend := s.target.config.Pool.Collect(&s.opening.waiter)
-	if backend == nil {
-		return false
+	if backend != nil {
+		s.waited += l.waitOver(s)
 	}
-	s.waited += l.waitOver(s)
-	if l.connect(s, backend) {
-		l.dial(s)
-	}
-	return true
+	return backend
 }
 
-// waitOver reports how long a session's wait took that is over, to whoever wants to know.
+// waitOver notes that a session's wait is over, and returns how long it took.
 func (l *loop) waitOver(s *session) time.Duration {
 	took := l.now - s.opening.waiting
+	s.opening.waiting = 0
 	if l.server.config.OnWait != nil {
 		l.server.config.OnWait(s.target.config.Pool, took)
 	}
@@ -87,38 +98,34 @@ func (s *session) waitDeadline() time.Duration {
 }
 
 // waitedLong is called when waitDeadline has passed.
-func (l *loop) waitedLong(s *session) {
+func (l *loop) waitedLong(s *session) state {
 	target, opening := &s.target.config, s.opening
-	if l.collect(s) {
-		return
+	if backend := l.collect(s); backend != nil {
+		return l.connect(s, backend)
 	}
 	if opening.queueBy != 0 && l.now >= opening.queueBy {
-		l.fail(s, QueueTimeout, opening.errno)
-		return
+		return l.fail(s, QueueTimeout, opening.errno)
 	}
 	// retries bounds one round of tries, the queue's timeout all of them together.
 	opening.barred, opening.failures = false, 0
 	if !opening.final {
 		target.Pool.Forgive(&opening.waiter)
 	}
-	l.rearm(s)
-	l.collect(s)
+	return l.connectGranted(s)
 }
 
-// heedClient ends a session whose client has left before there was a backend to
+// checkClient ends a session whose client has left before there was a backend to
 // tell.
-func (l *loop) heedClient(s *session) (here bool) {
+func (l *loop) checkClient(s *session) state {
 	if s.ends[client].ready&failed != 0 {
 		if errno := sysutil.SocketError(int(s.ends[client].fd)); errno != 0 {
-			l.end(s, ClientReset, errno)
-			return false
+			return l.end(s, ClientReset, errno)
 		}
 	}
 	if s.ends[client].ready&peerClosed != 0 && l.clientLeft(s) {
-		l.end(s, ClientClosed, 0)
-		return false
+		return l.end(s, ClientClosed, 0)
 	}
-	return true
+	return s.state
 }
 
 // clientLeft tells a client that has gone from one that has finished sending and
@@ -129,7 +136,7 @@ func (l *loop) clientLeft(s *session) bool {
 	if s.listener.config.Protocol == ProtocolPostgres {
 		return true
 	}
-	if s.state != stateWaiting && !s.putOff() || s.halves[client].held != nil {
+	if s.state != stateWaiting && s.state != statePaused || s.halves[client].held != nil {
 		return false
 	}
 	n, errno := sysutil.Peek(int(s.ends[client].fd), l.scratch[:1])

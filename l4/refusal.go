@@ -2,9 +2,8 @@ package l4
 
 import (
 	"fmt"
-	"syscall"
-
 	"sluice/l4/pgwire"
+	"syscall"
 )
 
 // A Postgres client that asks for encryption first does not show an error that comes as
@@ -21,38 +20,37 @@ import (
 
 // fail ends a session for which there is no server, or lets its client first say what it
 // has to say before it can be told.
-func (l *loop) fail(s *session, reason Reason, errno syscall.Errno) {
+func (l *loop) fail(s *session, reason Reason, errno syscall.Errno) state {
 	o := s.opening
 	if o == nil || o.packet == nil || o.secured || !o.asksToEncrypt() || !s.target.neverEncrypts(o.kind) {
-		l.end(s, reason, errno)
-		return
+		return l.end(s, reason, errno)
 	}
-	if s.state == stateWaiting {
+	if s.waits() {
 		s.waited += l.waitOver(s)
 		if b := s.target.config.Pool.Leave(&o.waiter); b != nil {
 			b.Release()
 		}
 	}
 	o.outcome, o.errno = reason, errno
-	l.answerPacket(s, pgwire.AnswerNo)
+	return l.answerPacket(s, pgwire.AnswerNo)
 }
 
-// failedBefore goes on with a first packet of a session that fail has said no to. It
-// returns false where the packet may lead to another pool.
-func (l *loop) failedBefore(s *session) bool {
+// failedBefore reports whether fail has said no to the client of s, and its next packet
+// cannot lead to another pool.
+func (s *session) failedBefore() bool {
 	o := s.opening
-	switch {
-	case o.outcome == noReason:
-		return false
-	case o.kind == pgwire.Startup && s.listener.targets.byStartup:
+	if o.kind == pgwire.Startup && s.listener.targets.byStartup {
 		o.outcome = noReason
-		return false
-	case o.asksToEncrypt() && s.target.neverEncrypts(o.kind):
-		l.answerPacket(s, pgwire.AnswerNo)
-	default:
-		l.end(s, o.outcome, o.errno)
 	}
-	return true
+	return o.outcome != noReason
+}
+
+// failAgain goes on with the next packet of a session that fail has said no to.
+func (l *loop) failAgain(s *session) state {
+	if o := s.opening; !o.asksToEncrypt() || !s.target.neverEncrypts(o.kind) {
+		return l.end(s, o.outcome, o.errno)
+	}
+	return l.answerPacket(s, pgwire.AnswerNo)
 }
 
 // endReason is why a session ends. One that came to nothing ends for that reason, whatever

@@ -25,48 +25,49 @@ const (
 
 // relay gives both directions of s a turn, and ends s when both are done or
 // one of the connections is broken.
-func (l *loop) relay(s *session) {
+func (l *loop) relay(s *session) state {
 	first := client
 	if s.ends[server].ready&failed != 0 {
 		first = server // what a failed backend still sent goes before its error
 	}
-	more, open := l.pump(s, first)
-	if !open {
-		return
+	more, next := l.pump(s, first)
+	if next == stateClosed {
+		return stateClosed
 	}
-	again, open := l.pump(s, first.other())
-	if !open {
-		return
+	again, next := l.pump(s, first.other())
+	if next == stateClosed {
+		return stateClosed
 	}
 	if more || again {
 		l.enqueue(s)
-		return
+		return stateRelaying
 	}
-	l.checkFailed(s)
+	return l.checkFailed(s)
 }
 
 // checkFailed ends s when a connection is broken and the reads and writes of
 // this turn did not come across it: a reset is news even while the data
 // before it cannot be passed on.
-func (l *loop) checkFailed(s *session) {
+func (l *loop) checkFailed(s *session) state {
 	for _, side := range [...]side{client, server} {
 		if s.ends[side].ready&failed == 0 {
 			continue
 		}
 		if errno := sysutil.SocketError(int(s.ends[side].fd)); errno != 0 {
-			if !l.broken(s, side, errno) {
-				return
+			if l.broken(s, side, errno) == stateClosed {
+				return stateClosed
 			}
 		}
 	}
+	return stateRelaying
 }
 
 // pump gives the direction that starts at from one turn. more: it stopped
-// because its budget is used up. open is false when the session has ended.
-func (l *loop) pump(s *session, from side) (more, open bool) {
+// because its budget is used up.
+func (l *loop) pump(s *session, from side) (more bool, next state) {
 	h, dst := &s.halves[from], &s.ends[from.other()]
 	if h.done {
-		return false, true
+		return false, stateRelaying
 	}
 	more, culprit, errno := l.carry(s, from)
 	if errno != 0 {
@@ -79,7 +80,7 @@ func (l *loop) pump(s *session, from side) (more, open bool) {
 	if h.eof && !h.unsent() {
 		return false, l.passFIN(s, from)
 	}
-	return more, true
+	return more, stateRelaying
 }
 
 // streams reports whether a direction of s carries bulk: it waits for the small
@@ -169,24 +170,21 @@ func (l *loop) turn() uint64 {
 }
 
 // passFIN tells the sink that the source is done, after the last byte. The
-// other direction goes on until it is done as well. It reports whether the
-// session is still open.
-func (l *loop) passFIN(s *session, from side) (open bool) {
+// other direction goes on until it is done as well.
+func (l *loop) passFIN(s *session, from side) state {
 	s.halves[from].done = true
 	if back := &s.halves[from.other()]; back.done && !s.awaits(from.other()) {
 		reason := closedBy(from.other())
 		if !back.eof || s.cut.Clean() {
 			reason = closedBy(from) // the other one was given up, see broken
 		}
-		l.end(s, reason, 0) // close(2) sends the FIN that is still due
-		return false
+		return l.end(s, reason, 0) // close(2) sends the FIN that is still due
 	}
 	// ENOTCONN: reset meanwhile, which the event on its way will tell.
 	sysutil.CloseWrite(int(s.ends[from.other()].fd))
-	s.active = l.now
+	s.active, s.untimed = l.now, true
 	l.lookSoon(s)
-	l.rearm(s)
-	return true
+	return stateRelaying
 }
 
 // move carries bytes from src to dst until one of them would block, the source

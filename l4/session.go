@@ -35,6 +35,7 @@ const (
 	ignored    // events for input are off while the sink is full, see ignore; latched
 	spared     // the kernel's bound on unacknowledged bytes is lifted, see lookAtPeers
 	guarded    // the kernel looks for a dead backend, see guard
+	introduced // the backend has had its PROXY header, if it gets one; latched
 	unasked    // nobody has asked to be told when it becomes writable: it always was, see awaitRoom
 )
 
@@ -91,6 +92,7 @@ type session struct {
 	attempt    uint8  // counts connects, for tokens; it may wrap
 	counted    bool   // among its client's sessions
 	sealed     bool   // among those of Postgres that are encrypted
+	untimed    bool   // its timer is to be set: the deadline has become another one
 	cut        Reason // it is to end for this when what its peers have finished saying is delivered, see cutOff
 	ends       [2]end
 	halves     [2]half // halves[client] flows from the client to the backend
@@ -120,59 +122,55 @@ func (l *loop) begin(ls *listener, fd int, peer netip.AddrPort, counted bool) {
 	s.ends[server] = end{fd: -1}
 	l.guardLater(s)
 	ls.sessions.Add(1)
-	if accept := ls.config.AcceptProxy; accept != nil {
-		s.state = stateReadHeader // end must find an open session
-		if !accept.trusts(peer.Addr()) {
-			l.end(s, HeaderUntrusted, 0)
-			return
-		}
-		if l.watch(s, client) {
-			l.enter(s, stateReadHeader)
-		}
-		return
-	}
-	s.state = stateConnecting
-	if ls.config.Protocol == ProtocolTLS && !l.readEarly(s) {
-		return
-	}
-	if l.watch(s, client) {
-		l.greet(s)
-	}
+	l.advance(s, l.firstState(s, peer))
 }
 
-// watch registers one end with epoll; it ends the session when the kernel
-// refuses (ENOMEM, or ENOSPC beyond fs.epoll.max_user_watches).
-func (l *loop) watch(s *session, side side) bool {
+// firstState is where a new session goes.
+func (l *loop) firstState(s *session, peer netip.AddrPort) state {
+	config := &s.listener.config
+	if accept := config.AcceptProxy; accept != nil && !accept.trusts(peer.Addr()) {
+		return l.end(s, HeaderUntrusted, 0)
+	}
+	if config.AcceptProxy == nil && config.Protocol == ProtocolTLS {
+		// By now it has mostly sent all that it says before it is answered.
+		s.ends[client].ready |= readable
+		if _, errno := l.readInput(s, helloRead); errno != 0 {
+			return l.end(s, ClientReset, errno)
+		}
+	}
+	if errno := l.watch(s, client); errno != 0 {
+		return l.end(s, ConnectFailed, errno)
+	}
+	if config.AcceptProxy != nil {
+		return stateReadHeader
+	}
+	return l.readFirstBytes(s)
+}
+
+// watch registers one end with epoll, which may fail with ENOMEM, or ENOSPC beyond
+// fs.epoll.max_user_watches.
+func (l *loop) watch(s *session, side side) syscall.Errno {
 	add := l.poller.AddConnecting
 	if s.ends[side].ready&unasked != 0 {
 		add = l.poller.AddConnected
 	}
-	if errno := add(int(s.ends[side].fd), uint64(s.token(side))); errno != 0 {
-		l.end(s, ConnectFailed, errno)
-		return false
-	}
-	return true
+	return add(int(s.ends[side].fd), uint64(s.token(side)))
 }
 
-// greet goes on with a session whose client is known: to the first bytes, where
+// readFirstBytes goes on with a session whose client is known: to the first bytes, where
 // the listener's protocol has some, and else to a backend.
-func (l *loop) greet(s *session) {
+func (l *loop) readFirstBytes(s *session) state {
 	if s.listener.config.Protocol == ProtocolTCP {
-		l.choose(s)
-		return
+		return l.route(s)
 	}
 	s.active = l.now
-	l.pass(s, stateReadHello)
-	l.readHello(s)
-	if s.state == stateReadHello {
-		l.rearm(s)
-	}
+	return stateReadHello
 }
 
-// choose picks the pool, by what the first bytes have said.
-func (l *loop) choose(s *session) {
+// route picks the pool, by what the first bytes have said.
+func (l *loop) route(s *session) state {
 	if s.backend != nil {
-		l.letGo(s) // it has been asked for encryption only, when nobody knew who is wanted
+		l.dropBackend(s) // it has been asked for encryption only, when nobody knew who is wanted
 	}
 	var key routeKey
 	if s.opening != nil {
@@ -180,10 +178,9 @@ func (l *loop) choose(s *session) {
 		s.opening.tries = tries{} // they may be those of another pool, which was asked for encryption only
 	}
 	if s.target = s.listener.targets.choose(key); s.target == nil {
-		l.end(s, NoRoute, 0)
-		return
+		return l.end(s, NoRoute, 0)
 	}
-	l.dial(s)
+	return stateDialling
 }
 
 // ready takes an event for one end of s and lets s act on it.
@@ -226,23 +223,23 @@ func (l *loop) noteFIN(s *session, end *end) {
 	first := end.ready&peerClosed == 0
 	end.ready |= readable | peerClosed
 	if first && (s.state == stateRelaying || s.state == stateAnswering) {
-		s.active = l.now
+		s.active, s.untimed = l.now, true
 		l.lookSoon(s)
-		l.rearm(s)
 	}
 }
 
 // end is the one door out. It closes both sockets, gives back everything the
-// session holds, counts it and reports it. errno is the cause, or zero.
-func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
+// session holds, counts it and reports it. errno is the cause, or zero. It returns the
+// state of the session from then on.
+func (l *loop) end(s *session, reason Reason, errno syscall.Errno) state {
 	if reason == ClientReset && isReset(errno) && l.probed(s) {
 		reason = ClientClosed
 	}
 	reason, errno = s.endReason(reason, errno)
 	local := l.cameTo(int(s.ends[client].fd), reason)
 	l.closeSockets(s, reason, errno)
-	if s.state == stateWaiting {
-		l.waitOver(s)
+	if s.waits() {
+		s.waited += l.waitOver(s)
 		s.backend = s.target.config.Pool.Leave(&s.opening.waiter) // it may have got one since
 	}
 	if s.login != nil {
@@ -272,6 +269,7 @@ func (l *loop) end(s *session, reason Reason, errno syscall.Errno) {
 	l.sessions.put(s)
 	l.load.Add(-1)
 	l.freed = true
+	return stateClosed
 }
 
 // closeSockets ends both connections. A client whose protocol has a word for a start-up

@@ -9,70 +9,62 @@ import (
 
 // tryPacket looks for a first packet of Postgres in the input, and goes on with it
 // when it is complete.
-func (l *loop) tryPacket(s *session) (size int, err error) {
+func (l *loop) tryPacket(s *session) (next state, size int, err error) {
 	kind, size, err := pgwire.ParsePacket(s.input())
 	if err != nil {
-		return size, err
+		return s.state, size, err
 	}
 	opening := s.opening
 	packet, rest := opening.input[:size], opening.input[size:]
 	opening.packet, opening.kind, opening.input = packet, kind, rest
-	l.packetDone(s)
-	return 0, nil
+	return l.packetDone(s), 0, nil
 }
 
 // packetDone goes on with a first packet that is complete.
-func (l *loop) packetDone(s *session) {
+func (l *loop) packetDone(s *session) state {
 	opening, targets := s.opening, s.listener.targets
 	if opening.asksToEncrypt() {
 		if opening.asked[opening.kind] { // nor does Postgres answer that twice (ProcessStartupPacket)
-			l.end(s, HelloInvalid, 0)
-			return
+			return l.end(s, HelloInvalid, 0)
 		}
 		opening.asked[opening.kind] = true
 	}
 	switch kind := opening.kind; {
 	case kind == pgwire.CancelRequest:
-		l.cancel(s)
+		return l.cancel(s)
 	case kind == pgwire.DirectTLS && (opening.asked[pgwire.SSLRequest] || opening.asked[pgwire.GSSENCRequest]):
-		l.end(s, HelloInvalid, 0) // who asks first waits for a yes; nor does Postgres know anything else
+		return l.end(s, HelloInvalid, 0) // who asks first waits for a yes; nor does Postgres know anything else
 	case kind == pgwire.DirectTLS:
 		// How long it is has not been looked at, so it cannot be sent twice.
 		s.halves[client].held = slices.Clip(opening.packet)
 		opening.packet = nil
-		l.choose(s)
-	case l.failedBefore(s):
+	case s.failedBefore():
+		return l.failAgain(s)
 	case s.backend != nil && (kind != pgwire.Startup || !targets.byStartup):
-		l.sendPacket(s)
+		return stateSending
 	case kind == pgwire.SSLRequest && targets.byTLS:
-		l.answerPacket(s, pgwire.AnswerYes)
-	case kind == pgwire.GSSENCRequest && targets.routes != nil,
-		kind == pgwire.SSLRequest && targets.byStartup && targets.fallback == nil:
-		l.answerPacket(s, pgwire.AnswerNo)
-	default:
-		if kind == pgwire.Startup {
-			opening.key.user, opening.key.database, _ = pgwire.ParseStartup(opening.packet)
-		}
-		l.choose(s)
+		return l.answerPacket(s, pgwire.AnswerYes)
+	case kind == pgwire.GSSENCRequest && targets.routes != nil, kind == pgwire.SSLRequest && targets.byStartup && targets.fallback == nil:
+		return l.answerPacket(s, pgwire.AnswerNo)
+	case kind == pgwire.Startup:
+		opening.key.user, opening.key.database, _ = pgwire.ParseStartup(opening.packet)
 	}
+	return l.route(s)
 }
 
 // answerPacket answers a client's question for encryption in the place of a backend:
 // which one depends on what the client says then.
-func (l *loop) answerPacket(s *session, answer byte) {
+func (l *loop) answerPacket(s *session, answer byte) state {
 	opening := s.opening
 	if answer == pgwire.AnswerYes && l.spokeEarly(s) {
-		l.end(s, HelloInvalid, 0)
-		return
+		return l.end(s, HelloInvalid, 0)
 	}
 	opening.packet, opening.secured = nil, answer == pgwire.AnswerYes
 	if _, errno := sysutil.Send(int(s.ends[client].fd), []byte{answer}); errno != 0 {
-		l.end(s, ClientReset, errno)
-		return
+		return l.end(s, ClientReset, errno)
 	}
-	s.active = l.now
-	l.enter(s, stateReadHello)
-	l.readHello(s)
+	s.active, s.untimed = l.now, true
+	return stateReadHello
 }
 
 // spokeEarly reports whether a client that has asked for encryption has sent more

@@ -6,69 +6,69 @@ import (
 	"sluice/sysutil"
 )
 
-// A state is a stage in the life of a session. enter and pass are the only writers of
-// session.state after begin, end the only way to stateClosed.
+// A state is a stage in the life of a session. All that a state is stands in this
+// file: its name, what a session does in it, how long it may last, what becomes of a
+// session for which it has lasted too long, and of one whose backend goes down. Which
+// state may follow which, doc.go shows.
+//
+// A session that is told something acts (act), and what it does returns the state in
+// which it is then. advance, which alone sets the state, lets it act there in turn,
+// until a state stands: the session waits for its sockets, its timer or another
+// goroutine. A handler that has ended its session returns stateClosed, as end does,
+// and nobody touches the session after that.
 type state uint8
 
 const (
 	stateClosed     state = iota // the slot is free
 	stateReadHeader              // a PROXY header must come first
 	stateReadHello               // the protocol's first packet must come
+	stateDialling                // a backend is to be chosen; never stands
 	stateWaiting                 // in the pool's queue
 	stateConnecting              // a connect to a backend is under way
+	statePaused                  // so it would be, if something on this side were not in the way: it is tried again in a moment
+	stateSending                 // the backend is to be sent what the client has said first; never stands
 	stateAnswering               // the backend has the first packet, and has not answered yet
 	stateCancelling              // the cancel request is being passed on by a goroutine of its own
 	stateRelaying                // bytes pass in both directions
+	numStates
 )
 
-var stateNames = [...]string{
-	stateClosed: "closed", stateReadHeader: "read_header", stateReadHello: "read_hello", stateWaiting: "waiting",
-	stateConnecting: "connecting", stateAnswering: "answering", stateCancelling: "cancelling", stateRelaying: "relaying",
+var stateNames = [numStates]string{
+	stateClosed: "closed", stateReadHeader: "read_header", stateReadHello: "read_hello", stateDialling: "dialling",
+	stateWaiting: "waiting", stateConnecting: "connecting", statePaused: "paused", stateSending: "sending",
+	stateAnswering: "answering", stateCancelling: "cancelling", stateRelaying: "relaying",
 }
 
 func (s state) String() string { return stateNames[s] }
 
-// step runs s until it waits for an event, a timer or its next turn.
-func (l *loop) step(s *session) {
+// act lets s do what it can in its state, and returns the state in which it is then.
+func (l *loop) act(s *session) state {
 	switch s.state {
-	case stateReadHeader:
-		l.readHeader(s)
-	case stateReadHello:
-		l.readHello(s)
-	case stateWaiting, stateCancelling:
-		l.heedClient(s)
-	case stateConnecting:
-		l.finishConnect(s)
-	case stateAnswering:
-		l.awaitAnswer(s)
 	case stateRelaying:
-		if !s.queued {
-			l.relay(s)
+		if s.queued {
+			return stateRelaying // its turn comes
 		}
+		return l.relay(s)
+	case stateReadHeader:
+		return l.readHeader(s)
+	case stateReadHello:
+		return l.readHello(s)
+	case stateDialling:
+		return l.dial(s)
+	case stateWaiting, statePaused, stateCancelling:
+		return l.checkClient(s)
+	case stateConnecting:
+		return l.finishConnect(s)
+	case stateSending:
+		return l.sendFirst(s)
+	case stateAnswering:
+		return l.awaitAnswer(s)
 	}
+	return stateClosed
 }
 
-// enter moves s to another state and sets the deadline of that state.
-func (l *loop) enter(s *session, next state) {
-	s.state = next
-	l.rearm(s)
-}
-
-// pass is enter for a state that s mostly leaves in the same turn, without a timer that
-// is set for nothing. Who calls it sees to the deadline if s does not.
-func (l *loop) pass(s *session, next state) { s.state = next }
-
-// deadline is when s ends if nothing happens, and why; zero = never. noReason
-// stands for a look at the peers.
-func (s *session) deadline() (time.Duration, Reason) {
-	at, reason := s.timeLimit()
-	if s.lookAt != 0 && (at == 0 || s.lookAt < at) {
-		return s.lookAt, noReason
-	}
-	return at, reason
-}
-
-// timeLimit is the deadline of the present state.
+// timeLimit is when the present state has lasted too long, and what s ends with then if
+// it ends; zero = never.
 func (s *session) timeLimit() (time.Duration, Reason) {
 	config := &s.listener.config
 	switch s.state {
@@ -80,17 +80,140 @@ func (s *session) timeLimit() (time.Duration, Reason) {
 		return s.waitDeadline(), QueueTimeout
 	case stateConnecting:
 		return s.connectDeadline(), ConnectTimeout
+	case statePaused:
+		return s.opening.obstacle.again, ConnectFailed
 	case stateCancelling:
 		return 0, noReason // the request has a timeout of its own
 	case stateAnswering:
 		// A TLS server works before it answers. To ask another one as well would
 		// add load where there is too much already.
 		if s.opening.kind != packetHello {
-			return after(s.active, s.target.config.ConnectTimeout), ConnectTimeout
+			return s.answerDeadline(), ConnectTimeout
 		}
 	}
 	limit, reason := s.quietLimit()
 	return after(s.active, limit), reason
+}
+
+// overdue is called when the present state has lasted too long.
+func (l *loop) overdue(s *session, reason Reason) state {
+	switch s.state {
+	case stateReadHello:
+		if s.backend == nil {
+			return l.helloLate(s)
+		}
+	case stateWaiting:
+		return l.waitedLong(s)
+	case stateConnecting:
+		return l.connectLate(s)
+	case statePaused:
+		return l.tryAgain(s)
+	case stateAnswering:
+		if reason == ConnectTimeout {
+			return l.answerLate(s)
+		}
+	case stateRelaying:
+		return l.quietLong(s)
+	}
+	return l.end(s, reason, 0)
+}
+
+// forsaken is called when the backend of s has gone down. Before it has answered nothing is
+// lost with it: another one may be tried.
+func (l *loop) forsaken(s *session) state {
+	switch s.state {
+	case stateReadHello: // the backend has said that it does not encrypt, and the client goes on
+		l.dropBackend(s)
+	case stateConnecting, statePaused, stateAnswering:
+		if l.canMove(s) {
+			l.noteTry(s, BackendDown, 0)
+			l.dropBackend(s)
+			return stateDialling
+		}
+	}
+	return s.state
+}
+
+// step lets s act, and go on from state to state until one stands.
+func (l *loop) step(s *session) { l.advance(s, l.act(s)) }
+
+// advance puts s into its next state and lets it act there, until it stays. Then its
+// timer is set, where its deadline has become another one. Of a session that has ended
+// the state is stateClosed, too, and it has no deadline.
+func (l *loop) advance(s *session, next state) {
+	for next != s.state {
+		s.state, s.untimed = next, true
+		next = l.act(s)
+	}
+	if s.untimed {
+		l.rearm(s)
+	}
+}
+
+// rearm sets the timer to the deadline of the present state.
+func (l *loop) rearm(s *session) {
+	s.untimed = false
+	if at, _ := s.deadline(); at != 0 {
+		l.timers.set(s.slot, at)
+	} else {
+		l.timers.cancel(s.slot)
+	}
+}
+
+// deadline is when s ends if nothing happens, and why; zero = never. noReason
+// stands for a look at the peers.
+func (s *session) deadline() (time.Duration, Reason) {
+	at, reason := s.timeLimit()
+	if s.lookAt != 0 && (at == 0 || s.lookAt < at) {
+		return s.lookAt, noReason
+	}
+	return at, reason
+}
+
+// expire is called when the timer of a session fires. Activity does not move
+// the timer, it only notes the time, so the deadline may lie ahead again. What lies in
+// the kernel for s comes before a judgement: this loop may have been late, because it
+// has much to do or because the whole process stood still.
+func (l *loop) expire(slot int32) {
+	s := l.sessions.at(slot)
+	if s.lookAt != 0 && s.lookAt <= l.now && l.lookAtPeers(s) == stateClosed {
+		return
+	}
+	if l.isOverdue(s) {
+		if l.catchUp(s); s.state == stateClosed {
+			return
+		}
+		if s.queued { // its turn comes
+			l.timers.set(s.slot, l.now+tick)
+			return
+		}
+	}
+	s.untimed = true
+	next := s.state
+	if l.isOverdue(s) {
+		_, reason := s.timeLimit()
+		next = l.overdue(s, reason)
+	}
+	l.advance(s, next)
+}
+
+// isOverdue reports whether the present state has lasted too long.
+func (l *loop) isOverdue(s *session) bool {
+	at, _ := s.timeLimit()
+	return at != 0 && at <= l.now
+}
+
+// catchUp lets s act on all that its sockets are ready for at this moment.
+func (l *loop) catchUp(s *session) {
+	ready := sysutil.ReadyNow(s.ends[client].fd, s.ends[server].fd)
+	for _, side := range [...]side{client, server} {
+		if ready[side] != 0 {
+			l.note(s, side, ready[side])
+		}
+	}
+	if !s.queued {
+		l.step(s)
+	}
 }
 
 // quietLimit is how long no byte of a relaying session may move, and what it ends with
@@ -108,6 +231,16 @@ func (s *session) quietLimit() (time.Duration, Reason) {
 	return config.IdleTimeout, IdleTimeout
 }
 
+// quietLong is called when no byte has moved for as long as may be. Bytes that the
+// kernel holds for a peer move too, while the peer takes them.
+func (l *loop) quietLong(s *session) state {
+	l.noteTaken(s)
+	if at, reason := s.timeLimit(); at != 0 && at <= l.now {
+		return l.end(s, reason, 0)
+	}
+	return stateRelaying
+}
+
 // finSeen reports whether a side has sent FIN.
 func (s *session) finSeen() bool { return s.sentFIN(client) || s.sentFIN(server) }
 
@@ -122,81 +255,4 @@ func after(start, timeout time.Duration) time.Duration {
 		return 0
 	}
 	return start + timeout
-}
-
-// rearm sets the timer to the deadline of the present state.
-func (l *loop) rearm(s *session) {
-	if at, _ := s.deadline(); at != 0 {
-		l.timers.set(s.slot, at)
-	} else {
-		l.timers.cancel(s.slot)
-	}
-}
-
-// expire is called when the timer of a session fires. Activity does not move
-// the timer, it only notes the time, so the deadline may lie ahead again. What lies in
-// the kernel for s comes before a judgement: this loop may have been late, because it
-// has much to do or because the whole process stood still.
-func (l *loop) expire(slot int32) {
-	s := l.sessions.at(slot)
-	if s.lookAt != 0 && s.lookAt <= l.now && !l.lookAtPeers(s) {
-		return
-	}
-	if at, _ := s.deadline(); at == 0 || at > l.now {
-		l.rearm(s)
-		return
-	}
-	if !l.catchUp(s) {
-		return
-	}
-	switch at, reason := s.deadline(); {
-	case at == 0 || at > l.now || reason == noReason:
-		l.rearm(s)
-	case reason == ConnectTimeout && s.state == stateAnswering:
-		l.answerLate(s)
-	case reason == ConnectTimeout:
-		l.connectLate(s)
-	case reason == HelloTimeout && s.backend == nil:
-		l.helloLate(s)
-	case reason == QueueTimeout:
-		l.waitedLong(s)
-	case s.state == stateRelaying:
-		l.quietLong(s)
-	default:
-		l.end(s, reason, 0)
-	}
-}
-
-// catchUp lets s act on all that its sockets are ready for at this moment. It reports
-// whether s is still there and has done so.
-func (l *loop) catchUp(s *session) bool {
-	self := s.token(client)
-	ready := sysutil.ReadyNow(s.ends[client].fd, s.ends[server].fd)
-	for _, side := range [...]side{client, server} {
-		if ready[side] != 0 {
-			l.note(s, side, ready[side])
-		}
-	}
-	if !s.queued {
-		l.step(s)
-	}
-	switch s = l.sessions.find(self); {
-	case s == nil:
-		return false
-	case s.queued: // its turn comes
-		l.timers.set(s.slot, l.now+tick)
-		return false
-	}
-	return true
-}
-
-// quietLong is called when no byte has moved for as long as may be. Bytes that the
-// kernel holds for a peer move too, while the peer takes them.
-func (l *loop) quietLong(s *session) {
-	l.noteTaken(s)
-	if at, reason := s.timeLimit(); at != 0 && at <= l.now {
-		l.end(s, reason, 0)
-		return
-	}
-	l.rearm(s)
 }

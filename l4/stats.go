@@ -162,9 +162,6 @@ func (l *loop) record(s *session, reason Reason, errno syscall.Errno) End {
 	if s.names != nil {
 		end.Detail = s.names.detail
 	}
-	if s.state == stateWaiting {
-		end.Waited += l.now - s.opening.waiting
-	}
 	if s.target != nil {
 		end.Pool = s.target.config.Pool.Name()
 	}
