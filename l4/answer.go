@@ -2,9 +2,10 @@ package l4
 
 import (
 	"slices"
-	"sluice/l4/pgwire"
 	"syscall"
 	"time"
+
+	"sluice/l4/pgwire"
 )
 
 // Until the answer to a client's first packet comes nothing has happened that another

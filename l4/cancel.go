@@ -41,9 +41,9 @@ type addressee struct {
 	dial    *dialTarget
 }
 
-// cancel passes a CancelRequest on to those who may own the session that it is for: one
+// passCancel passes a CancelRequest on to those who may own the session that it is for: one
 // that does not know the key ignores the request.
-func (l *loop) cancel(s *session) state {
+func (l *loop) passCancel(s *session) state {
 	if s.backend != nil {
 		l.dropBackend(s) // it has said that it does not encrypt; who is to be asked is another question
 	}

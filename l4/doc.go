@@ -12,23 +12,33 @@
 //
 // # The life of a session
 //
-//	accept ──► ReadHeader ──► ReadHello ──► Connecting ──► Answering ──► Relaying ──► Closed
-//	  │        (PROXY header  (ClientHello   │  ▲    ▲      │ (the backend has        ▲
-//	  ▼         required)      or packet of  ▼  │    └──────┘  yet to answer the      │
-//	refuse                     Postgres:   Waiting  another   first packet)           │
-//	(denied, too               which pool) (in the  backend                           │
-//	 many, too fast:           │            pool's                                    │
-//	 no session)               ▼            queue)                                    │
-//	                           Cancelling                                             │
-//	   every state ───────────────────────────────────────────────────────────────────┘
-//	                               end, the one door out
+// The way of most sessions of plain TCP is dialling, connecting, sending, relaying. A
+// test compares this table with the code; every state may also end.
 //
-// A listener of plain TCP knows only ReadHeader, Connecting, Waiting and
-// Relaying. A connection has a place among the sessions that there may be before it
-// is accepted (quota.go), and its client is looked at as soon as its real address is
-// known (admission.go). Only begin, enter and pass set a session's state, only end closes it. end
-// gives back the pipes, the buffer, the timer, the backend's slot or place in the
-// queue and the counters, and reports the session with its [Reason].
+//	closed      ──► read_header, read_hello, dialling            (accepted)
+//	read_header ──► read_hello, dialling                         (the PROXY header is read)
+//	read_hello  ──► dialling, sending, cancelling                (the first packet is read)
+//	dialling    ──► read_hello, waiting, connecting, paused      (the next backend is chosen; never stands)
+//	waiting     ──► read_hello, dialling, connecting, paused     (in the pool's queue)
+//	connecting  ──► read_hello, dialling, waiting, paused, sending
+//	paused      ──► read_hello, dialling, waiting, connecting    (something here is in the way of the connect)
+//	sending     ──► read_hello, dialling, waiting, connecting, paused, answering, relaying (never stands)
+//	answering   ──► read_hello, dialling, waiting, connecting, paused, sending, relaying
+//	cancelling  ──►                                              (a cancel request is passed on)
+//	relaying    ──►                                              (bytes pass both ways)
+//
+// A backend that fails before it has answered is exchanged for another one: back to
+// dialling, or to the queue. Where no server is left that could say it, the client is
+// told to go on in clear so that it can be told why: back to read_hello (refusal.go).
+//
+// state.go has all that a state is. A handler returns the next state; advance alone sets
+// it, and lets the session act there until a state stands. end, the one door out, gives
+// back the pipes, the buffer, the timer, the backend's slot or place in the queue and the
+// counters, and reports the session with its [Reason].
+//
+// A connection has a place among the sessions that there may be before it is accepted
+// (quota.go), and its client is looked at as soon as its real address is known
+// (admission.go).
 //
 // # The first bytes
 //

@@ -2,6 +2,7 @@ package l4
 
 import (
 	"io"
+
 	"sluice/l4/pgwire"
 	"sluice/l4/tlshello"
 	"sluice/sysutil"

@@ -2,8 +2,9 @@ package l4
 
 import (
 	"fmt"
-	"sluice/l4/pgwire"
 	"syscall"
+
+	"sluice/l4/pgwire"
 )
 
 // A Postgres client that asks for encryption first does not show an error that comes as

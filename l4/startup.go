@@ -3,8 +3,9 @@ package l4
 import (
 	"io"
 	"slices"
-	"sluice/l4/tlshello"
 	"syscall"
+
+	"sluice/l4/tlshello"
 )
 
 // readHello reads the client's first bytes, which say where it goes.

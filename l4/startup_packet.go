@@ -31,7 +31,7 @@ func (l *loop) packetDone(s *session) state {
 	}
 	switch kind := opening.kind; {
 	case kind == pgwire.CancelRequest:
-		return l.cancel(s)
+		return l.passCancel(s)
 	case kind == pgwire.DirectTLS && (opening.asked[pgwire.SSLRequest] || opening.asked[pgwire.GSSENCRequest]):
 		return l.end(s, HelloInvalid, 0) // who asks first waits for a yes; nor does Postgres know anything else
 	case kind == pgwire.DirectTLS:
