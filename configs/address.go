@@ -9,7 +9,7 @@ import (
 	"strings"
 	"unicode"
 
-	"sluice/l4"
+	"sluice/l4/clients"
 	"sluice/pool"
 )
 
@@ -201,7 +201,7 @@ func checkHostName(host string) error {
 // read by it.
 func parsePrefix(text string) (netip.Prefix, error) {
 	if ip, err := netip.ParseAddr(text); err == nil && ip.Zone() == "" {
-		return l4.Network(netip.PrefixFrom(ip, ip.BitLen())), nil
+		return clients.Network(netip.PrefixFrom(ip, ip.BitLen())), nil
 	}
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
@@ -210,5 +210,5 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	if p != p.Masked() {
 		return p, fmt.Errorf("%s has bits set after the first %d: write %s", quote(text), p.Bits(), p.Masked())
 	}
-	return l4.Network(p), nil
+	return clients.Network(p), nil
 }

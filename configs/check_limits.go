@@ -7,7 +7,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
-	"sluice/l4"
+	"sluice/l4/clients"
 )
 
 func readAllow(d *decoder, v value, to *listenerDraft) {
@@ -74,7 +74,7 @@ func checkNoEmptyPath(text string) error {
 
 // A perClientDraft is limits per client whose keys are held against each other when all were read.
 type perClientDraft struct {
-	l4.ClientLimits
+	clients.Limits
 	keyNotes
 }
 
@@ -95,7 +95,7 @@ func readPerClient(d *decoder, v value, to *listenerDraft) {
 	case err != nil: // each by itself is right
 		d.reportAt(burst, "%v: write a smaller burst, or a higher rate", err)
 	}
-	to.PerClient = p.ClientLimits
+	to.PerClient = p.Limits
 }
 
 // rateForm is a rate, and rateUnits are the seconds in its units.
@@ -122,7 +122,7 @@ func readRate(d *decoder, v value, to *perClientDraft) {
 	}
 	count, _ := strconv.ParseFloat(parts[1], 64) // digits; too many of them are infinite
 	to.Rate = count / rateUnits[parts[2]]
-	if err := (l4.ClientLimits{Rate: to.Rate}).Check(); err != nil {
+	if err := (clients.Limits{Rate: to.Rate}).Check(); err != nil {
 		d.reportAt(v, "%v", err)
 	}
 }

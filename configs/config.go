@@ -14,6 +14,7 @@ import (
 
 	"sluice/health"
 	"sluice/l4"
+	"sluice/l4/clients"
 	"sluice/pool"
 )
 
@@ -85,7 +86,7 @@ type Listener struct {
 	AcceptProxy *l4.AcceptProxy // nil: no PROXY header is expected
 	Allow, Deny Networks        // by real client address; an Allow that is zero means everybody; Deny wins
 	MaxSessions int             // 0 = no limit of its own
-	PerClient   l4.ClientLimits
+	PerClient   clients.Limits
 	PeekTimeout time.Duration // of what Protocol reads; 0 = none
 	DeadPeer    time.Duration // of clients; 0 = none
 	IdleTimeout time.Duration // 0 = none

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"sluice/l4"
+	"sluice/l4/clients"
 	"sluice/pool"
 )
 
@@ -79,18 +80,18 @@ func TestAccess(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	f := func(settings string, most int, limits l4.ClientLimits) {
+	f := func(settings string, most int, limits clients.Limits) {
 		t.Helper()
 		checkListener(t, "    pool: web\n"+settings, func(l *Listener) {
 			l.Pool, l.MaxSessions, l.PerClient = "web", most, limits
 		})
 	}
-	f("    max_sessions: 0", 0, l4.ClientLimits{})
+	f("    max_sessions: 0", 0, clients.Limits{})
 	f("    max_sessions: 20000\n    per_client: {sessions: 100, rate: 50/s, burst: 100}", 20000,
-		l4.ClientLimits{Sessions: 100, Rate: 50, Burst: 100})
-	f("    per_client: {burst: 3, rate: 30/m}", 0, l4.ClientLimits{Rate: 0.5, Burst: 3}) // in whatever order
-	f("    per_client: {rate: '9/h'}", 0, l4.ClientLimits{Rate: 0.0025})
-	f("    per_client: {rate: 1000000/s}", 0, l4.ClientLimits{Rate: 1e6})
-	f("    per_client: {sessions: 5, ipv6_prefix: 128}", 0, l4.ClientLimits{Sessions: 5, IPv6Prefix: 128})
-	f("    per_client: {sessions: 0, rate: 0/h}", 0, l4.ClientLimits{})
+		clients.Limits{Sessions: 100, Rate: 50, Burst: 100})
+	f("    per_client: {burst: 3, rate: 30/m}", 0, clients.Limits{Rate: 0.5, Burst: 3}) // in whatever order
+	f("    per_client: {rate: '9/h'}", 0, clients.Limits{Rate: 0.0025})
+	f("    per_client: {rate: 1000000/s}", 0, clients.Limits{Rate: 1e6})
+	f("    per_client: {sessions: 5, ipv6_prefix: 128}", 0, clients.Limits{Sessions: 5, IPv6Prefix: 128})
+	f("    per_client: {sessions: 0, rate: 0/h}", 0, clients.Limits{})
 }

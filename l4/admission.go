@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"sluice/l4/clients"
 	"sluice/sysutil"
 )
 
@@ -28,24 +29,24 @@ func (ls *listener) setAccess(allow, deny []netip.Prefix) {
 		ls.access.Store(nil)
 		return
 	}
-	ls.access.Store(newAccess(allow, deny))
+	ls.access.Store(clients.NewAccess(allow, deny))
 }
 
 // admit decides on a new session of a client. counted: it is one of the client's
 // sessions, until it leaves. A reason means that it is refused.
 func (l *loop) admit(ls *listener, addr netip.Addr) (counted bool, reason Reason) {
-	if a := ls.access.Load(); a != nil && !a.permits(addr) {
+	if a := ls.access.Load(); a != nil && !a.Permits(addr) {
 		return false, Denied
 	}
 	if ls.clients == nil {
 		return false, noReason
 	}
-	switch ls.clients.admit(addr, l.now) {
-	case admitted:
+	switch ls.clients.Admit(addr, l.now) {
+	case clients.Admitted:
 		return true, noReason
-	case rateLimited:
+	case clients.RateLimited:
 		return false, RateLimited
-	case clientLimit:
+	case clients.TooManySessions:
 		return false, ClientLimit
 	}
 	return false, noReason

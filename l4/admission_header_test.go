@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"sluice/l4/clients"
 	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
 )
@@ -110,7 +111,7 @@ func TestAccessIsNotForTheProxy(t *testing.T) {
 func TestUntrustedBeforeDenied(t *testing.T) {
 	accept := &AcceptProxy{From: prefixes("127.0.0.2")}
 	r := newRig(t, rigConfig{accept: accept, listener: func(l *ListenerConfig) {
-		l.Deny, l.PerClient = prefixes("127.0.0.0/8"), ClientLimits{Sessions: 1, Rate: 0.001, Burst: 1}
+		l.Deny, l.PerClient = prefixes("127.0.0.0/8"), clients.Limits{Sessions: 1, Rate: 0.001, Burst: 1}
 	}})
 	for range 3 {
 		c := r.dial()
@@ -124,7 +125,7 @@ func TestUntrustedBeforeDenied(t *testing.T) {
 
 // The limits count the clients of the headers: IPv4 addresses, and IPv6 networks of 64 bits.
 func TestClientLimitAfterHeader(t *testing.T) {
-	r := newRig(t, rigConfig{accept: accepting(), listener: limited(ClientLimits{Sessions: 2})})
+	r := newRig(t, rigConfig{accept: accepting(), listener: limited(clients.Limits{Sessions: 2})})
 	admitted := func(header []byte) (ends [2]conn) {
 		t.Helper()
 		ends[client] = r.dial()
@@ -171,7 +172,7 @@ func TestClientLimitAfterHeader(t *testing.T) {
 }
 
 func TestRateLimitedAfterHeader(t *testing.T) {
-	r := newRig(t, rigConfig{accept: accepting(), listener: limited(ClientLimits{Rate: 1.0 / 60, Burst: 1})})
+	r := newRig(t, rigConfig{accept: accepting(), listener: limited(clients.Limits{Rate: 1.0 / 60, Burst: 1})})
 	f := func(address string, want Reason) {
 		t.Helper()
 		c := r.dial()
@@ -201,7 +202,7 @@ func TestRateLimitedAfterHeader(t *testing.T) {
 func TestUnixProxyNamesClients(t *testing.T) {
 	bind := []pool.Address{{Unix: filepath.Join(t.TempDir(), "front")}}
 	r := newRig(t, rigConfig{bind: bind, accept: &AcceptProxy{}, listener: func(l *ListenerConfig) {
-		l.Deny, l.PerClient = prefixes("203.0.113.9"), ClientLimits{Sessions: 1}
+		l.Deny, l.PerClient = prefixes("203.0.113.9"), clients.Limits{Sessions: 1}
 	}})
 	open := func(header []byte) conn {
 		t.Helper()
@@ -224,7 +225,7 @@ func TestUnixProxyNamesClients(t *testing.T) {
 // While its header is awaited a session is nobody's, so a client cannot be kept out by others
 // that send none.
 func TestHeaderlessSessionsAreNobodys(t *testing.T) {
-	r := newRig(t, rigConfig{accept: accepting(), listener: limited(ClientLimits{Sessions: 1})})
+	r := newRig(t, rigConfig{accept: accepting(), listener: limited(clients.Limits{Sessions: 1})})
 	for range 5 {
 		r.dial()
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/clients"
 	"sluice/pool"
 )
 
@@ -77,7 +78,7 @@ func timeWaits(t testing.TB, a, b uint16) (lines []string) {
 }
 
 // limited is a listener with limits per client.
-func limited(limits ClientLimits) func(*ListenerConfig) {
+func limited(limits clients.Limits) func(*ListenerConfig) {
 	return func(l *ListenerConfig) { l.PerClient = limits }
 }
 
@@ -155,7 +156,7 @@ func TestDeniedWithData(t *testing.T) {
 // One client has its sessions and no more, others have theirs; a place is free again when a
 // session has ended.
 func TestClientLimitAfterAccept(t *testing.T) {
-	r := newRig(t, rigConfig{listener: limited(ClientLimits{Sessions: 2})})
+	r := newRig(t, rigConfig{listener: limited(clients.Limits{Sessions: 2})})
 	open := func(ip string) (ends [2]conn) {
 		ends[client] = r.dialAs(ip)
 		ends[server] = r.accept()
@@ -172,7 +173,7 @@ func TestClientLimitAfterAccept(t *testing.T) {
 	r.expectRefused(r.dialAs("127.0.0.2"), ClientLimit)
 	r.expectRefused(r.dialAs("127.0.0.1"), ClientLimit)
 	stats := r.srv.Stats().Listeners[0]
-	if c := stats.Clients; c.Sessions != 4 || c.Busy != 2 || c.Table != defaultClientTable ||
+	if c := stats.Clients; c.Sessions != 4 || c.Busy != 2 || c.Table != clients.DefaultTable ||
 		stats.Sessions != 4 || stats.Accepts != 9 {
 		t.Errorf("stats %+v, want 4 sessions of 2 clients and 9 accepts", stats)
 	}
@@ -186,7 +187,7 @@ func TestClientLimitAfterAccept(t *testing.T) {
 
 // Sessions begin as fast as the rate says; who is refused does not push the next one back.
 func TestRateLimitedAfterAccept(t *testing.T) {
-	r := newRig(t, rigConfig{listener: limited(ClientLimits{Rate: 1, Burst: 2})})
+	r := newRig(t, rigConfig{listener: limited(clients.Limits{Rate: 1, Burst: 2})})
 	begin := func(ip string) {
 		t.Helper()
 		ends := [2]conn{client: r.dialAs(ip)}
@@ -213,7 +214,7 @@ func TestRateLimitedAfterAccept(t *testing.T) {
 // the bucket, and neither does one beyond the limit of sessions.
 func TestRefusalsAreIndependent(t *testing.T) {
 	r := newRig(t, rigConfig{listener: func(l *ListenerConfig) {
-		l.PerClient = ClientLimits{Sessions: 1, Rate: 0.001, Burst: 2}
+		l.PerClient = clients.Limits{Sessions: 1, Rate: 0.001, Burst: 2}
 		l.Deny = prefixes("127.0.0.0/8")
 	}})
 	for range 3 {
@@ -236,7 +237,7 @@ func TestUnixClientsAreNotLimited(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "front")
 	r := newRig(t, rigConfig{bind: []pool.Address{{Unix: path}}, listener: func(l *ListenerConfig) {
 		l.Deny = prefixes("0.0.0.0/0 ::/0")
-		l.PerClient = ClientLimits{Sessions: 1, Rate: 0.001, Burst: 1}
+		l.PerClient = clients.Limits{Sessions: 1, Rate: 0.001, Burst: 1}
 	}})
 	for range 3 {
 		r.pair()
@@ -250,7 +251,7 @@ func TestUnixClientsAreNotLimited(t *testing.T) {
 // A connection that is refused gives its descriptor back at once, as many as come.
 func TestRefusedFlood(t *testing.T) {
 	const n = 500
-	r := newRig(t, rigConfig{listener: limited(ClientLimits{Sessions: 1}), maxSessions: 2})
+	r := newRig(t, rigConfig{listener: limited(clients.Limits{Sessions: 1}), maxSessions: 2})
 	kept := r.pair()
 	for range n / 20 {
 		var batch []conn

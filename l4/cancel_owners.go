@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice/l4/clients"
 	"sluice/l4/pgwire"
 	"sluice/pool"
 )
@@ -122,24 +123,24 @@ func mayOwn(b *pool.Backend) bool {
 // cancelLimits bounds the requests that come through one listener with keys that are not
 // known. Loops share it.
 type cancelLimits struct {
-	clients *clients
+	clients *clients.Table
 	mu      sync.Mutex
-	bucket  bucket        // of all strangers
-	full    time.Duration // when it is full
-	now     time.Duration // the latest that a loop has said
-	turn    int           // where the next request begins, when there are too many to ask
+	bucket  clients.Bucket // of all strangers
+	full    time.Duration  // when it is full
+	now     time.Duration  // the latest that a loop has said
+	turn    int            // where the next request begins, when there are too many to ask
 }
 
 func newCancelLimits() *cancelLimits {
 	return &cancelLimits{
-		clients: newClients(ClientLimits{Rate: cancelRate, Burst: cancelBurst, Table: cancelTable}),
-		bucket:  ClientLimits{Rate: strangerRate, Burst: strangerBurst}.bucket(),
+		clients: clients.New(clients.Limits{Rate: cancelRate, Burst: cancelBurst, Table: cancelTable}),
+		bucket:  clients.Limits{Rate: strangerRate, Burst: strangerBurst}.Bucket(),
 	}
 }
 
 // admit reports whether a client may send one more request now.
 func (c *cancelLimits) admit(client netip.Addr, stranger bool, now time.Duration) bool {
-	if c.clients.admit(client, now) == rateLimited {
+	if c.clients.Admit(client, now) == clients.RateLimited {
 		return false
 	}
 	if !stranger {
@@ -148,7 +149,7 @@ func (c *cancelLimits) admit(client netip.Addr, stranger bool, now time.Duration
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = max(c.now, now)
-	full, ok := c.bucket.take(c.full, c.now)
+	full, ok := c.bucket.Take(c.full, c.now)
 	if ok {
 		c.full = full
 	}
@@ -177,12 +178,12 @@ type sealedSessions struct {
 
 // A clientAt is a client, as its limits know it, at a server.
 type clientAt struct {
-	client  wide
+	client  clients.Key
 	backend *pool.Backend
 }
 
 func (c *sealedSessions) add(client netip.Addr, b *pool.Backend, n int) {
-	at := clientAt{clientKey(client, defaultIPv6Prefix), b}
+	at := clientAt{clients.KeyOf(client, clients.DefaultIPv6Prefix), b}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.count == nil {
@@ -196,7 +197,7 @@ func (c *sealedSessions) add(client netip.Addr, b *pool.Backend, n int) {
 func (c *sealedSessions) has(client netip.Addr, b *pool.Backend) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.count[clientAt{clientKey(client, defaultIPv6Prefix), b}] > 0
+	return c.count[clientAt{clients.KeyOf(client, clients.DefaultIPv6Prefix), b}] > 0
 }
 
 // seal notes a session of Postgres that begins to relay and whose login cannot be read.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"sluice/l4/clients"
 	"sluice/pool"
 	"sluice/sysutil"
 )
@@ -75,7 +76,7 @@ type ListenerConfig struct {
 	// wait in the kernel's backlog. 0 = no limit of its own.
 	MaxSessions int
 	// PerClient bounds what each client may have and begin.
-	PerClient ClientLimits
+	PerClient clients.Limits
 	// PeekTimeout bounds the wait for what Protocol reads; 0 = no bound.
 	PeekTimeout time.Duration
 	// DeadPeer ends sessions whose client acknowledges nothing for so long,
@@ -160,7 +161,8 @@ type AcceptProxy struct {
 // trusts reports whether peer may send a header. A peer on a Unix socket has
 // passed the file system's permissions, so it may.
 func (a *AcceptProxy) trusts(peer netip.Addr) bool {
-	return !peer.IsValid() || slices.ContainsFunc(a.From, func(p netip.Prefix) bool { return Network(p).Contains(peer) })
+	holds := func(p netip.Prefix) bool { return clients.Network(p).Contains(peer) }
+	return !peer.IsValid() || slices.ContainsFunc(a.From, holds)
 }
 
 // ProxyVersion is the PROXY protocol version sent to backends.

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/l4/clients"
 	"sluice/pool"
 	"sluice/sysutil"
 )
@@ -27,10 +28,10 @@ type listener struct {
 	resting      atomic.Int32 // how many loops let it rest
 	unrouted     endCounters  // ends before a pool was chosen
 
-	access  atomic.Pointer[access] // nil = everybody may come in
-	clients *clients               // nil = no limits per client
-	places  quota                  // for max_sessions
-	cancels *cancelLimits          // nil = the protocol has no cancel requests
+	access  atomic.Pointer[clients.Access] // nil = everybody may come in
+	clients *clients.Table                 // nil = no limits per client
+	places  quota                          // for max_sessions
+	cancels *cancelLimits                  // nil = the protocol has no cancel requests
 
 	scarce warning               // of descriptors or memory
 	files  []*sysutil.UnixSocket // their files are removed at the end
@@ -54,7 +55,7 @@ func openListener(config ListenerConfig, own *ownPorts) (*listener, error) {
 	ls := &listener{config: config, targets: targets, places: quota{name: "listener", limit: int64(config.MaxSessions)}}
 	ls.setAccess(config.Allow, config.Deny)
 	if limits := config.PerClient; limits.Sessions != 0 || limits.Rate != 0 {
-		ls.clients = newClients(limits)
+		ls.clients = clients.New(limits)
 	}
 	if config.Protocol == ProtocolPostgres {
 		ls.cancels = newCancelLimits()

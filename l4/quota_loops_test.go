@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"sluice/pool"
+
+	"sluice/l4/clients"
 )
 
 // echoOnce opens a connection from an address and has it echoed.
@@ -108,17 +110,17 @@ func TestMaxSessionsOnManyLoops(t *testing.T) {
 // All limits at once, with lists that change, on several loops: nothing is counted twice,
 // nothing is lost.
 func TestLimitsOnManyLoops(t *testing.T) {
-	const loops, limit, clients, each, rounds = 4, 8, 6, 5, 20
+	const loops, limit, addresses, each, rounds = 4, 8, 6, 5, 20
 	backend := newEcho(t)
 	defer backend.stop()
 	var reported [numReasons]atomic.Uint64
 	srv := startServer(t, loops, newPool(t, loops, 0, tcpAddress(backend.Addr())),
-		ListenerConfig{MaxSessions: limit, PerClient: ClientLimits{Sessions: 2}, Deny: prefixes("127.0.0.2")},
+		ListenerConfig{MaxSessions: limit, PerClient: clients.Limits{Sessions: 2}, Deny: prefixes("127.0.0.2")},
 		func(e End) { reported[e.Reason].Add(1) })
 	defer shutDown(t, srv)
 	var all sync.WaitGroup
 	var served, refused atomic.Uint64
-	for client := range clients {
+	for client := range addresses {
 		for range each {
 			all.Go(func() {
 				for range rounds {
@@ -142,7 +144,7 @@ func TestLimitsOnManyLoops(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				must(0, srv.SetAccess("test", nil, prefixes(fmt.Sprint("127.0.0.", denied%clients+1))))
+				must(0, srv.SetAccess("test", nil, prefixes(fmt.Sprint("127.0.0.", denied%addresses+1))))
 				srv.Sessions(3)
 				srv.Stats()
 			}
@@ -152,7 +154,7 @@ func TestLimitsOnManyLoops(t *testing.T) {
 	close(stop)
 	changes.Wait()
 	eventually(t, "all have ended", func() bool {
-		return endedTotal(srv.Stats()) == clients*each*rounds && srv.sessionCount() == 0
+		return endedTotal(srv.Stats()) == addresses*each*rounds && srv.sessionCount() == 0
 	})
 	stats := srv.Stats()
 	if got := ended(stats, "", Denied) + ended(stats, "", ClientLimit); got != refused.Load() {

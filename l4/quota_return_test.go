@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/clients"
 	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
 )
@@ -305,7 +306,7 @@ func TestPlacesAfterAcceptFails(t *testing.T) {
 // Refused connections keep no place, so they do not keep others out.
 func TestPlacesAfterRefusals(t *testing.T) {
 	r := newRig(t, rigConfig{maxSessions: 2, listener: func(l *ListenerConfig) {
-		l.MaxSessions, l.Deny, l.PerClient = 2, prefixes("127.0.0.2"), ClientLimits{Sessions: 1}
+		l.MaxSessions, l.Deny, l.PerClient = 2, prefixes("127.0.0.2"), clients.Limits{Sessions: 1}
 	}})
 	r.pair()
 	for range 5 {

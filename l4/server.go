@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice/l4/clients"
 	"sluice/sysutil"
 )
 
@@ -75,7 +76,7 @@ func New(config Config) (_ *Server, err error) {
 	own := newOwnPorts()
 	for _, lc := range config.Listeners {
 		if limit := cmp.Or(lc.MaxSessions, config.MaxSessions); lc.PerClient.Table == 0 {
-			lc.PerClient.Table = clientTable(limit)
+			lc.PerClient.Table = clients.TableFor(limit)
 		}
 		ls, err := openListener(lc, own)
 		if err != nil {

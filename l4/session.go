@@ -256,7 +256,7 @@ func (l *loop) end(s *session, reason Reason, errno syscall.Errno) state {
 		s.backend.Release()
 	}
 	if s.counted {
-		s.listener.clients.leave(s.client.Addr())
+		s.listener.clients.Leave(s.client.Addr())
 	}
 	s.listener.sessions.Add(-1)
 	l.server.returnPlace(s.listener)

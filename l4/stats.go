@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/l4/clients"
 	"sluice/pool"
 )
 
@@ -37,9 +38,9 @@ type ListenerStats struct {
 	MaxSessions  int // 0 = no limit of its own
 	Accepts      uint64
 	AcceptErrors uint64
-	Resting      bool        // new connections wait in the kernel's backlog: for want of descriptors or memory, or at a limit
-	AtLimit      bool        // of its sessions, or of those of the process
-	Clients      ClientStats // zero when there are no limits per client
+	Resting      bool          // new connections wait in the kernel's backlog: for want of descriptors or memory, or at a limit
+	AtLimit      bool          // of its sessions, or of those of the process
+	Clients      clients.Stats // zero when there are no limits per client
 }
 
 // EndedStats counts sessions that ended with one reason.
@@ -127,7 +128,7 @@ func (ls *listener) stats() ListenerStats {
 		AtLimit:      ls.places.isFull(),
 	}
 	if ls.clients != nil {
-		stats.Clients = ls.clients.stats()
+		stats.Clients = ls.clients.Stats()
 	}
 	return stats
 }

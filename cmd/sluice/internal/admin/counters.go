@@ -6,6 +6,7 @@ import (
 
 	"sluice/health"
 	"sluice/l4"
+	"sluice/l4/clients"
 	"sluice/pool"
 )
 
@@ -143,7 +144,7 @@ func (c *counters) writeListeners(e *exposition, stats l4.Stats) {
 
 // writeClients shows the tables of clients of listeners that have limits per client.
 func (c *counters) writeClients(e *exposition, stats l4.Stats) {
-	family := func(value func(l4.ClientStats) uint64) {
+	family := func(value func(clients.Stats) uint64) {
 		for i, l := range stats.Listeners {
 			if l.Clients.Table > 0 {
 				e.sample(c.listeners[i], value(l.Clients))
@@ -151,13 +152,13 @@ func (c *counters) writeClients(e *exposition, stats l4.Stats) {
 		}
 	}
 	e.gauge("sluice_listener_clients", "Clients with open sessions, of a listener with limits per client.")
-	family(func(t l4.ClientStats) uint64 { return uint64(t.Busy) })
+	family(func(t clients.Stats) uint64 { return uint64(t.Busy) })
 	e.gauge("sluice_listener_clients_limit", "Clients that can be known at a time.")
-	family(func(t l4.ClientStats) uint64 { return uint64(t.Table) })
+	family(func(t clients.Stats) uint64 { return uint64(t.Table) })
 	e.counter("sluice_listener_clients_forgotten_total", "Clients forgotten for others before they had their whole burst again.")
-	family(func(t l4.ClientStats) uint64 { return t.Forgotten })
+	family(func(t clients.Stats) uint64 { return t.Forgotten })
 	e.counter("sluice_listener_clients_untracked_total", "Sessions let in without limits, because too many clients had some.")
-	family(func(t l4.ClientStats) uint64 { return t.Untracked })
+	family(func(t clients.Stats) uint64 { return t.Untracked })
 }
 
 // writeEnded shows every reason from the start on, so that the first session that ends with it is an increase. The

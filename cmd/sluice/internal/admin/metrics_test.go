@@ -10,6 +10,7 @@ import (
 
 	"sluice/health"
 	"sluice/l4"
+	"sluice/l4/clients"
 	"sluice/pool"
 )
 
@@ -131,7 +132,7 @@ func TestMetricValues(t *testing.T) {
 	stats.Listeners = append(stats.Listeners, l4.ListenerStats{Name: "open", Pools: []string{"web", "shop"}})
 	limited := &stats.Listeners[0]
 	limited.MaxSessions, limited.Resting = 6, true
-	limited.Clients = l4.ClientStats{Table: 64, Busy: 3, Sessions: 7, Forgotten: 1, Untracked: 2}
+	limited.Clients = clients.Stats{Table: 64, Busy: 3, Sessions: 7, Forgotten: 1, Untracked: 2}
 	stats.Pipes = l4.PipeStats{Limit: 9, Open: 5, Lent: 2}
 	o.Stats = func() l4.Stats { return stats }
 	_, tcp, _ := serve(t, o)

@@ -17,6 +17,7 @@ import (
 
 	"sluice/health"
 	"sluice/l4"
+	"sluice/l4/clients"
 	"sluice/pool"
 	"sluice/sysutil"
 )
@@ -265,7 +266,7 @@ func TestStatusOfListeners(t *testing.T) {
 	listeners := o.Stats().Listeners
 	listeners[0].Pools = []string{"shop", "web"}
 	listeners[0].Sessions, listeners[0].MaxSessions, listeners[0].AtLimit = 7, 7, true
-	listeners[0].Clients = l4.ClientStats{Table: 64, Busy: 3, Sessions: 7, Forgotten: 1, Untracked: 2}
+	listeners[0].Clients = clients.Stats{Table: 64, Busy: 3, Sessions: 7, Forgotten: 1, Untracked: 2}
 	_, _, socket := serve(t, o)
 	status, text, err := FetchStatus(t.Context(), socket.addr.String())
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/l4"
+	"sluice/l4/clients"
 )
 
 const (
@@ -107,13 +108,13 @@ func parseSessionQuery(values url.Values) (q sessionQuery, err error) {
 // parseClient takes an address for the network that has only it.
 func parseClient(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil {
-		return l4.Network(netip.PrefixFrom(addr.WithZone(""), addr.BitLen())), nil
+		return clients.Network(netip.PrefixFrom(addr.WithZone(""), addr.BitLen())), nil
 	}
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("client=%.64q: want an address, or a network such as 192.0.2.0/24", text)
 	}
-	return l4.Network(prefix), nil
+	return clients.Network(prefix), nil
 }
 
 func (q sessionQuery) filters() bool {

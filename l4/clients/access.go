@@ -1,4 +1,4 @@
-package l4
+package clients
 
 import (
 	"cmp"
@@ -8,26 +8,26 @@ import (
 	"sort"
 )
 
-// access says who may come in: the allow and deny lists of a listener. It never
+// An Access says who may come in: the allow and deny lists of a listener. It never
 // changes; a reload makes a new one and swaps it in as a whole.
 //
 // The two lists are worked out into one beforehand: the addresses at which the
 // answer changes, in ascending order. The first of them turns it to yes, the
 // second to no, and so on. A look-up is one binary search, whatever the lists
 // say, and 100,000 networks of IPv4 take less than a megabyte.
-type access struct {
+type Access struct {
 	v4 []uint32
 	v6 []wide
 }
 
-// newAccess makes the answer from networks that are valid. Deny wins over
+// NewAccess makes the answer from networks that are valid. Deny wins over
 // allow; an empty allow list means everybody. An IPv6 network says nothing about
 // IPv4, see Network.
-func newAccess(allow, deny []netip.Prefix) *access {
+func NewAccess(allow, deny []netip.Prefix) *Access {
 	if len(allow) == 0 {
 		allow = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
 	}
-	a := &access{v6: slices.Clone(changes(allow, deny, 128))}
+	a := &Access{v6: slices.Clone(changes(allow, deny, 128))}
 	v4 := changes(allow, deny, 32)
 	a.v4 = make([]uint32, len(v4))
 	for i, at := range v4 {
@@ -46,9 +46,9 @@ func Network(p netip.Prefix) netip.Prefix {
 	return p
 }
 
-// permits reports whether a client may come in. One without an address, on a
+// Permits reports whether a client may come in. One without an address, on a
 // Unix socket, has passed the file system's permissions.
-func (a *access) permits(addr netip.Addr) bool {
+func (a *Access) Permits(addr netip.Addr) bool {
 	addr = addr.Unmap()
 	var changes int // up to addr
 	switch w := wideOf(addr); {

@@ -1,4 +1,4 @@
-package l4
+package clients
 
 import (
 	"cmp"
@@ -8,17 +8,18 @@ import (
 	"time"
 )
 
-// A verdict is what the limits say of a new session.
-type verdict uint8
+// A Verdict is what the limits say of a new session.
+type Verdict uint8
 
+// The verdicts.
 const (
-	admitted    verdict = iota // it counts as the client's until leave
-	uncounted                  // it comes in, but is not counted: leave must not be called
-	rateLimited                // the client has begun too many lately
-	clientLimit                // the client has too many open
+	Admitted        Verdict = iota // it counts as the client's until Leave
+	Uncounted                      // it comes in, but is not counted: Leave must not be called
+	RateLimited                    // the client has begun too many lately
+	TooManySessions                // the client has too many open
 )
 
-// clients enforces the limits per client of one listener, for all loops: how many
+// A Table enforces the limits per client of one listener, for all loops: how many
 // sessions each client has open, and how fast it begins them.
 //
 // Its memory is fixed, however many addresses there are. A client of which there
@@ -33,34 +34,34 @@ const (
 // lock everybody else out, and it would be the honest ones that are hurt: who has
 // 65,536 addresses has no need to break a limit per address. The total is for
 // max_sessions to bound, and with a table that is large enough for it, see
-// ClientLimits.Table, this does not come to pass.
-type clients struct {
+// Limits.Table, this does not come to pass.
+type Table struct {
 	seed   maphash.Seed // clients cannot choose addresses that collide
 	prefix int          // bits of an IPv6 network that is one client
 	shift  uint8        // of a hash, to the number of its shard
-	shards []clientShard
+	shards []shard
 }
 
 const (
-	maxClientShards = 64   // loops seldom meet in one
-	minShardSize    = 1024 // fewer places would fill up too unevenly
+	maxShards    = 64   // loops seldom meet in one
+	minShardSize = 1024 // fewer places would fill up too unevenly
 )
 
-// newClients makes a table for limits that Check has found good.
-func newClients(limits ClientLimits) *clients {
-	size, shards := cmp.Or(limits.Table, defaultClientTable), 1
-	for shards < maxClientShards && size/(2*shards) >= minShardSize {
+// New makes a table for limits that Check has found good.
+func New(limits Limits) *Table {
+	size, shards := cmp.Or(limits.Table, DefaultTable), 1
+	for shards < maxShards && size/(2*shards) >= minShardSize {
 		shards *= 2
 	}
-	c := &clients{
+	c := &Table{
 		seed:   maphash.MakeSeed(),
-		prefix: cmp.Or(limits.IPv6Prefix, defaultIPv6Prefix),
+		prefix: cmp.Or(limits.IPv6Prefix, DefaultIPv6Prefix),
 		shift:  uint8(64 - bits.TrailingZeros(uint(shards))),
-		shards: make([]clientShard, shards),
+		shards: make([]shard, shards),
 	}
 	size /= shards
 	// One piece of memory for all shards: one each would be rounded up.
-	entries, idle := make([]clientEntry, shards*(size+1)), make([]uint32, shards*(size+1))
+	entries, idle := make([]entry, shards*(size+1)), make([]uint32, shards*(size+1))
 	for i := range c.shards {
 		from, to := i*(size+1), (i+1)*(size+1)
 		c.shards[i].init(limits, entries[from:to:to], idle[from:to:to])
@@ -68,32 +69,32 @@ func newClients(limits ClientLimits) *clients {
 	return c
 }
 
-// admit decides on a session that a client begins now. The address is the real
+// Admit decides on a session that a client begins now. The address is the real
 // client's; one without an address, on a Unix socket, has no limits. When the
-// answer is admitted, the session must leave, once.
-func (c *clients) admit(addr netip.Addr, now time.Duration) verdict {
+// answer is Admitted, the session must Leave, once.
+func (c *Table) Admit(addr netip.Addr, now time.Duration) Verdict {
 	if !addr.IsValid() {
-		return uncounted
+		return Uncounted
 	}
-	key := clientKey(addr, c.prefix)
+	key := KeyOf(addr, c.prefix)
 	shard, hash := c.place(key)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	return shard.admit(key, hash, now)
 }
 
-// leave ends a session that was admitted. It panics when the client has none: one
+// Leave ends a session that was admitted. It panics when the client has none: one
 // has then left twice, and every count since is wrong.
-func (c *clients) leave(addr netip.Addr) {
-	key := clientKey(addr, c.prefix)
+func (c *Table) Leave(addr netip.Addr) {
+	key := KeyOf(addr, c.prefix)
 	shard, hash := c.place(key)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	shard.leave(key, hash)
 }
 
-// ClientStats describes the table behind a listener's limits per client.
-type ClientStats struct {
+// Stats describes the table behind a listener's limits per client.
+type Stats struct {
 	Table     int    // clients that can be known at a time
 	Busy      int    // those with open sessions
 	Sessions  int    // that are counted now
@@ -101,7 +102,8 @@ type ClientStats struct {
 	Untracked uint64 // sessions let in without limits, because all places were taken by busy clients
 }
 
-func (c *clients) stats() (sum ClientStats) {
+// Stats returns the sums of all shards, each exact at its moment.
+func (c *Table) Stats() (sum Stats) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
@@ -117,20 +119,22 @@ func (c *clients) stats() (sum ClientStats) {
 
 // place returns the shard that a client belongs to, and the part of its hash that
 // is used there.
-func (c *clients) place(key wide) (*clientShard, uint32) {
+func (c *Table) place(key Key) (*shard, uint32) {
 	hash := maphash.Comparable(c.seed, key)
 	return &c.shards[hash>>c.shift], uint32(hash)
 }
 
-// clientKey returns what stands for a client: the network of so many bits that its IPv6
-// address is in, or its IPv4 address among the multicast ones of IPv6, where no client can
-// be.
-func clientKey(addr netip.Addr, bits int) wide {
+// A Key stands for a client: the network of so many bits that its IPv6 address is in, or its
+// IPv4 address among the multicast ones of IPv6, where no client can be.
+type Key wide
+
+// KeyOf returns the key of the client with an address.
+func KeyOf(addr netip.Addr, bits int) Key {
 	w := wideOf(addr.Unmap())
 	if addr.Unmap().Is4() {
-		return wide{hi: 0xff<<56 | w.hi>>32}
+		return Key{hi: 0xff<<56 | w.hi>>32}
 	}
 	w.hi &^= ^uint64(0) >> min(bits, 64)
 	w.lo &^= ^uint64(0) >> max(bits-64, 0)
-	return w
+	return Key(w)
 }

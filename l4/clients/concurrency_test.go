@@ -1,4 +1,4 @@
-package l4
+package clients
 
 import (
 	"math/rand/v2"
@@ -13,9 +13,9 @@ import (
 // come once, while limits change and statistics are read.
 func TestClientsConcurrently(t *testing.T) {
 	const loops, limit, table = 16, 5, 8192
-	f := func(name string, othersStay bool, want ClientStats) {
+	f := func(name string, othersStay bool, want Stats) {
 		t.Helper()
-		p := &clientsCrowd{T: t, c: newClients(ClientLimits{Sessions: limit, Table: table}), limit: limit, othersStay: othersStay}
+		p := &crowd{T: t, c: New(Limits{Sessions: limit, Table: table}), limit: limit, othersStay: othersStay}
 		var all, readers sync.WaitGroup
 		stop := make(chan struct{})
 		readers.Go(func() { readStats(p.c, stop) })
@@ -31,20 +31,20 @@ func TestClientsConcurrently(t *testing.T) {
 				t.Errorf("%s: client %d has %d sessions in the end", name, n, sessions)
 			}
 		}
-		stats := p.c.stats()
+		stats := p.c.Stats()
 		stats.Forgotten, stats.Untracked = 0, min(stats.Untracked, 1) // as chance has it
 		if stats != want {
 			t.Errorf("%s: stats %+v, want %+v", name, stats, want)
 		}
 	}
-	f("others leave", false, ClientStats{Table: table})
-	f("others stay", true, ClientStats{Table: table, Busy: table, Sessions: table, Untracked: 1})
+	f("others leave", false, Stats{Table: table})
+	f("others stay", true, Stats{Table: table, Busy: table, Sessions: table, Untracked: 1})
 }
 
-// A clientsCrowd is 100 clients on many loops.
-type clientsCrowd struct {
+// A crowd is 100 clients on many loops.
+type crowd struct {
 	*testing.T
-	c          *clients
+	c          *Table
 	limit      int64
 	othersStay bool
 	// held counts the sessions of a client from after admit to before leave, so it
@@ -53,18 +53,18 @@ type clientsCrowd struct {
 }
 
 // act is what one loop does.
-func (p *clientsCrowd) act(loop uint32) {
+func (p *crowd) act(loop uint32) {
 	rnd := rand.New(rand.NewPCG(uint64(loop), 1))
 	var open []int
 	leave := func(i int) {
 		p.held[open[i]].Add(-1)
-		p.c.leave(ipv4(uint32(open[i])))
+		p.c.Leave(ipv4(uint32(open[i])))
 		open[i] = open[len(open)-1]
 		open = open[:len(open)-1]
 	}
 	for i := range uint32(2000) {
 		n := rnd.IntN(1 + rnd.IntN(len(p.held))) // some come more often
-		if p.c.admit(ipv4(uint32(n)), time.Hour) == admitted {
+		if p.c.Admit(ipv4(uint32(n)), time.Hour) == Admitted {
 			open = append(open, n)
 			if k := p.held[n].Add(1); k > p.limit {
 				p.Errorf("client %d has %d sessions", n, k)
@@ -73,8 +73,8 @@ func (p *clientsCrowd) act(loop uint32) {
 		for len(open) > 0 && rnd.IntN(3) > 0 {
 			leave(rnd.IntN(len(open)))
 		}
-		if other := inNetwork(loop<<16 | i); p.c.admit(other, time.Hour) == admitted && !p.othersStay {
-			p.c.leave(other)
+		if other := inNetwork(loop<<16 | i); p.c.Admit(other, time.Hour) == Admitted && !p.othersStay {
+			p.c.Leave(other)
 		}
 	}
 	for len(open) > 0 {
@@ -83,14 +83,14 @@ func (p *clientsCrowd) act(loop uint32) {
 }
 
 // readStats reads statistics until stop is closed.
-func readStats(c *clients, stop <-chan struct{}) {
+func readStats(c *Table, stop <-chan struct{}) {
 	for {
 		select {
 		case <-stop:
 			return
 		default:
 		}
-		c.stats()
+		c.Stats()
 	}
 }
 
@@ -99,8 +99,8 @@ func readStats(c *clients, stop <-chan struct{}) {
 // rate allow from the first of all times to the last.
 func TestRateOfManyLoops(t *testing.T) {
 	const loops, clients, skew, length = 8, 20, 50 * time.Millisecond, 2 * time.Second
-	limits := ClientLimits{Sessions: 1 << 20, Rate: 100, Burst: 10}
-	c := newClients(limits)
+	limits := Limits{Sessions: 1 << 20, Rate: 100, Burst: 10}
+	c := New(limits)
 	var begun [clients]atomic.Int64
 	var all sync.WaitGroup
 	for loop := range loops {
@@ -110,9 +110,9 @@ func TestRateOfManyLoops(t *testing.T) {
 				now := time.Hour + elapsed + time.Duration(rnd.Int64N(int64(skew)))
 				for range clients {
 					n := rnd.IntN(clients)
-					if c.admit(ipv4(uint32(n)), now) == admitted {
+					if c.Admit(ipv4(uint32(n)), now) == Admitted {
 						begun[n].Add(1)
-						c.leave(ipv4(uint32(n)))
+						c.Leave(ipv4(uint32(n)))
 					}
 				}
 			}
@@ -130,36 +130,36 @@ func TestRateOfManyLoops(t *testing.T) {
 }
 
 func TestClientsAllocateNothing(t *testing.T) {
-	f := func(name string, limits ClientLimits, addr func(i uint32) netip.Addr) {
+	f := func(name string, limits Limits, addr func(i uint32) netip.Addr) {
 		t.Helper()
-		c, i := newClients(limits), uint32(0)
+		c, i := New(limits), uint32(0)
 		if n := testing.AllocsPerRun(5000, func() {
 			i++
-			if a := addr(i); c.admit(a, time.Duration(i)*time.Millisecond) == admitted {
-				c.leave(a)
+			if a := addr(i); c.Admit(a, time.Duration(i)*time.Millisecond) == Admitted {
+				c.Leave(a)
 			}
 		}); n != 0 {
 			t.Errorf("%s: %v allocations per session, want none", name, n)
 		}
 	}
-	f("one client", ClientLimits{Sessions: 2, Rate: 10}, func(uint32) netip.Addr { return ipv4(1) })
-	f("new clients", ClientLimits{Sessions: 2, Rate: 10}, ipv4)
-	f("new networks, small table", ClientLimits{Sessions: 2, Rate: 10, Table: 100}, inNetwork)
-	f("a rate alone", ClientLimits{Rate: 10, Table: 100}, func(i uint32) netip.Addr { return ipv4(i % 150) })
+	f("one client", Limits{Sessions: 2, Rate: 10}, func(uint32) netip.Addr { return ipv4(1) })
+	f("new clients", Limits{Sessions: 2, Rate: 10}, ipv4)
+	f("new networks, small table", Limits{Sessions: 2, Rate: 10, Table: 100}, inNetwork)
+	f("a rate alone", Limits{Rate: 10, Table: 100}, func(i uint32) netip.Addr { return ipv4(i % 150) })
 }
 
 // BenchmarkClients is a session that is admitted and leaves.
 func BenchmarkClients(b *testing.B) {
 	const step = 100 * time.Microsecond
-	limits := ClientLimits{Sessions: 100, Rate: 50, Burst: 100}
+	limits := Limits{Sessions: 100, Rate: 50, Burst: 100}
 	f := func(name string, addr func(i uint32) netip.Addr) {
 		b.Run(name, func(b *testing.B) {
-			c, now := newClients(limits), time.Hour
+			c, now := New(limits), time.Hour
 			b.ReportAllocs()
 			for i := uint32(0); b.Loop(); i++ {
 				now += step
-				if a := addr(i); c.admit(a, now) == admitted {
-					c.leave(a)
+				if a := addr(i); c.Admit(a, now) == Admitted {
+					c.Leave(a)
 				}
 			}
 		})
@@ -170,7 +170,7 @@ func BenchmarkClients(b *testing.B) {
 	f("flood", ipv4)
 	f("flood IPv6", inNetwork)
 	b.Run("flood parallel", func(b *testing.B) {
-		c := newClients(limits)
+		c := New(limits)
 		var loops atomic.Uint32
 		b.ReportAllocs()
 		b.ResetTimer()
@@ -178,8 +178,8 @@ func BenchmarkClients(b *testing.B) {
 			now := time.Hour
 			for i := loops.Add(1) << 24; pb.Next(); i++ {
 				now += step
-				if a := ipv4(i); c.admit(a, now) == admitted {
-					c.leave(a)
+				if a := ipv4(i); c.Admit(a, now) == Admitted {
+					c.Leave(a)
 				}
 			}
 		})

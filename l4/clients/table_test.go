@@ -1,4 +1,4 @@
-package l4
+package clients
 
 import (
 	"net/netip"
@@ -8,8 +8,8 @@ import (
 
 // known returns how many sessions a client has open, and whether the table has an
 // entry for it.
-func (c *clients) known(addr netip.Addr) (sessions int, ok bool) {
-	key := clientKey(addr, c.prefix)
+func (c *Table) known(addr netip.Addr) (sessions int, ok bool) {
+	key := KeyOf(addr, c.prefix)
 	s, hash := c.place(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -18,10 +18,10 @@ func (c *clients) known(addr netip.Addr) (sessions int, ok bool) {
 }
 
 // expect admits a session of each client and compares the verdicts.
-func (c *clients) expect(t *testing.T, now time.Duration, want verdict, addrs ...netip.Addr) {
+func (c *Table) expect(t *testing.T, now time.Duration, want Verdict, addrs ...netip.Addr) {
 	t.Helper()
 	for _, addr := range addrs {
-		if got := c.admit(addr, now); got != want {
+		if got := c.Admit(addr, now); got != want {
 			t.Errorf("%v at %v: verdict %d, want %d", addr, now, got, want)
 		}
 	}
@@ -36,35 +36,35 @@ func addrs(from, to uint32) (list []netip.Addr) {
 }
 
 func TestClientSessions(t *testing.T) {
-	c := newClients(ClientLimits{Sessions: 2})
+	c := New(Limits{Sessions: 2})
 	one, other := ipv4(1), ipv4(2)
-	c.expect(t, 0, admitted, one, one, other)
-	c.expect(t, 0, clientLimit, one)
-	c.expect(t, time.Hour, clientLimit, one)
-	c.leave(one)
-	c.expect(t, 0, admitted, one, other)
-	c.expect(t, 0, clientLimit, one, other)
-	if got := c.stats(); got != (ClientStats{Table: 65536, Busy: 2, Sessions: 4}) {
+	c.expect(t, 0, Admitted, one, one, other)
+	c.expect(t, 0, TooManySessions, one)
+	c.expect(t, time.Hour, TooManySessions, one)
+	c.Leave(one)
+	c.expect(t, 0, Admitted, one, other)
+	c.expect(t, 0, TooManySessions, one, other)
+	if got := c.Stats(); got != (Stats{Table: 65536, Busy: 2, Sessions: 4}) {
 		t.Errorf("stats %+v", got)
 	}
 }
 
 func TestClientRate(t *testing.T) {
-	c := newClients(ClientLimits{Rate: 10, Burst: 3})
+	c := New(Limits{Rate: 10, Burst: 3})
 	one, other := ipv4(1), ipv4(2)
 	now := time.Hour
-	c.expect(t, now, uncounted, one, one, one, other)
-	c.expect(t, now, rateLimited, one, one)
-	c.expect(t, now+99*time.Millisecond, rateLimited, one)
-	c.expect(t, now+100*time.Millisecond, uncounted, one)
-	c.expect(t, now+100*time.Millisecond, rateLimited, one)
+	c.expect(t, now, Uncounted, one, one, one, other)
+	c.expect(t, now, RateLimited, one, one)
+	c.expect(t, now+99*time.Millisecond, RateLimited, one)
+	c.expect(t, now+100*time.Millisecond, Uncounted, one)
+	c.expect(t, now+100*time.Millisecond, RateLimited, one)
 	// Refusals cost nothing: two tenths of a second later there are two more.
-	c.expect(t, now+300*time.Millisecond, uncounted, one, one)
-	c.expect(t, now+300*time.Millisecond, rateLimited, one)
+	c.expect(t, now+300*time.Millisecond, Uncounted, one, one)
+	c.expect(t, now+300*time.Millisecond, RateLimited, one)
 	// A pause grants the burst and no more.
-	c.expect(t, now+time.Hour, uncounted, one, one, one)
-	c.expect(t, now+time.Hour, rateLimited, one)
-	if got := c.stats(); got != (ClientStats{Table: 65536}) {
+	c.expect(t, now+time.Hour, Uncounted, one, one, one)
+	c.expect(t, now+time.Hour, RateLimited, one)
+	if got := c.Stats(); got != (Stats{Table: 65536}) {
 		t.Errorf("stats %+v", got)
 	}
 }
@@ -72,14 +72,14 @@ func TestClientRate(t *testing.T) {
 // A session that is refused for the number of sessions does not cost a token, and
 // one that is refused for the rate is not counted.
 func TestClientSessionsAndRate(t *testing.T) {
-	c := newClients(ClientLimits{Sessions: 1, Rate: 1, Burst: 2})
+	c := New(Limits{Sessions: 1, Rate: 1, Burst: 2})
 	one := ipv4(1)
-	c.expect(t, 0, admitted, one)
-	c.expect(t, 0, clientLimit, one, one, one)
-	c.leave(one)
-	c.expect(t, 0, admitted, one)
-	c.leave(one)
-	c.expect(t, 0, rateLimited, one, one)
+	c.expect(t, 0, Admitted, one)
+	c.expect(t, 0, TooManySessions, one, one, one)
+	c.Leave(one)
+	c.expect(t, 0, Admitted, one)
+	c.Leave(one)
+	c.expect(t, 0, RateLimited, one, one)
 	if n, _ := c.known(one); n != 0 {
 		t.Errorf("%d sessions, want 0", n)
 	}
@@ -88,11 +88,11 @@ func TestClientSessionsAndRate(t *testing.T) {
 func TestClientIdentity(t *testing.T) {
 	f := func(one, other string, same bool) {
 		t.Helper()
-		c := newClients(ClientLimits{Sessions: 1})
-		c.expect(t, 0, admitted, netip.MustParseAddr(one))
-		want := admitted
+		c := New(Limits{Sessions: 1})
+		c.expect(t, 0, Admitted, netip.MustParseAddr(one))
+		want := Admitted
 		if same {
-			want = clientLimit
+			want = TooManySessions
 		}
 		c.expect(t, 0, want, netip.MustParseAddr(other))
 	}
@@ -110,17 +110,17 @@ func TestClientIdentity(t *testing.T) {
 
 // A client on a Unix socket is nobody in particular.
 func TestClientWithoutAddress(t *testing.T) {
-	c := newClients(ClientLimits{Sessions: 1, Rate: 1})
-	c.expect(t, 0, uncounted, netip.Addr{}, netip.Addr{}, netip.Addr{})
-	if got := c.stats(); got.Untracked != 0 || got.Busy != 0 {
+	c := New(Limits{Sessions: 1, Rate: 1})
+	c.expect(t, 0, Uncounted, netip.Addr{}, netip.Addr{}, netip.Addr{})
+	if got := c.Stats(); got.Untracked != 0 || got.Busy != 0 {
 		t.Errorf("stats %+v", got)
 	}
 }
 
 func TestLeaveTwice(t *testing.T) {
-	c := newClients(ClientLimits{Sessions: 2})
-	c.expect(t, 0, admitted, ipv4(1))
-	c.leave(ipv4(1))
+	c := New(Limits{Sessions: 2})
+	c.expect(t, 0, Admitted, ipv4(1))
+	c.Leave(ipv4(1))
 	for _, addr := range []netip.Addr{ipv4(1), ipv4(2)} {
 		func() {
 			defer func() {
@@ -128,22 +128,22 @@ func TestLeaveTwice(t *testing.T) {
 					t.Errorf("%v left without a session, and nobody noticed", addr)
 				}
 			}()
-			c.leave(addr)
+			c.Leave(addr)
 		}()
 	}
-	c.expect(t, 0, admitted, ipv4(1)) // no mutex stays locked
+	c.expect(t, 0, Admitted, ipv4(1)) // no mutex stays locked
 }
 
 // New clients take the places of those whose bucket is full, then of those whose
 // bucket is full the soonest, and never of those with a session.
 func TestForgetting(t *testing.T) {
-	c := newClients(ClientLimits{Sessions: 5, Rate: 1, Burst: 5, Table: 4})
+	c := New(Limits{Sessions: 5, Rate: 1, Burst: 5, Table: 4})
 	busy, soon, late, idle := ipv4(1), ipv4(2), ipv4(3), ipv4(4)
 	visit := func(now time.Duration, list ...netip.Addr) {
 		t.Helper()
-		c.expect(t, now, admitted, list...)
+		c.expect(t, now, Admitted, list...)
 		for _, addr := range list {
-			c.leave(addr)
+			c.Leave(addr)
 		}
 	}
 	know := func(list ...netip.Addr) {
@@ -156,23 +156,23 @@ func TestForgetting(t *testing.T) {
 	}
 	now := 100 * time.Second
 	visit(now-10*time.Second, idle)
-	c.expect(t, now-20*time.Second, admitted, busy) // its bucket was full long ago
+	c.expect(t, now-20*time.Second, Admitted, busy) // its bucket was full long ago
 	visit(now, soon, soon, late, late, late)
 	know(busy, soon, late, idle)
 
 	visit(now, ipv4(5), ipv4(5), ipv4(5), ipv4(5), ipv4(5)) // for idle, of whom nothing was known
 	know(busy, soon, late, ipv4(5))
-	if n := c.stats().Forgotten; n != 0 {
+	if n := c.Stats().Forgotten; n != 0 {
 		t.Errorf("%d forgotten, want none", n)
 	}
 	visit(now, ipv4(6), ipv4(6), ipv4(6), ipv4(6)) // for soon, who lacked 2
 	know(busy, late, ipv4(5), ipv4(6))
-	if n := c.stats().Forgotten; n != 1 {
+	if n := c.Stats().Forgotten; n != 1 {
 		t.Errorf("%d forgotten, want 1", n)
 	}
 	visit(now+4*time.Second, ipv4(7)) // for late, whose bucket is full by then
 	know(busy, ipv4(5), ipv4(6), ipv4(7))
-	if n := c.stats().Forgotten; n != 1 {
+	if n := c.Stats().Forgotten; n != 1 {
 		t.Errorf("%d forgotten, want 1", n)
 	}
 }
@@ -181,22 +181,22 @@ func TestForgetting(t *testing.T) {
 // keeps what it has. An uncounted session does not leave, also when its client has
 // got a place since.
 func TestFullTable(t *testing.T) {
-	c := newClients(ClientLimits{Sessions: 2, Table: 4})
-	c.expect(t, 0, admitted, addrs(0, 4)...)
-	c.expect(t, 0, uncounted, ipv4(9), ipv4(9), ipv4(9))
-	c.expect(t, 0, admitted, ipv4(3))
-	c.expect(t, 0, clientLimit, ipv4(3))
-	if got, want := c.stats(), (ClientStats{Table: 4, Busy: 4, Sessions: 5, Untracked: 3}); got != want {
+	c := New(Limits{Sessions: 2, Table: 4})
+	c.expect(t, 0, Admitted, addrs(0, 4)...)
+	c.expect(t, 0, Uncounted, ipv4(9), ipv4(9), ipv4(9))
+	c.expect(t, 0, Admitted, ipv4(3))
+	c.expect(t, 0, TooManySessions, ipv4(3))
+	if got, want := c.Stats(), (Stats{Table: 4, Busy: 4, Sessions: 5, Untracked: 3}); got != want {
 		t.Errorf("stats %+v, want %+v", got, want)
 	}
-	c.leave(ipv4(0))
-	c.expect(t, 0, admitted, ipv4(9), ipv4(9))
-	c.expect(t, 0, clientLimit, ipv4(9))
-	c.expect(t, 0, uncounted, ipv4(0))
+	c.Leave(ipv4(0))
+	c.expect(t, 0, Admitted, ipv4(9), ipv4(9))
+	c.expect(t, 0, TooManySessions, ipv4(9))
+	c.expect(t, 0, Uncounted, ipv4(0))
 	for _, n := range []uint32{9, 9, 3, 3, 2, 1} {
-		c.leave(ipv4(n))
+		c.Leave(ipv4(n))
 	}
-	if got, want := c.stats(), (ClientStats{Table: 4, Untracked: 4}); got != want {
+	if got, want := c.Stats(), (Stats{Table: 4, Untracked: 4}); got != want {
 		t.Errorf("stats %+v, want %+v", got, want)
 	}
 }
@@ -204,14 +204,14 @@ func TestFullTable(t *testing.T) {
 // Tables of any size have about that many places, and never more.
 func TestTableSizes(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 255, 512, 1000, 5000, 65536, 100_000} {
-		c := newClients(ClientLimits{Sessions: 1, Table: n})
-		if got := c.stats().Table; got > n || got < n-n/200 {
+		c := New(Limits{Sessions: 1, Table: n})
+		if got := c.Stats().Table; got > n || got < n-n/200 {
 			t.Errorf("table of %d: %d places", n, got)
 		}
-		c.expect(t, 0, admitted, ipv4(1))
+		c.expect(t, 0, Admitted, ipv4(1))
 		c.check(t)
 	}
-	if got := newClients(ClientLimits{}).stats().Table; got != defaultClientTable {
+	if got := New(Limits{}).Stats().Table; got != DefaultTable {
 		t.Errorf("%d places by default", got)
 	}
 }
@@ -220,19 +220,19 @@ func TestTableSizes(t *testing.T) {
 func TestClientPrefix(t *testing.T) {
 	f := func(prefix int, one, other string, same bool) {
 		t.Helper()
-		c := newClients(ClientLimits{Sessions: 1, IPv6Prefix: prefix})
+		c := New(Limits{Sessions: 1, IPv6Prefix: prefix})
 		a, b := netip.MustParseAddr(one), netip.MustParseAddr(other)
-		c.expect(t, 0, admitted, a)
-		want := admitted
+		c.expect(t, 0, Admitted, a)
+		want := Admitted
 		if same {
-			want = clientLimit
+			want = TooManySessions
 		}
 		c.expect(t, 0, want, b)
-		c.leave(a)
+		c.Leave(a)
 		if !same {
-			c.leave(b)
+			c.Leave(b)
 		}
-		if got := c.stats(); got.Sessions != 0 {
+		if got := c.Stats(); got.Sessions != 0 {
 			t.Errorf("/%d: %d sessions in the end", prefix, got.Sessions)
 		}
 	}

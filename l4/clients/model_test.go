@@ -1,4 +1,4 @@
-package l4
+package clients
 
 import (
 	"math/rand/v2"
@@ -8,7 +8,7 @@ import (
 )
 
 // check holds the table against what must be true of it between any two calls.
-func (c *clients) check(t *testing.T) {
+func (c *Table) check(t *testing.T) {
 	t.Helper()
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -28,7 +28,7 @@ func (c *clients) check(t *testing.T) {
 				t.Errorf("idle is not in order at %d", place)
 			}
 		}
-		if sessions != s.sessions || s.entries[0] != (clientEntry{}) {
+		if sessions != s.sessions || s.entries[0] != (entry{}) {
 			t.Errorf("%d sessions are open and %d counted; none is %v", sessions, s.sessions, s.entries[0])
 		}
 	}
@@ -36,10 +36,10 @@ func (c *clients) check(t *testing.T) {
 
 // A naiveTable follows the rules without any order in its memory.
 type naiveTable struct {
-	limits  ClientLimits
-	bucket  bucket
+	limits  Limits
+	bucket  Bucket
 	clients map[netip.Addr]*naiveClient
-	stats   ClientStats
+	stats   Stats
 }
 
 type naiveClient struct {
@@ -50,29 +50,29 @@ type naiveClient struct {
 // full is when the bucket of a client is full.
 func (n *naiveTable) full(c *naiveClient) time.Duration { return c.at + n.bucket.depth - c.left }
 
-func (n *naiveTable) admit(addr netip.Addr, now time.Duration) verdict {
+func (n *naiveTable) Admit(addr netip.Addr, now time.Duration) Verdict {
 	c := n.clients[addr]
 	if c == nil {
 		if len(n.clients) == n.limits.Table && !n.forget(now) {
 			n.stats.Untracked++
-			return uncounted
+			return Uncounted
 		}
 		c = &naiveClient{credit: credit{n.bucket.depth, now}}
 		n.clients[addr] = c
 	}
 	if n.limits.Sessions > 0 && c.sessions == n.limits.Sessions {
-		return clientLimit
+		return TooManySessions
 	}
 	left := c.refilled(n.bucket, now)
 	if left < n.bucket.cost {
-		return rateLimited
+		return RateLimited
 	}
 	c.credit = credit{left - n.bucket.cost, now}
 	if n.limits.Sessions == 0 {
-		return uncounted
+		return Uncounted
 	}
 	c.sessions++
-	return admitted
+	return Admitted
 }
 
 // forget drops the client that loses the least.
@@ -99,16 +99,16 @@ func (n *naiveTable) forget(now time.Duration) bool {
 func TestClientsAgainstModel(t *testing.T) {
 	for seed := range uint64(60) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		limits := ClientLimits{Sessions: rnd.IntN(5), Table: 1 + rnd.IntN(40)}
+		limits := Limits{Sessions: rnd.IntN(5), Table: 1 + rnd.IntN(40)}
 		if rnd.IntN(4) > 0 {
 			limits.Rate, limits.Burst = 1+rnd.Float64()*20, 1+rnd.IntN(10)
 		}
 		if err := limits.Check(); err != nil {
 			t.Fatal(err)
 		}
-		p := &clientsPlay{
-			T: t, rnd: rnd, now: time.Hour, c: newClients(limits),
-			n: &naiveTable{limits: limits, bucket: limits.bucket(), clients: map[netip.Addr]*naiveClient{}},
+		p := &play{
+			T: t, rnd: rnd, now: time.Hour, c: New(limits),
+			n: &naiveTable{limits: limits, bucket: limits.Bucket(), clients: map[netip.Addr]*naiveClient{}},
 		}
 		for range 4000 {
 			p.act()
@@ -120,32 +120,32 @@ func TestClientsAgainstModel(t *testing.T) {
 	}
 }
 
-// clientsPlay is one run of a table and its model.
-type clientsPlay struct {
+// play is one run of a table and its model.
+type play struct {
 	*testing.T
 	rnd  *rand.Rand
 	now  time.Duration
-	c    *clients
+	c    *Table
 	n    *naiveTable
 	open []netip.Addr // sessions that must leave
 }
 
-func (p *clientsPlay) act() {
+func (p *play) act() {
 	p.now += 1 + time.Duration(p.rnd.ExpFloat64()*float64(5*time.Millisecond))
 	if k := len(p.open); k > 0 && p.rnd.IntN(5) < 2 {
 		i := p.rnd.IntN(k)
-		p.c.leave(p.open[i])
+		p.c.Leave(p.open[i])
 		p.n.clients[p.open[i]].sessions--
 		p.open[i] = p.open[k-1]
 		p.open = p.open[:k-1]
 		return
 	}
 	addr := ipv4(uint32(p.rnd.IntN(1 + p.rnd.IntN(2*p.n.limits.Table)))) // some come more often
-	got, want := p.c.admit(addr, p.now), p.n.admit(addr, p.now)
+	got, want := p.c.Admit(addr, p.now), p.n.Admit(addr, p.now)
 	if got != want {
 		p.Fatalf("%v: verdict %d, want %d", addr, got, want)
 	}
-	if got == admitted {
+	if got == Admitted {
 		p.open = append(p.open, addr)
 	}
 	if p.rnd.IntN(50) == 0 {
@@ -153,7 +153,7 @@ func (p *clientsPlay) act() {
 	}
 }
 
-func (p *clientsPlay) compare() {
+func (p *play) compare() {
 	p.Helper()
 	p.c.check(p.T)
 	want := p.n.stats
@@ -166,7 +166,7 @@ func (p *clientsPlay) compare() {
 			want.Busy++
 		}
 	}
-	if got := p.c.stats(); got != want {
+	if got := p.c.Stats(); got != want {
 		p.Errorf("stats %+v, want %+v", got, want)
 	}
 }

@@ -1,4 +1,4 @@
-package l4
+package clients
 
 // The idle clients of a shard form a binary heap by the time at which their
 // bucket is full. Each entry knows its place, so that any can be taken out.
@@ -6,21 +6,21 @@ package l4
 // than the comparisons.
 
 // before reports whether a client is to be forgotten rather than another.
-func (s *clientShard) before(slot, other uint32) bool {
+func (s *shard) before(slot, other uint32) bool {
 	return s.entries[slot].full < s.entries[other].full
 }
 
-func (s *clientShard) setIdle(place, slot uint32) {
+func (s *shard) setIdle(place, slot uint32) {
 	s.idle[place] = slot
 	s.entries[slot].place = place
 }
 
-func (s *clientShard) addIdle(slot uint32) {
+func (s *shard) addIdle(slot uint32) {
 	s.idle = append(s.idle, slot) // there is room for all
 	s.rise(uint32(len(s.idle) - 1))
 }
 
-func (s *clientShard) removeIdle(place uint32) {
+func (s *shard) removeIdle(place uint32) {
 	s.entries[s.idle[place]].place = 0
 	end := uint32(len(s.idle) - 1)
 	last := s.idle[end]
@@ -37,7 +37,7 @@ func (s *clientShard) removeIdle(place uint32) {
 }
 
 // rise moves the client at place towards the front, as far as it belongs there.
-func (s *clientShard) rise(place uint32) {
+func (s *shard) rise(place uint32) {
 	slot := s.idle[place]
 	for place > 1 && s.before(slot, s.idle[place/2]) {
 		s.setIdle(place, s.idle[place/2])
@@ -47,7 +47,7 @@ func (s *clientShard) rise(place uint32) {
 }
 
 // sink moves the client at place away from the front, as far as it belongs there.
-func (s *clientShard) sink(place uint32) {
+func (s *shard) sink(place uint32) {
 	slot, end := s.idle[place], uint32(len(s.idle))
 	for 2*place < end {
 		child := 2 * place

@@ -1,4 +1,4 @@
-package l4
+package clients
 
 import (
 	"net/netip"
@@ -21,11 +21,11 @@ func inNetwork(n uint32) netip.Addr {
 }
 
 // visit begins a session and ends it, and returns how many were admitted.
-func (c *clients) visit(addr netip.Addr, now time.Duration) int {
-	if c.admit(addr, now) != admitted {
+func (c *Table) visit(addr netip.Addr, now time.Duration) int {
+	if c.Admit(addr, now) != Admitted {
 		return 0
 	}
-	c.leave(addr)
+	c.Leave(addr)
 	return 1
 }
 
@@ -35,28 +35,28 @@ func (c *clients) visit(addr netip.Addr, now time.Duration) int {
 func TestFlood(t *testing.T) {
 	const each = 1000
 	before := heapInUse()
-	limits := ClientLimits{Sessions: 3, Rate: 10, Burst: 20}
-	c := newClients(limits)
+	limits := Limits{Sessions: 3, Rate: 10, Burst: 20}
+	c := New(limits)
 	start := time.Hour
 	holding, regular, greedy := addrs(0, each), addrs(each, 2*each), addrs(2*each, 3*each)
 	for range limits.Sessions {
-		c.expect(t, start, admitted, holding...)
+		c.expect(t, start, Admitted, holding...)
 	}
 	end := c.flood(t, start, regular, greedy)
-	c.expect(t, end, clientLimit, holding...)
-	stats := c.stats()
+	c.expect(t, end, TooManySessions, holding...)
+	stats := c.Stats()
 	if want := each * limits.Sessions; stats.Sessions != want || stats.Busy != each || stats.Untracked != 0 {
 		t.Errorf("stats %+v, want %d sessions of %d clients", stats, want, each)
 	}
-	if n := (heapInUse() - before) / defaultClientTable; n > 49 {
+	if n := (heapInUse() - before) / DefaultTable; n > 49 {
 		t.Errorf("the table takes %d bytes per client", n)
 	}
 	for range limits.Sessions {
 		for _, addr := range holding {
-			c.leave(addr)
+			c.Leave(addr)
 		}
 	}
-	if n := c.stats().Sessions; n != 0 {
+	if n := c.Stats().Sessions; n != 0 {
 		t.Errorf("%d sessions in the end", n)
 	}
 	c.check(t)
@@ -64,7 +64,7 @@ func TestFlood(t *testing.T) {
 
 // flood returns when it is over. It checks that the regular are never refused, and
 // that the greedy get what they may and no more, although they are among a million.
-func (c *clients) flood(t *testing.T, start time.Duration, regular, greedy []netip.Addr) (now time.Duration) {
+func (c *Table) flood(t *testing.T, start time.Duration, regular, greedy []netip.Addr) (now time.Duration) {
 	const flood, step, perGreedy = 1_000_000, 10 * time.Microsecond, 20 + 10*10
 	begun := 0
 	for i := range flood {
@@ -92,8 +92,8 @@ func (c *clients) flood(t *testing.T, start time.Duration, regular, greedy []net
 // There is room for the clients of all sessions in a table a quarter larger.
 func TestLargeEnoughTable(t *testing.T) {
 	for _, sessions := range []uint32{800, 8000, 52_000} {
-		c := newClients(ClientLimits{Sessions: 1, Table: int(sessions + sessions/4)})
-		c.expect(t, 0, admitted, addrs(0, sessions)...)
+		c := New(Limits{Sessions: 1, Table: int(sessions + sessions/4)})
+		c.expect(t, 0, Admitted, addrs(0, sessions)...)
 	}
 }
 
@@ -101,21 +101,21 @@ func TestLargeEnoughTable(t *testing.T) {
 // hold all that lack something. The greedy lack the most, so they stay.
 func TestSuddenFlood(t *testing.T) {
 	const flood = 200_000
-	limits := ClientLimits{Rate: 1, Burst: 5}
-	c := newClients(limits)
+	limits := Limits{Rate: 1, Burst: 5}
+	c := New(limits)
 	greedy := addrs(0, 1000)
 	now := time.Hour
 	for range limits.Burst {
-		c.expect(t, now, uncounted, greedy...)
+		c.expect(t, now, Uncounted, greedy...)
 	}
 	for i := range uint32(flood) {
-		c.expect(t, now, uncounted, inNetwork(i))
+		c.expect(t, now, Uncounted, inNetwork(i))
 	}
-	c.expect(t, now, rateLimited, greedy...)
-	if got, want := c.stats().Forgotten, uint64(flood+len(greedy)-defaultClientTable); got != want {
+	c.expect(t, now, RateLimited, greedy...)
+	if got, want := c.Stats().Forgotten, uint64(flood+len(greedy)-DefaultTable); got != want {
 		t.Errorf("%d forgotten, want %d", got, want)
 	}
-	if n := c.stats().Untracked; n != 0 {
+	if n := c.Stats().Untracked; n != 0 {
 		t.Errorf("%d sessions untracked", n)
 	}
 }
@@ -124,15 +124,15 @@ func TestSuddenFlood(t *testing.T) {
 // are places that have used up theirs.
 func TestPriceOfBeingForgotten(t *testing.T) {
 	const burst, table = 8, 256
-	c := newClients(ClientLimits{Rate: 1, Burst: burst, Table: table})
+	c := New(Limits{Rate: 1, Burst: burst, Table: table})
 	greedy, now, price := ipv4(0), time.Hour, 0
 	for range burst {
-		c.expect(t, now, uncounted, greedy)
+		c.expect(t, now, Uncounted, greedy)
 	}
 	spend := func(from, to uint32, sessions int) {
 		for _, addr := range addrs(from, to) {
 			for range sessions {
-				c.expect(t, now, uncounted, addr)
+				c.expect(t, now, Uncounted, addr)
 				price++
 			}
 		}

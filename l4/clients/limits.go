@@ -1,4 +1,4 @@
-package l4
+package clients
 
 import (
 	"errors"
@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// ClientLimits are what a listener grants each of its clients: an IPv4 address,
+// Limits are what a listener grants each of its clients: an IPv4 address,
 // or an IPv6 network, because a host has as many addresses in its network as it
 // likes.
-type ClientLimits struct {
+type Limits struct {
 	// Sessions is how many may be open at the same time; 0 = no limit.
 	Sessions int
 	// Rate is how many may begin per second in the long run; 0 = no limit.
@@ -27,22 +27,26 @@ type ClientLimits struct {
 	Table int
 }
 
+// What a zero in Limits stands for.
 const (
-	defaultIPv6Prefix  = 64
-	defaultClientTable = 1 << 16
-	maxClientTable     = 1 << 24
-	maxClientRate      = 1e6             // in nanoseconds per session, more would be imprecise
-	maxBucketTime      = 365 * 24 * 3600 // seconds that an empty bucket may take to fill
+	DefaultIPv6Prefix = 64
+	DefaultTable      = 1 << 16
+)
+
+const (
+	maxTable      = 1 << 24
+	maxRate       = 1e6             // in nanoseconds per session, more would be imprecise
+	maxBucketTime = 365 * 24 * 3600 // seconds that an empty bucket may take to fill
 )
 
 // Check returns every problem of the limits.
-func (c ClientLimits) Check() error {
+func (c Limits) Check() error {
 	var sessions, rate, burst, prefix, table error
 	if c.Sessions < 0 || c.Sessions > math.MaxInt32 {
 		sessions = fmt.Errorf("sessions %d: want at most %d, or 0 for no limit", c.Sessions, math.MaxInt32)
 	}
-	if !(c.Rate >= 0 && c.Rate <= maxClientRate) { // NaN is neither
-		rate = fmt.Errorf("rate %v/s: want at most %d/s, or 0 for no limit", c.Rate, int(maxClientRate))
+	if !(c.Rate >= 0 && c.Rate <= maxRate) { // NaN is neither
+		rate = fmt.Errorf("rate %v/s: want at most %d/s, or 0 for no limit", c.Rate, int(maxRate))
 	}
 	switch {
 	case c.Burst < 0:
@@ -54,47 +58,48 @@ func (c ClientLimits) Check() error {
 			max(c.Burst, 1))
 	}
 	if c.IPv6Prefix < 0 || c.IPv6Prefix > 128 {
-		prefix = fmt.Errorf("ipv6_prefix %d: want at most 128, or 0 for %d", c.IPv6Prefix, defaultIPv6Prefix)
+		prefix = fmt.Errorf("ipv6_prefix %d: want at most 128, or 0 for %d", c.IPv6Prefix, DefaultIPv6Prefix)
 	}
-	if c.Table < 0 || c.Table > maxClientTable {
-		table = fmt.Errorf("table of %d clients: want at most %d, or 0 for %d", c.Table, maxClientTable, defaultClientTable)
+	if c.Table < 0 || c.Table > maxTable {
+		table = fmt.Errorf("table of %d clients: want at most %d, or 0 for %d", c.Table, maxTable, DefaultTable)
 	}
 	return errors.Join(sessions, rate, burst, prefix, table)
 }
 
-// clientTable is how many clients are known where so many sessions can be open: a
+// TableFor is how many clients are known where so many sessions can be open: a
 // quarter more, so that there is room for every client with a session.
-func clientTable(sessions int) int {
-	return min(max(sessions+sessions/4, defaultClientTable), maxClientTable)
+func TableFor(sessions int) int {
+	return min(max(sessions+sessions/4, DefaultTable), maxTable)
 }
 
-// A bucket is the rate of a ClientLimits as the table uses it. A client's tokens
+// A Bucket is the rate of Limits as the table uses it. A client's tokens
 // are not counted: all that is known of it is when its bucket will be full again.
 // A session moves that by cost, and begins only if it is then at most depth
 // ahead. This is the token bucket, without a refill to be worked out and without
 // rounding; and a bucket that is full is a point in the past, whenever that was.
-type bucket struct {
+type Bucket struct {
 	cost, depth time.Duration // both zero: every session may begin
 }
 
-func (c ClientLimits) bucket() bucket {
+// Bucket returns the rate of c as a bucket.
+func (c Limits) Bucket() Bucket {
 	if c.Rate == 0 {
-		return bucket{}
+		return Bucket{}
 	}
 	burst := c.Burst
 	if burst == 0 {
 		burst = max(1, int(math.Ceil(c.Rate)))
 	}
 	cost := time.Duration(math.Round(float64(time.Second) / c.Rate))
-	return bucket{cost: cost, depth: cost * time.Duration(burst)}
+	return Bucket{cost: cost, depth: cost * time.Duration(burst)}
 }
 
-// take returns when a bucket that is full at some time will be full after one
+// Take returns when a bucket that is full at some time will be full after one
 // more session, and whether that session may begin now.
-func (b bucket) take(full, now time.Duration) (next time.Duration, ok bool) {
+func (b Bucket) Take(full, now time.Duration) (next time.Duration, ok bool) {
 	next = max(full, now) + b.cost
 	return next, next-now <= b.depth
 }
 
 // lacks reports whether a bucket that is full at some time is not full now.
-func (b bucket) lacks(full, now time.Duration) bool { return b.cost > 0 && full > now }
+func (b Bucket) lacks(full, now time.Duration) bool { return b.cost > 0 && full > now }

@@ -1,4 +1,4 @@
-package l4
+package clients
 
 import (
 	"encoding/binary"
@@ -28,18 +28,18 @@ func networksOf(words string) (list []netip.Prefix) {
 func TestAccess(t *testing.T) {
 	f := func(allow, deny, permitted, refused string) {
 		t.Helper()
-		a := newAccess(networksOf(allow), networksOf(deny))
+		a := NewAccess(networksOf(allow), networksOf(deny))
 		for _, addr := range strings.Fields(permitted) {
-			if !a.permits(netip.MustParseAddr(addr)) {
+			if !a.Permits(netip.MustParseAddr(addr)) {
 				t.Errorf("%s is refused", addr)
 			}
 		}
 		for _, addr := range strings.Fields(refused) {
-			if a.permits(netip.MustParseAddr(addr)) {
+			if a.Permits(netip.MustParseAddr(addr)) {
 				t.Errorf("%s is permitted", addr)
 			}
 		}
-		if !a.permits(netip.Addr{}) {
+		if !a.Permits(netip.Addr{}) {
 			t.Error("a client without an address is refused")
 		}
 	}
@@ -77,7 +77,7 @@ func TestAccess(t *testing.T) {
 func TestAccessMerges(t *testing.T) {
 	f := func(list string, changes int) {
 		t.Helper()
-		a := newAccess(networksOf(list), nil)
+		a := NewAccess(networksOf(list), nil)
 		if n := len(a.v4) + len(a.v6); n != changes {
 			t.Errorf("%s: the answer changes %d times, want %d", list, n, changes)
 		}
@@ -120,12 +120,12 @@ func TestAccessAgainstModel(t *testing.T) {
 				asked = append(asked, p.Addr(), p.Addr().Prev(), p.Addr().Next(), randomNetwork(rnd).Addr())
 			}
 		}
-		a := newAccess(lists[0], lists[1])
+		a := NewAccess(lists[0], lists[1])
 		for _, addr := range asked {
 			if addr = addr.Unmap(); !addr.IsValid() {
 				continue
 			}
-			if got, want := a.permits(addr), permitsSlowly(lists[0], lists[1], addr); got != want {
+			if got, want := a.Permits(addr), permitsSlowly(lists[0], lists[1], addr); got != want {
 				t.Fatalf("seed %d: permits(%v) = %v\nallow %v\ndeny %v", seed, addr, got, lists[0], lists[1])
 			}
 		}
@@ -156,9 +156,9 @@ func manyNetworks(n int, v6 bool) (list []netip.Prefix, asked []netip.Addr) {
 func TestAccessAllocatesNothing(t *testing.T) {
 	for _, v6 := range []bool{false, true} {
 		list, asked := manyNetworks(1000, v6)
-		a := newAccess(nil, list)
+		a := NewAccess(nil, list)
 		i := 0
-		if n := testing.AllocsPerRun(1000, func() { i++; a.permits(asked[i%len(asked)]) }); n != 0 {
+		if n := testing.AllocsPerRun(1000, func() { i++; a.Permits(asked[i%len(asked)]) }); n != 0 {
 			t.Errorf("%v allocations per look-up, want none", n)
 		}
 	}
@@ -168,11 +168,11 @@ func BenchmarkAccess(b *testing.B) {
 	for _, family := range []string{"IPv4", "IPv6"} {
 		for _, n := range []int{10, 1000, 100_000} {
 			list, asked := manyNetworks(n, family == "IPv6")
-			a := newAccess(nil, list)
+			a := NewAccess(nil, list)
 			b.Run(fmt.Sprintf("%s/%d", family, n), func(b *testing.B) {
 				b.ReportAllocs()
 				for i := 0; b.Loop(); i++ {
-					a.permits(asked[i%len(asked)])
+					a.Permits(asked[i%len(asked)])
 				}
 			})
 		}
@@ -183,6 +183,6 @@ func BenchmarkNewAccess(b *testing.B) {
 	list, _ := manyNetworks(100_000, false)
 	b.ReportAllocs()
 	for b.Loop() {
-		newAccess(nil, list)
+		NewAccess(nil, list)
 	}
 }

@@ -1,4 +1,4 @@
-package l4
+package clients
 
 import (
 	"math"
@@ -9,33 +9,33 @@ import (
 )
 
 func TestClientLimitsCheck(t *testing.T) {
-	f := func(c ClientLimits, want ...string) {
+	f := func(c Limits, want ...string) {
 		t.Helper()
 		err := c.Check()
 		if (err == nil) != (len(want) == 0) || err != nil && err.Error() != strings.Join(want, "\n") {
 			t.Errorf("%+v: error %v, want %q", c, err, want)
 		}
 	}
-	f(ClientLimits{})
-	f(ClientLimits{Sessions: math.MaxInt32, Rate: 1e6, Burst: 1 << 40, Table: 1 << 24})
-	f(ClientLimits{Rate: 1.0 / 86400, Burst: 365})
-	f(ClientLimits{Sessions: -1, Rate: -1, Burst: -1, Table: -1},
+	f(Limits{})
+	f(Limits{Sessions: math.MaxInt32, Rate: 1e6, Burst: 1 << 40, Table: 1 << 24})
+	f(Limits{Rate: 1.0 / 86400, Burst: 365})
+	f(Limits{Sessions: -1, Rate: -1, Burst: -1, Table: -1},
 		"sessions -1: want at most 2147483647, or 0 for no limit",
 		"rate -1/s: want at most 1000000/s, or 0 for no limit",
 		"burst -1: must not be negative",
 		"table of -1 clients: want at most 16777216, or 0 for 65536")
-	f(ClientLimits{Rate: math.NaN()}, "rate NaN/s: want at most 1000000/s, or 0 for no limit")
-	f(ClientLimits{Rate: math.Inf(1)}, "rate +Inf/s: want at most 1000000/s, or 0 for no limit")
-	f(ClientLimits{Burst: 5}, "burst 5: there is no rate")
-	f(ClientLimits{Rate: 0.5, Burst: 1 << 24},
+	f(Limits{Rate: math.NaN()}, "rate NaN/s: want at most 1000000/s, or 0 for no limit")
+	f(Limits{Rate: math.Inf(1)}, "rate +Inf/s: want at most 1000000/s, or 0 for no limit")
+	f(Limits{Burst: 5}, "burst 5: there is no rate")
+	f(Limits{Rate: 0.5, Burst: 1 << 24},
 		"rate 0.5/s: a burst of 16777216 would take more than a year to be granted again")
-	f(ClientLimits{Rate: 1e-300}, "rate 1e-300/s: a burst of 1 would take more than a year to be granted again")
+	f(Limits{Rate: 1e-300}, "rate 1e-300/s: a burst of 1 would take more than a year to be granted again")
 }
 
 func TestBucketOfLimits(t *testing.T) {
 	f := func(rate float64, burst int, cost, depth time.Duration) {
 		t.Helper()
-		if b := (ClientLimits{Rate: rate, Burst: burst}).bucket(); b != (bucket{cost, depth}) {
+		if b := (Limits{Rate: rate, Burst: burst}).Bucket(); b != (Bucket{cost, depth}) {
 			t.Errorf("rate %v, burst %d: %+v, want %v and %v", rate, burst, b, cost, depth)
 		}
 	}
@@ -53,7 +53,7 @@ type credit struct {
 	left, at time.Duration
 }
 
-func (c credit) refilled(b bucket, now time.Duration) time.Duration {
+func (c credit) refilled(b Bucket, now time.Duration) time.Duration {
 	return min(b.depth, c.left+now-c.at)
 }
 
@@ -61,7 +61,7 @@ func TestBucketAgainstTokens(t *testing.T) {
 	for seed := range uint64(50) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		cost := time.Duration(1 + rnd.Int64N(int64(time.Second)))
-		b := bucket{cost, cost * time.Duration(1+rnd.IntN(20))}
+		b := Bucket{cost, cost * time.Duration(1+rnd.IntN(20))}
 		now, full := time.Hour, time.Duration(0)
 		tokens := credit{b.depth, now}
 		for range 2000 {
@@ -70,7 +70,7 @@ func TestBucketAgainstTokens(t *testing.T) {
 				now += 2 * b.depth
 			}
 			left := tokens.refilled(b, now)
-			next, ok := b.take(full, now)
+			next, ok := b.Take(full, now)
 			if ok != (left >= cost) {
 				t.Fatalf("seed %d: take %v with %v left of %v", seed, ok, left, b)
 			}
