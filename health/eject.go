@@ -1,6 +1,9 @@
 package health
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // evidence is what the connects of sessions say about one backend.
 type evidence struct {
@@ -11,11 +14,10 @@ type evidence struct {
 // failed records a failed connect and reports whether the last ones call for an ejection. They go on to do so with each
 // further failure, for one that was not possible at first.
 func (e *evidence) failed(now time.Time, c EjectConfig) bool {
-	if len(e.failures) == c.Failures {
-		copy(e.failures, e.failures[1:])
-		e.failures = e.failures[:len(e.failures)-1]
-	}
 	e.failures = append(e.failures, now)
+	if extra := len(e.failures) - c.Failures; extra > 0 { // more than one when fewer are enough now
+		e.failures = slices.Delete(e.failures, 0, extra)
+	}
 	return len(e.failures) == c.Failures && now.Sub(e.failures[0]) <= c.Window
 }
 

@@ -29,18 +29,23 @@ func (m *Monitor) readAdmin(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, w := range m.pools {
-		changed := false
-		for _, b := range w.members {
-			if maint := b.backend.Admin() == pool.Maint; maint != b.maint {
-				b.setMaint(maint, now)
-				changed = true
-			}
-		}
-		if changed {
+		if w.readAdmin(now) {
 			m.decide(w, w.members, now)
 		}
 		w.lookStranded()
 	}
+}
+
+// readAdmin takes in what the operator wants of the pool's backends now, and reports whether that is new. The mutex is
+// held.
+func (w *poolWatch) readAdmin(now time.Time) (changed bool) {
+	for _, b := range w.members {
+		if maint := b.backend.Admin() == pool.Maint; maint != b.maint {
+			b.setMaint(maint, now)
+			changed = true
+		}
+	}
+	return changed
 }
 
 // setMaint takes a backend into maintenance or back from it. Its server is probed as long as another backend wants that.
@@ -49,25 +54,7 @@ func (b *member) setMaint(maint bool, now time.Time) {
 	b.maint = maint
 	b.lag.forget()
 	b.behindKnown = false
-	t := b.target
-	if t == nil {
-		return
+	if b.target != nil {
+		b.target.heedMaint(now)
 	}
-	unwanted := t.unwanted()
-	switch {
-	case unwanted && !t.paused:
-		t.pause()
-	case !unwanted && t.paused:
-		t.resume(now)
-	}
-}
-
-// unwanted reports whether nobody wants the target probed. The mutex is held.
-func (t *target) unwanted() bool {
-	for _, b := range t.members {
-		if !b.maint {
-			return false
-		}
-	}
-	return true
 }

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
@@ -11,11 +12,12 @@ import (
 // poolWatch is one pool and what is known of it.
 type poolWatch struct {
 	pool        *pool.Pool
-	cfg         Config
-	members     []*member     // in the order of the pool's backends
 	wakeClosing chan struct{} // something for the goroutine that closes sessions
 
 	// Guarded by Monitor.mu.
+	stop     context.CancelFunc // of that goroutine; nil: it was not started
+	cfg      Config
+	members  []*member // in the order of the pool's backends
 	seen     timelines
 	progress map[uint64]*progress // of each cluster, by system identifier
 	lags     bool                 // replicas serve although they lag
@@ -29,17 +31,18 @@ type poolWatch struct {
 type member struct {
 	pool    *poolWatch
 	backend *pool.Backend
-	target  *target // nil: it is not probed
-	backup  bool    // it is a backup whatever its role
+	backup  bool // it is a backup whatever its role
 
 	// Guarded by Monitor.mu.
+	target      *target               // nil: it is not probed
+	removed     bool                  // from the pools that are watched
 	maint       bool                  // the operator has it in maintenance
 	said        *probe.DatabaseAnswer // the last answer; nil: none
 	answer      *probe.DatabaseAnswer // the same, with the role that the server has in this pool
 	promoted    bool                  // it was seen read_only before it was writable; of MySQL
 	verdict     verdict
 	tier        bool          // the pool was told that it is a backup
-	since       time.Time     // of verdict.up
+	since       time.Time     // of verdict.up; zero: it is new
 	lag         checkState    // does it keep up?
 	behind      time.Duration // how much it lagged when it last answered as a replica
 	behindKnown bool
@@ -71,7 +74,7 @@ func (b *member) hear(now time.Time, ok bool) {
 	case ok && b.pool.cfg.MaxLag > 0 && t.answer != nil && !b.answer.Primary:
 		b.lag.observe(b.behindKnown && b.behind <= b.pool.cfg.MaxLag, t.cfg.Rise, t.cfg.Fall)
 	}
-	if !t.checks.up || b.answer != nil && b.answer.Primary {
+	if t.checks.down() || b.answer != nil && b.answer.Primary {
 		b.lag.forget() // the next answer as a replica decides alone
 	}
 }

@@ -66,6 +66,20 @@ func (c *closing) yields(to cause, rule CloseRule) bool {
 	return true
 }
 
+// follow takes in that the rule has changed.
+func (c *closing) follow(rule CloseRule, now time.Time) {
+	was := c.rule
+	c.rule = rule
+	switch {
+	case !rule.Close:
+		c.next, c.begun, c.kept = time.Time{}, false, false
+	case !was.Close:
+		c.next = now.Add(rule.Grace)
+	case !c.begun && !c.next.IsZero():
+		c.next = c.next.Add(rule.Grace - was.Grace)
+	}
+}
+
 // take returns how many sessions are to be ended now, 0 for all, and sets the time of the next step. Steps that came
 // late are not made up for: closing at a rate means never in a storm.
 func (c *closing) take(now time.Time) (limit int) {

@@ -17,14 +17,19 @@ import (
 // Without Run running, and for a backend of a pool that is not watched, it does nothing. A backend that is not usable is
 // not ejected.
 func (m *Monitor) Observe(b *pool.Backend, r pool.DialResult) {
-	one := m.members[b]
+	one := m.member(b)
 	if one == nil || r == pool.DialOK && !one.blamed.Load() {
 		return
 	}
+	m.take(one, r)
+}
+
+// take takes in a result of a backend that may have been removed since it was looked up.
+func (m *Monitor) take(one *member, r pool.DialResult) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
-	case !m.running:
+	case !m.running || one.removed:
 	case r == pool.DialOK:
 		one.evidence.succeeded()
 		one.blamed.Store(false)
@@ -97,18 +102,6 @@ func (m *Monitor) turnover(now time.Time) (next time.Time) {
 		}
 	}
 	return next
-}
-
-// stopEjecting ends every ejection and takes no more evidence: nobody would be there to bring a backend back.
-func (m *Monitor) stopEjecting() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.running = false
-	for _, b := range m.members {
-		if b.evidence.ejected() {
-			b.takeBack()
-		}
-	}
 }
 
 // takeBack ends an ejection. The mutex is held.

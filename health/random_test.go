@@ -194,7 +194,7 @@ func TestFlapping(t *testing.T) {
 		if ended := 1<<20 - r.sessions.left(a); ended < 500*10 || ended > 500*11 {
 			t.Errorf("%d sessions were ended, want about 10 each time", ended)
 		}
-		if c := r.members[a].closing; c != nil {
+		if c := r.member(a).closing; c != nil {
 			t.Errorf("still closing: %+v", c)
 		}
 	})

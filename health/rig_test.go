@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -176,22 +177,15 @@ func newRig(t *testing.T, specs []spec) *rig {
 		t: t, pools: map[string]*pool.Pool{}, servers: map[string]*server{}, log: new(logBuffer), start: time.Now(),
 	}
 	r.sessions = &sessions{start: r.start, live: map[*pool.Backend]int{}, calls: map[*pool.Backend][]string{}}
-	var watched []Watched
-	for _, s := range specs {
-		p := newPool(t, s.name, strings.Fields(s.backends)...)
-		r.pools[s.name] = p
-		watched = append(watched, Watched{p, s.cfg})
-		for _, b := range p.Backends() {
-			if r.servers[b.Name()] == nil {
-				r.servers[b.Name()] = &server{lost: make(chan struct{})}
-			}
-		}
-	}
+	watched := r.watched(specs)
 	r.pool = watched[0].Pool
 	m, err := New(watched, Options{
 		Logger: testLogger(r.log), Sessions: r.sessions,
-		NewProber: func(_ probe.Config, a pool.Address) (probe.Prober, error) {
+		NewProber: func(c probe.Config, a pool.Address) (probe.Prober, error) {
 			s := r.servers[a.Unix[1:]]
+			if c.Port == badPort {
+				return nil, errors.New("no such port")
+			}
 			s.probers++
 			return s, nil
 		},
@@ -201,6 +195,43 @@ func newRig(t *testing.T, specs []spec) *rig {
 	}
 	r.Monitor = m
 	return r
+}
+
+// badPort in a configuration makes that there is no prober for it.
+const badPort = 666
+
+// watched returns the pools of specs, which are those so far where they have the same backends.
+func (r *rig) watched(specs []spec) (watched []Watched) {
+	for _, s := range specs {
+		p := r.pools[s.name]
+		if names := strings.Fields(s.backends); p == nil || !slices.Equal(names, namesOf(p)) {
+			p = newPool(r.t, s.name, names...)
+			r.pools[s.name] = p
+		}
+		watched = append(watched, Watched{p, s.cfg})
+		for _, b := range p.Backends() {
+			if r.servers[b.Name()] == nil {
+				r.servers[b.Name()] = &server{lost: make(chan struct{})}
+			}
+		}
+	}
+	return watched
+}
+
+func namesOf(p *pool.Pool) (names []string) {
+	for _, b := range p.Backends() {
+		names = append(names, b.Name())
+	}
+	return names
+}
+
+// apply puts other pools in the place of those there are.
+func (r *rig) apply(specs ...spec) {
+	r.t.Helper()
+	if err := r.Apply(r.watched(specs)); err != nil {
+		r.t.Fatal(err)
+	}
+	synctest.Wait()
 }
 
 // newPool returns a pool of backends at Unix sockets of their names.

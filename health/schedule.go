@@ -34,6 +34,8 @@ type schedule struct {
 	open     bool      // the latest probe has not ended
 	inFlight int       // probes that have not ended
 
+	overdue time.Time // it was that when the settings changed, and is made up for then; zero: it was not
+
 	wanted bool      // something happened: it is worth asking at once
 	hasty  time.Time // start of the latest probe that was wanted so
 }
@@ -53,6 +55,9 @@ func (s *schedule) next(c Config, p pace) (at time.Time, ok bool) {
 		return s.first, true
 	}
 	at = s.started.Add(s.interval(c, p))
+	if at.Before(s.overdue) {
+		at = s.overdue
+	}
 	if s.wanted {
 		// A server that drops a connection as soon as it is made would be asked without a pause.
 		if soon := s.hasty.Add(c.FastInterval); soon.Before(at) {
@@ -60,6 +65,14 @@ func (s *schedule) next(c Config, p pace) (at time.Time, ok bool) {
 		}
 	}
 	return at, true
+}
+
+// spread takes in that settings have changed. If they make the next probe overdue, as shorter intervals do, it starts at a
+// random time within one of them: those of all servers are not to start in the same instant.
+func (s *schedule) spread(c Config, p pace, now time.Time, random float64) {
+	if at, ok := s.next(c, p); ok && at.Before(now) && !s.started.IsZero() && !s.wanted {
+		s.overdue = now.Add(time.Duration(random * float64(s.interval(c, p))))
+	}
 }
 
 // interval returns the time from the start of the latest probe to the start of the next. Only the long intervals are

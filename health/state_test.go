@@ -32,6 +32,27 @@ func TestRiseAndFall(t *testing.T) {
 	f(3, 2, "xx...xx", "ddDDUud")
 }
 
+// With a verdict by another question at hand no single answer decides.
+func TestPatience(t *testing.T) {
+	f := func(rise, fall int, results string, decided, up bool) {
+		t.Helper()
+		s := checkState{patient: true}
+		for _, r := range results {
+			s.observe(r == '.', rise, fall)
+		}
+		if s.decided != decided || s.up != up || s.down() != (decided && !up) {
+			t.Errorf("rise %d, fall %d, %s: %+v, want decided %v, up %v", rise, fall, results, s, decided, up)
+		}
+	}
+	f(2, 3, ".", false, false)
+	f(2, 3, "xx", false, false)
+	f(2, 3, ".x.xx", false, false)
+	f(2, 3, "..", true, true)
+	f(2, 3, "xxx", true, false)
+	f(1, 3, ".", true, true)
+	f(2, 3, "..xx", true, true)
+}
+
 func TestForgetLetsTheNextCheckDecide(t *testing.T) {
 	var s checkState
 	s.observe(true, 2, 3)

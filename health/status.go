@@ -40,7 +40,7 @@ func (m *Monitor) Status(b *pool.Backend) Status {
 }
 
 func (m *Monitor) status(b *pool.Backend) Status {
-	one := m.members[b]
+	one := m.member(b)
 	if one == nil {
 		return Status{}
 	}
@@ -82,10 +82,10 @@ type PoolStatus struct {
 // PoolStatus returns a copy of what is known of one of the pools, and the zero PoolStatus for any other. Only pools that
 // want the primary know of a split brain, and only those with a limit of a lag.
 func (m *Monitor) PoolStatus(p *pool.Pool) PoolStatus {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, w := range m.pools {
 		if w.pool == p {
-			m.mu.Lock()
-			defer m.mu.Unlock()
 			return PoolStatus{w.split, w.splits, w.lags}
 		}
 	}

@@ -12,12 +12,19 @@ import (
 
 // target is one server that is probed, for every backend that asks it the same.
 type target struct {
-	cfg     Config // of the first of them: they agree in all that is used here
-	prober  probe.Prober
-	members []*member
-	wake    chan struct{} // something that changes when the next probe starts
+	key    targetKey // for Monitor.Apply alone
+	prober probe.Prober
+	wake   chan struct{} // something that changes when the next probe starts
 
 	// Guarded by Monitor.mu.
+	stop    context.CancelFunc // of its goroutines; nil: they were not started
+	cfg     Config             // of the first member: they agree in all that is used here
+	members []*member
+	knowledge
+}
+
+// knowledge is what a target knows of its server. It is guarded by Monitor.mu.
+type knowledge struct {
 	schedule schedule
 	paused   bool       // every member is in maintenance
 	checks   checkState // does it answer?
@@ -39,6 +46,7 @@ type finished struct {
 	started time.Time
 	took    time.Duration
 	err     error
+	stalled bool // it took longer than it may, by stallTime
 }
 
 // run probes a target until ctx is done.
@@ -54,9 +62,9 @@ func (m *Monitor) run(ctx context.Context, t *target) {
 	timer := newTimer()
 	defer timer.Stop()
 	for {
-		started, next := m.due(t, time.Now())
+		started, timeout, next := m.due(t, time.Now())
 		if !started.IsZero() {
-			all.Go(func() { m.probe(ctx, t, started) })
+			all.Go(func() { m.probe(ctx, t, started, timeout) })
 			continue
 		}
 		if !next.IsZero() {
@@ -73,25 +81,25 @@ func (m *Monitor) run(ctx context.Context, t *target) {
 
 // due starts the next probe when it is time for it: started is not zero then. Otherwise next is when it will be; zero:
 // not before t.wake.
-func (m *Monitor) due(t *target, now time.Time) (started, next time.Time) {
+func (m *Monitor) due(t *target, now time.Time) (started time.Time, timeout time.Duration, next time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if t.paused {
-		return time.Time{}, time.Time{}
+		return time.Time{}, 0, time.Time{}
 	}
 	next, ok := t.schedule.next(t.cfg, t.pace())
 	if !ok || next.After(now) {
-		return time.Time{}, next
+		return time.Time{}, 0, next
 	}
 	t.schedule.begin(now, rand.Float64())
-	return now, time.Time{}
+	return now, t.cfg.Timeout, time.Time{}
 }
 
 // pace returns how urgent the next probe is. The mutex is held.
 func (t *target) pace() pace {
 	p := pace{
 		hurry: !t.checks.decided || t.checks.changing(),
-		down:  t.checks.decided && !t.checks.up,
+		down:  t.checks.down(),
 	}
 	for _, b := range t.members {
 		p.hurry = p.hurry || b.lag.changing() || b.pool.stranded && !b.maint
@@ -100,11 +108,12 @@ func (t *target) pace() pace {
 }
 
 // probe asks once and acts on the answer.
-func (m *Monitor) probe(ctx context.Context, t *target, started time.Time) {
-	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
+func (m *Monitor) probe(ctx context.Context, t *target, started time.Time, timeout time.Duration) {
+	limited, cancel := context.WithTimeout(ctx, timeout)
 	answer, err := t.prober.Probe(limited)
 	cancel()
-	p := finished{started, time.Since(started), err}
+	took := time.Since(started)
+	p := finished{started, took, err, took > timeout+stallTime}
 	backends := m.record(t, p, answer, ctx.Err() != nil)
 	wakeUp(t.wake)
 	if m.onProbe == nil {
@@ -158,7 +167,7 @@ func (t *target) excuse(p finished) bool {
 		return false
 	}
 	again := t.excused
-	t.excused = p.err != nil && p.took > t.cfg.Timeout+stallTime
+	t.excused = p.err != nil && p.stalled
 	if !t.excused || again {
 		return false
 	}
@@ -177,7 +186,7 @@ func (t *target) hear(p finished, answer probe.Answer) {
 	ended := p.started.Add(p.took)
 	if p.err == nil {
 		t.answered(p.started, answer.Database)
-	} else if !t.checks.up {
+	} else if t.checks.down() {
 		t.current = false
 	}
 	for _, b := range t.members {
@@ -205,6 +214,27 @@ func (m *Monitor) lost(t *target) {
 func (t *target) hurry() {
 	t.schedule.wanted = true
 	wakeUp(t.wake)
+}
+
+// heedMaint stops or starts the probes as the members want it. The mutex is held.
+func (t *target) heedMaint(now time.Time) {
+	unwanted := t.unwanted()
+	switch {
+	case unwanted && !t.paused:
+		t.pause()
+	case !unwanted && t.paused:
+		t.resume(now)
+	}
+}
+
+// unwanted reports whether nobody wants the target probed. The mutex is held.
+func (t *target) unwanted() bool {
+	for _, b := range t.members {
+		if !b.maint {
+			return false
+		}
+	}
+	return true
 }
 
 // pause stops the probes: every member is in maintenance. The mutex is held.

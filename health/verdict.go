@@ -77,6 +77,7 @@ func judge(c Config, facts []fact, seen timelines) []verdict {
 		} else {
 			elect(facts, verdicts, seen)
 		}
+		yieldKept(facts, verdicts)
 	}
 	if c.MaxLag > 0 {
 		spareLagging(facts, verdicts)
@@ -84,13 +85,31 @@ func judge(c Config, facts []fact, seen timelines) []verdict {
 	return verdicts
 }
 
+// yieldKept takes down servers that are up by what was asked before when another one is up too: more than one is never
+// the primary.
+func yieldKept(facts []fact, verdicts []verdict) {
+	up := 0
+	for _, v := range verdicts {
+		if v.up {
+			up++
+		}
+	}
+	for i, f := range facts {
+		if up > 1 && verdicts[i].up && !f.checks.decided {
+			verdicts[i] = verdict{reason: f.unknown()}
+		}
+	}
+}
+
 // judgeAlone makes up a pool's mind as far as the other servers do not matter.
 func (f fact) judgeAlone(c Config) verdict {
 	switch {
+	case c.Probe.Kind == probe.Off:
+		return verdict{up: true}
 	case c.judged() && f.maint:
 		// It must be down when the operator lets it come back: who knows what it is by then.
 		return verdict{cause: causeMaint, reason: "in maintenance"}
-	case c.judged() && !f.checks.decided:
+	case c.judged() && !f.checks.decided && !f.keeps():
 		return verdict{reason: f.unknown()}
 	case !f.checks.decided:
 		return f.before
@@ -100,6 +119,11 @@ func (f fact) judgeAlone(c Config) verdict {
 		return f.judgeRole(c)
 	}
 	return verdict{up: true}
+}
+
+// keeps reports whether a server's verdict stands, by what was asked before, until there are answers to what is asked now.
+func (f fact) keeps() bool {
+	return f.checks.patient && (f.before.up || f.before.cause != causeNone && f.before.cause != causeMaint)
 }
 
 // judgeRole makes up a pool's mind about a Postgres server that answers.

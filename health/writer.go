@@ -52,9 +52,11 @@ func electWriter(facts []fact, verdicts []verdict) {
 	if clear {
 		winner = claims[0]
 	}
+	incumbents := 0
 	for _, i := range claims {
 		if facts[i].before.up {
-			winner, clear = i, true
+			incumbents++
+			winner, clear = i, incumbents == 1 // more than one in a pool that took any server until now
 		}
 	}
 	for _, i := range claims {

@@ -1,0 +1,187 @@
+package health
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"sluice/health/probe"
+)
+
+// Apply puts other pools, other backends of them and other settings in the place of those that there are. It must not be
+// called by two goroutines at a time, and changes nothing when it fails.
+//
+// A pool and a backend are known by their pointers. Of one that stays everything survives: its state, its ejection, what
+// is known of its server, and the time of the next probe. What is known of a server belongs to the question that it is
+// asked. A backend that is to be asked another one keeps its state until rise or fall answers to that have come. One that
+// is not asked any more is up. A backend that is new begins as with New. One that is gone is left as it is, but not
+// ejected, and its sessions are left alone.
+//
+// The error names every pool that is given twice, and every backend whose check cannot work.
+func (m *Monitor) Apply(pools []Watched) error {
+	p := m.plan(pools)
+	if err := p.check(); err != nil {
+		p.giveUp()
+		return err
+	}
+	m.carryOut(p, time.Now())
+	return nil
+}
+
+// carryOut does what is planned. Nothing of it can fail.
+func (m *Monitor) carryOut(p *plan, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.removeAllBut(p)
+	m.members.Store(&p.members)
+	m.pools, m.targets = nil, nil
+	for _, n := range p.targets {
+		n.begin(now)
+		m.targets = append(m.targets, n.target)
+	}
+	for _, w := range p.pools {
+		w.begin(now)
+		m.pools = append(m.pools, w.watch)
+	}
+	if m.running {
+		m.proceed(now)
+	}
+}
+
+// removeAllBut ends what is not in the plan. The mutex is held.
+func (m *Monitor) removeAllBut(p *plan) {
+	for b, one := range *m.members.Load() {
+		if p.members[b] == nil {
+			m.remove(one)
+		}
+	}
+	for _, t := range m.targets {
+		if !p.kept[t] {
+			t.remove()
+		}
+	}
+	for _, w := range m.pools {
+		if !p.watched[w.pool] && w.stop != nil {
+			w.stop()
+		}
+	}
+}
+
+// remove gives up a backend, and takes it back from an ejection: nobody else would. The mutex is held.
+func (m *Monitor) remove(b *member) {
+	b.removed = true
+	if b.closing != nil {
+		m.sayClosed(b, b.closing)
+		b.closing = nil
+	}
+	if b.evidence.ejected() {
+		b.takeBack()
+	}
+}
+
+// remove ends a target. What its probes in flight find is nobody's any more. The mutex is held.
+func (t *target) remove() {
+	t.members = nil
+	if t.stop == nil {
+		t.prober.Close() // it does not run, which would close it
+		return
+	}
+	t.stop()
+}
+
+// begin makes the target what it is to be, before its members know it. The mutex is held.
+func (n *plannedTarget) begin(now time.Time) {
+	t := n.target
+	t.cfg, t.members = n.cfg, n.members
+	switch n.from {
+	case t:
+	case nil:
+		for _, b := range n.members {
+			t.succeed(b)
+		}
+	default: // it goes on in another way, for others
+		t.knowledge = n.from.knowledge
+		t.schedule.open, t.schedule.inFlight = false, 0
+	}
+	if t.key != n.key {
+		t.key = n.key
+		t.schedule.spread(t.cfg, t.pace(), now, rand.Float64())
+	}
+}
+
+// succeed takes over what is known of a member's server by another question: whether there is a verdict, which is to
+// stand for a while, and its role. The mutex is held.
+func (t *target) succeed(b *member) {
+	so := b.target
+	if b.since.IsZero() {
+		return // it is new
+	}
+	if so == nil || so.checks.decided || so.checks.patient {
+		t.checks.patient = true
+	}
+	if so != nil && so.cfg.Probe.Kind == t.cfg.Probe.Kind && t.answer == nil {
+		t.answer, t.current, t.asked, t.primarySince = so.answer, so.current, so.asked, so.primarySince
+	}
+}
+
+// begin gives the pool its settings and members. The mutex is held.
+func (p *plannedPool) begin(now time.Time) {
+	w := p.watch
+	w.cfg, w.members = p.cfg, p.members
+	w.split = w.split && w.cfg.elects()
+	w.lags = w.lags && w.cfg.MaxLag > 0
+	for i, b := range w.members {
+		var t *target
+		if n := p.targets[i]; n != nil {
+			t = n.target
+		}
+		b.ask(t)
+		if b.since.IsZero() {
+			b.begin(now)
+		}
+		if w.cfg.MaxLag == 0 {
+			b.lag.forget()
+		}
+		if c := b.closing; c != nil {
+			c.follow(w.cfg.OnDown.rule(c.cause), now)
+		}
+	}
+	wakeUp(w.wakeClosing) // the time of the next step may be another one
+}
+
+// ask gives the backend its target; nil: it is not probed. What a database said is of no use when none is asked any more,
+// or one of another kind. The mutex is held.
+func (b *member) ask(t *target) {
+	if b.target.kind() != t.kind() {
+		b.said, b.answer, b.promoted, b.behindKnown = nil, nil, false, false
+		b.lag.forget()
+	}
+	b.target = t
+}
+
+// kind returns what the target is asked, and Off when there is none.
+func (t *target) kind() probe.Kind {
+	if t == nil {
+		return probe.Off
+	}
+	return t.cfg.Probe.Kind
+}
+
+// begin gives a new backend the state that it has until its first check. The mutex is held.
+func (b *member) begin(now time.Time) {
+	b.since = now
+	// One that is not checked is up: a monitor before this one may have left it down.
+	if up := b.target == nil || !b.pool.cfg.judged() && b.backend.Stats().Up; up {
+		b.verdict = verdict{up: true}
+	} else {
+		b.verdict = verdict{reason: notChecked}
+	}
+	b.backend.SetUp(b.verdict.up)
+}
+
+// catchUp takes in what the target was told before the backend was a member of it, or while it was in maintenance. The
+// mutex is held.
+func (b *member) catchUp() {
+	if t := b.target; t != nil && t.current && t.answer != nil && t.answer != b.said {
+		b.hear(t.asked, true)
+	}
+}

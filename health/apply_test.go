@@ -1,0 +1,368 @@
+package health
+
+import (
+	"net/netip"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/health/probe"
+	"sluice/pool"
+)
+
+// open returns how many probers of a server have not been closed.
+func (s *server) open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.probers - s.closed
+}
+
+// flying returns how many probes of a server have not ended.
+func (s *server) flying() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inFlight
+}
+
+// wantOpen checks how many probers each of some servers has: "a=1 b=0".
+func (r *rig) wantOpen(when, want string) {
+	r.t.Helper()
+	for _, field := range strings.Fields(want) {
+		name, n, _ := strings.Cut(field, "=")
+		if got := r.servers[name].open(); string(rune('0'+got)) != n {
+			r.t.Errorf("%s: %d probers of %s, want %s", when, got, name, n)
+		}
+	}
+}
+
+// with returns the settings of steady with a change.
+func with(change func(c *Config)) Config {
+	c := steady()
+	change(&c)
+	return c
+}
+
+// other asks what steady does not.
+func other() Config { return with(func(c *Config) { c.Probe.ProxyVersion = 1 }) }
+
+// An Apply of what there is changes nothing: not a count, not the time of a probe.
+func TestApplyOfTheSame(t *testing.T) {
+	specs, prepare := cluster(RolePrimary)
+	specs[0].cfg.Jitter = 0.2
+	specs = append(specs, spec{"web", "a b c d e", with(func(c *Config) { c.Eject.Failures = 2 })})
+	inBubble(t, specs, prepare, func(r *rig) {
+		web := r.pools["web"]
+		after(5 * time.Second)
+		r.servers["b"].set(errDead)
+		r.servers["c"].fallSilent()
+		r.sessions.open(web.Lookup("b"), 100)
+		after(16 * time.Second) // b is closing
+		r.fail(web.Lookup("a"), 2)
+		r.fail(web.Lookup("d"), 1)
+		r.logged()
+		goroutines := runtime.NumGoroutine()
+		status := func() (all []Status) {
+			for _, b := range slices.Concat(web.Backends(), r.pool.Backends()) {
+				all = append(all, r.Status(b))
+			}
+			return all
+		}
+		before, asked := status(), len(r.servers["e"].times())
+		for range 100 {
+			r.apply(specs...)
+		}
+		if got := status(); !slices.Equal(got, before) {
+			t.Errorf("status\n%+v, before\n%+v", got, before)
+		}
+		if got := len(r.servers["e"].times()); got != asked {
+			t.Errorf("%d probes at once", got-asked)
+		}
+		r.wantLog("the same")
+		r.wantOpen("the same", "a=1 b=1 c=1 d=1 e=1 pg1=1 pg2=1")
+		if n := runtime.NumGoroutine(); n > goroutines {
+			t.Errorf("%d goroutines, %d before", n, goroutines)
+		}
+		for range 100 {
+			after(100 * time.Millisecond)
+			r.apply(specs...)
+		}
+		if got := gaps(r.servers["e"].times()); slices.ContainsFunc(got, func(d time.Duration) bool { return d != 2*time.Second }) {
+			t.Errorf("intervals %v, want 2 s each", got)
+		}
+		r.fail(web.Lookup("d"), 1)
+		if a, d := web.Lookup("a").Stats(), web.Lookup("d").Stats(); !a.Ejected || !d.Ejected {
+			t.Errorf("ejected: a %v, d %v after the second failure", a.Ejected, d.Ejected)
+		}
+		if got := r.sessions.left(web.Lookup("b")); got != 0 {
+			t.Errorf("%d sessions are left of the backend that was closing", got)
+		}
+	})
+}
+
+// Targets start and stop with the pools that need them.
+func TestApplyOtherPools(t *testing.T) {
+	inBubble(t, []spec{{"web", "a b", steady()}, {"app", "b c", steady()}}, nil, func(r *rig) {
+		after(3 * time.Second)
+		goroutines := runtime.NumGoroutine()
+		asked := len(r.servers["b"].times())
+		r.apply(spec{"web", "a b", steady()}, spec{"new", "d b", steady()})
+		r.wantOpen("app is gone", "a=1 b=1 c=0 d=1")
+		if got := len(r.servers["b"].times()); got != asked || r.servers["b"].probers != 1 {
+			t.Errorf("b: %d probes at once, %d probers", got-asked, r.servers["b"].probers)
+		}
+		gone := r.pools["app"].Lookup("c")
+		if s := r.Status(gone); s != (Status{}) {
+			t.Errorf("status of one that is gone: %+v", s)
+		}
+		asked = len(r.servers["c"].times())
+		r.servers["d"].set(errDead)
+		after(firstWithin)
+		r.wantUp("after the first probe", "new", "b")
+		if n := len(r.servers["d"].times()); n != 1 {
+			t.Errorf("d was probed %d times within %v, want once", n, firstWithin)
+		}
+		after(time.Minute)
+		if n := len(r.servers["c"].times()) - asked; n != 0 {
+			t.Errorf("one that is gone was asked %d times", n)
+		}
+		if n := runtime.NumGoroutine(); n > goroutines {
+			t.Errorf("%d goroutines, %d before", n, goroutines)
+		}
+		r.apply()
+		r.wantOpen("all are gone", "a=0 b=0 c=0 d=0")
+		if n := runtime.NumGoroutine(); n > goroutines-3*2-2 { // a target has two, a pool one
+			t.Errorf("%d goroutines, %d before there were no targets and no pools", n, goroutines)
+		}
+	})
+}
+
+// What is known of a server at once holds for a pool that begins to ask it the same.
+func TestApplyJoinsATarget(t *testing.T) {
+	specs, prepare := cluster(RolePrimary)
+	inBubble(t, specs, prepare, func(r *rig) {
+		after(10 * time.Second)
+		r.servers["pg2"].replica(time.Minute)
+		after(2 * time.Second)
+		asked := len(r.servers["pg2"].times())
+		ro := postgres(RoleReplica)
+		ro.MaxLag = time.Second
+		r.apply(specs[0], spec{"ro", "pg1 pg2", ro}, spec{"web", "pg1 pg2", steady()})
+		r.wantUp("at once", "db", "pg1")
+		r.wantUp("at once", "ro", "pg2")
+		r.wantReason("ro", "pg1", "is the primary, the pool wants replicas")
+		if s := r.PoolStatus(r.pools["ro"]); !s.AllLag {
+			t.Error("pg2 serves in the new pool as if it kept up")
+		}
+		r.wantUp("not asked yet", "web", "pg1 pg2")
+		if got := len(r.servers["pg2"].times()); got != asked {
+			t.Errorf("%d probes at once", got-asked)
+		}
+	})
+}
+
+// A probe in flight of a question that is not asked any more says nothing.
+func TestApplyWithProbesInFlight(t *testing.T) {
+	inBubble(t, []spec{{"web", "a b", steady()}}, nil, func(r *rig) {
+		after(time.Second)
+		r.servers["a"].fallSilent()
+		after(2 * time.Second)
+		if n := r.servers["a"].flying(); n == 0 {
+			t.Fatal("no probe is in flight")
+		}
+		r.servers["a"].set(nil)
+		r.apply(spec{"web", "a b", other()})
+		if n := r.servers["a"].flying(); n != 0 {
+			t.Errorf("%d probes are in flight, want none", n)
+		}
+		after(10 * time.Second)
+		if s := r.Status(r.backend("a")); s.Failures != 0 || s.Successes < 5 {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+// Nobody closes the sessions of a backend that is gone, or brings it back from an ejection.
+func TestApplyRemoves(t *testing.T) {
+	cfg := with(func(c *Config) { c.OnDown.Failed = CloseRule{Close: true, Rate: 10} })
+	inBubble(t, []spec{{"web", "a b c d", cfg}}, nil, func(r *rig) {
+		web := r.pool
+		after(time.Second)
+		r.sessions.open(web.Lookup("a"), 100)
+		r.servers["a"].set(errDead)
+		r.fail(web.Lookup("b"), 5)
+		after(4 * time.Second)
+		left := r.sessions.left(web.Lookup("a"))
+		if left == 100 || !web.Lookup("b").Stats().Ejected {
+			t.Fatalf("%d sessions are left, b is %+v", left, web.Lookup("b").Stats())
+		}
+		r.logged()
+		c := r.member(web.Lookup("c"))
+		r.apply(spec{"other", "c", cfg})
+		if log := r.logged(); !strings.HasPrefix(log, `level=INFO msg="sessions closed" pool=web backend=a cause=failed sessions=`) ||
+			strings.Contains(log, "\n") {
+			t.Errorf("log %q", log)
+		}
+		if web.Lookup("b").Stats().Ejected {
+			t.Error("b is ejected, and nobody is there to bring it back")
+		}
+		r.fail(web.Lookup("c"), 10)
+		for range 10 {
+			r.take(c, pool.DialRefused) // as who has looked it up before
+		}
+		if web.Lookup("c").Stats().Ejected {
+			t.Error("a backend that is not watched is ejected")
+		}
+		after(time.Minute)
+		if got := r.sessions.left(web.Lookup("a")); got != left {
+			t.Errorf("%d sessions are left, %d when it was removed", got, left)
+		}
+		if web.Lookup("a").Stats().Up {
+			t.Error("a is up again")
+		}
+		r.wantLog("in the end")
+	})
+}
+
+// What is ended just then is reported still.
+func TestApplyRemovesWhileClosing(t *testing.T) {
+	inBubble(t, downWith(CloseRule{Close: true, Rate: 10}), nil, func(r *rig) {
+		after(time.Second)
+		r.sessions.takes = time.Second
+		r.sessions.open(r.backend("a"), 100)
+		r.servers["a"].set(errDead)
+		after(7500 * time.Millisecond)
+		r.apply()
+		after(time.Minute)
+		log, total := r.logged(), 0
+		for _, line := range strings.Split(log, "\n") {
+			if _, n, ok := strings.Cut(line, "cause=failed sessions="); ok && strings.Contains(line, "sessions closed") {
+				n, err := strconv.Atoi(n)
+				if err != nil {
+					t.Fatal(err)
+				}
+				total += n
+			}
+		}
+		if left := r.sessions.left(r.pool.Lookup("a")); left+total != 100 || total < 3 {
+			t.Errorf("%d sessions are left, and %d were reported: %s", left, total, log)
+		}
+	})
+}
+
+// An Apply that fails changes nothing.
+func TestApplyFails(t *testing.T) {
+	inBubble(t, web("a b"), func(r *rig) { r.servers["a"].set(errDead) }, func(r *rig) {
+		after(3 * time.Second)
+		r.logged()
+		bad := with(func(c *Config) { c.Probe.Port = badPort })
+		watched := r.watched([]spec{{"new", "c", steady()}, {"web", "a b", other()}, {"bad", "d", bad}})
+		err := r.Apply(append(watched, watched[1]))
+		want := "watch pool \"bad\": backend \"d\": no such port\nwatch pool \"web\": it is given twice"
+		if err == nil || err.Error() != want {
+			t.Errorf("error %v, want %s", err, want)
+		}
+		r.wantOpen("after it", "a=1 b=1 c=0 d=0")
+		asked := len(r.servers["b"].times())
+		after(10 * time.Second)
+		r.wantUp("after it", "web", "b")
+		r.wantLog("after it")
+		if n := len(r.servers["b"].times()) - asked; n != 5 {
+			t.Errorf("b was probed %d times in 10 s, want 5", n)
+		}
+		if s := r.Status(r.pools["new"].Backends()[0]); s != (Status{}) {
+			t.Errorf("a pool that was not taken is watched: %+v", s)
+		}
+	})
+}
+
+// A target of which all members are in maintenance rests, whoever else has left.
+func TestApplyAndMaintenance(t *testing.T) {
+	inBubble(t, []spec{{"web", "a b", steady()}, {"app", "a", steady()}}, nil, func(r *rig) {
+		r.backend("a").SetAdmin(pool.Maint)
+		after(3 * time.Second)
+		a := r.servers["a"]
+		asked := len(a.times())
+		r.apply(spec{"web", "a b", steady()})
+		after(time.Minute)
+		if n := len(a.times()) - asked; n != 0 {
+			t.Errorf("probed %d times in maintenance", n)
+		}
+		a.set(errDead)
+		r.apply(spec{"web", "a b", steady()}, spec{"new", "a b", steady()})
+		synctest.Wait()
+		if n := len(a.times()) - asked; n != 1 {
+			t.Errorf("probed %d times for the new pool, want at once", n)
+		}
+		r.wantUp("after the first probe", "new", "b")
+		r.backend("a").SetAdmin(pool.Ready)
+		after(adminInterval)
+		r.wantUp("out of maintenance", "web", "b")
+	})
+}
+
+// The same before Run.
+func TestApplyBeforeRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, web("a b"))
+		r.apply(spec{"web", "a b", other()}, spec{"db", "c", postgres(RolePrimary)})
+		r.apply(spec{"db", "c", postgres(RolePrimary)})
+		r.wantOpen("before Run", "a=0 b=0 c=1")
+		r.wantUp("before Run", "db", "")
+		after(time.Minute)
+		if n := len(r.servers["c"].times()); n != 0 {
+			t.Errorf("%d probes before Run", n)
+		}
+	})
+}
+
+// A backend that waited for its address is the same when it has it, and the way it is asked has changed since.
+func TestApplyAndLateAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		port := netip.AddrPortFrom(netip.Addr{}, 80)
+		p, err := pool.New(pool.Config{Name: "web", Backends: []pool.BackendConfig{
+			{Name: "a", Host: "a.example", Weight: 1, Address: pool.Address{TCP: port}},
+			{Name: "b", Host: "b.example", Weight: 1, Address: pool.Address{TCP: port}},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &server{lost: make(chan struct{})}
+		m, err := New([]Watched{{p, steady()}}, Options{NewProber: func(probe.Config, pool.Address) (probe.Prober, error) {
+			s.probers++
+			return s, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go m.Run(t.Context())
+		a := p.Backends()[0]
+		after(10 * time.Second)
+		if err := m.Apply([]Watched{{p, with(func(c *Config) { c.Rise = 3 })}}); err != nil {
+			t.Fatal(err)
+		}
+		failures := m.Status(a).Failures
+		if failures < 3 {
+			t.Errorf("%d failures while there is no address", failures)
+		}
+		a.SetAddress(pool.Address{TCP: netip.MustParseAddrPort("127.0.0.1:80")})
+		synctest.Wait()
+		before := m.Status(a)
+		if before.Successes != 1 {
+			t.Errorf("%+v when the address has come", before)
+		}
+		if err := m.Apply([]Watched{{p, steady()}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Status(a); got.Successes != 1 || got.LastProbe != before.LastProbe || s.open() != 1 {
+			t.Errorf("%+v, %d probers, before %+v", got, s.open(), before)
+		}
+		after(500 * time.Millisecond)
+		if !m.Status(a).Up || !a.Usable() {
+			t.Errorf("%+v after two successes", m.Status(a))
+		}
+	})
+}
