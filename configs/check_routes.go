@@ -142,7 +142,7 @@ func checkALPN(text string) error {
 func (l *listenerDraft) finishRoutes(d *decoder) {
 	before := len(d.problems)
 	v, given := l.given["routes"]
-	if given && l.Protocol == l4.ProtocolTCP && !l.bad["protocol"] {
+	if given && !l.Protocol.Peeks() && !l.bad["protocol"] {
 		d.report(v.at, "routes need a protocol whose first bytes are read: write protocol: tls, or protocol: postgres")
 	}
 	for _, r := range l.routes {
@@ -168,7 +168,7 @@ func (r *routeDraft) checkSides(d *decoder, protocol l4.Protocol) {
 	sealed, isSealed := r.either("sni", "alpn")
 	open, isOpen := r.either("database", "user")
 	switch {
-	case isOpen && protocol == l4.ProtocolTLS:
+	case isOpen && protocol.Peeks() && !protocol.HasStartup():
 		d.report(open.at, "%s is not known of TLS: remove it, or write protocol: postgres", open.name)
 	case isOpen && isSealed:
 		d.report(open.at, "no session has both %s and %s: the one is known of TLS, the other of a start-up in clear: "+

@@ -54,7 +54,7 @@ func (s *session) finished(side side, errno syscall.Errno) bool {
 // close_notify, or are sent one when they have gone. A client that has sent FIN may
 // still wait for its answer, though, in every protocol but Postgres'.
 func (l *loop) brokenBy(s *session, side side, errno syscall.Errno) Reason {
-	h, gone, postgres := &s.halves[side], isReset(errno), s.listener.config.Protocol == ProtocolPostgres
+	h, gone := &s.halves[side], isReset(errno)
 	switch {
 	case h.done && h.eof && (side == client || gone):
 		return closedBy(side)
@@ -62,7 +62,7 @@ func (l *loop) brokenBy(s *session, side side, errno syscall.Errno) Reason {
 		return ServerClosed
 	case side == client:
 		return ClientReset
-	case (postgres || gone && s.halves[server].bytes > 0) && l.saidAll(s, client):
+	case (s.traits().finEnds || gone && s.halves[server].bytes > 0) && l.saidAll(s, client):
 		return ClientClosed
 	}
 	return ServerReset

@@ -202,7 +202,7 @@ func (c *sealedSessions) has(client netip.Addr, b *pool.Backend) bool {
 
 // seal notes a session of Postgres that begins to relay and whose login cannot be read.
 func (l *loop) seal(s *session) {
-	if s.listener.config.Protocol == ProtocolPostgres && s.login == nil {
+	if s.traits().cancels && s.login == nil {
 		s.sealed = true
 		l.server.sealed.add(s.client.Addr(), s.backend, 1)
 	}

@@ -122,34 +122,6 @@ type Target struct {
 	DeadPeer time.Duration
 }
 
-// Protocol is what is known of the bytes of a listener's sessions.
-type Protocol uint8
-
-const (
-	// ProtocolTCP is nothing: no byte is looked at.
-	ProtocolTCP Protocol = iota
-	// ProtocolPostgres reads the first packet of a client: cancel requests go
-	// to the server that owns the session, and a session that the backend has
-	// not answered yet can go to another one.
-	ProtocolPostgres
-	// ProtocolTLS reads the ClientHello, for routes by server name and ALPN.
-	ProtocolTLS
-)
-
-var protocols = []string{ProtocolTCP: "tcp", ProtocolPostgres: "postgres", ProtocolTLS: "tls"}
-
-// Protocols returns the words that Protocol.UnmarshalText takes.
-func Protocols() []string { return slices.Clone(protocols) }
-
-// String returns the word for p.
-func (p Protocol) String() string { return wordOf(protocols, p) }
-
-// MarshalText returns the word for p.
-func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
-
-// UnmarshalText sets p from its word.
-func (p *Protocol) UnmarshalText(text []byte) error { return readWord("protocol", protocols, text, p) }
-
 // AcceptProxy says from whom a PROXY header is accepted. Any other peer is
 // refused, because the specification forbids to guess (section 2).
 type AcceptProxy struct {

@@ -88,7 +88,7 @@ func (l *loop) headerDone(s *session, header *proxyproto.Header, rest []byte) st
 	opening.header, opening.input = header, nil
 	switch {
 	case len(rest) == 0:
-	case s.listener.config.Protocol == ProtocolTCP:
+	case !s.traits().peeks:
 		s.halves[client].held = bytes.Clone(rest) // no more than it is: there may be many that wait
 	default:
 		opening.input = bytes.Clone(rest)

@@ -60,16 +60,11 @@ func (s *session) lastWord(reason Reason) []byte {
 // not understand it.
 func (o *opening) tlsWord(reason Reason) []byte {
 	begun := o.hello != nil || len(o.input) > 0 && o.input[0] == tlshello.RecordHandshake
-	switch reason {
-	case HelloInvalid, HelloTimeout, NoRoute:
-		if begun {
-			return o.alert.Record()
-		}
-	case NoBackend, QueueFull, QueueTimeout, ConnectRefused, ConnectTimeout, ConnectFailed, ServerReset, ServerClosed,
-		BackendDown, Shutdown:
-		if o.hello != nil {
-			return tlshello.AlertInternalError.Record()
-		}
+	switch alert := reasonTable[reason].alert; {
+	case alert == alertOfHello && begun:
+		return o.alert.Record()
+	case alert == alertInternal && o.hello != nil:
+		return tlshello.AlertInternalError.Record()
 	}
 	return nil
 }

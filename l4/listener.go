@@ -57,7 +57,7 @@ func openListener(config ListenerConfig, own *ownPorts) (*listener, error) {
 	if limits := config.PerClient; limits.Sessions != 0 || limits.Rate != 0 {
 		ls.clients = clients.New(limits)
 	}
-	if config.Protocol == ProtocolPostgres {
+	if config.Protocol.HasCancels() {
 		ls.cancels = newCancelLimits()
 	}
 	for _, address := range config.Bind {

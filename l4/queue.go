@@ -133,7 +133,7 @@ func (l *loop) checkClient(s *session) state {
 // has sent something first; while a connect is under way it gets the benefit of
 // the doubt.
 func (l *loop) clientLeft(s *session) bool {
-	if s.listener.config.Protocol == ProtocolPostgres {
+	if s.traits().finEnds {
 		return true
 	}
 	if s.state != stateWaiting && s.state != statePaused || s.halves[client].held != nil {

@@ -1,5 +1,7 @@
 package l4
 
+import "sluice/l4/pgwire"
+
 // A Reason is the one word that says why a session ended. The same word is
 // the log field, the metric label and the API field.
 type Reason uint8
@@ -33,35 +35,49 @@ const (
 	numReasons
 )
 
-// reasonTable has for each reason its word, and whether it is a refusal.
+// lastAlert is which alert of TLS a client is sent at the end.
+type lastAlert uint8
+
+const (
+	alertNone     lastAlert = iota
+	alertOfHello            // what its first bytes have earned it
+	alertInternal           // that there is nobody to serve it
+)
+
+// reasonTable has all that is particular to a reason.
 var reasonTable = [numReasons]struct {
-	word    string
-	refused bool
+	word     string
+	clean    bool      // both peers were done
+	orderly  bool      // with nothing unsent it is closed with FIN: see orderly
+	refused  bool      // the client was turned away for who it is or what it said at first
+	byClient bool      // what a client makes of a session that has come to nothing: see endReason
+	alert    lastAlert // what a client that speaks TLS is told
+	sqlState string    // what a client of Postgres is told; "" = nothing
 }{
-	noReason:        {"none", false},
-	ClientClosed:    {"client_closed", false},
-	ServerClosed:    {"server_closed", false},
-	ClientReset:     {"client_reset", false},
-	ServerReset:     {"server_reset", false},
-	ConnectRefused:  {"connect_refused", false},
-	ConnectTimeout:  {"connect_timeout", false},
-	ConnectFailed:   {"connect_failed", false},
-	NoBackend:       {"no_backend", false},
-	QueueFull:       {"queue_full", false},
-	QueueTimeout:    {"queue_timeout", false},
-	IdleTimeout:     {"idle_timeout", false},
-	FinTimeout:      {"fin_timeout", false},
-	HeaderInvalid:   {"header_invalid", true},
-	HeaderTimeout:   {"header_timeout", true},
-	HeaderUntrusted: {"header_untrusted", true},
-	HelloInvalid:    {"hello_invalid", true},
-	HelloTimeout:    {"hello_timeout", true},
-	NoRoute:         {"no_route", true},
-	Denied:          {"denied", true},
-	RateLimited:     {"rate_limited", true},
-	ClientLimit:     {"client_limit", true},
-	BackendDown:     {"backend_down", false},
-	Shutdown:        {"shutdown", false},
+	noReason:        {word: "none"},
+	ClientClosed:    {word: "client_closed", clean: true, orderly: true, byClient: true},
+	ServerClosed:    {word: "server_closed", clean: true, orderly: true, alert: alertInternal, sqlState: pgwire.CannotConnectNow},
+	ClientReset:     {word: "client_reset", byClient: true},
+	ServerReset:     {word: "server_reset", alert: alertInternal, sqlState: pgwire.CannotConnectNow},
+	ConnectRefused:  {word: "connect_refused", alert: alertInternal, sqlState: pgwire.CannotConnectNow},
+	ConnectTimeout:  {word: "connect_timeout", alert: alertInternal, sqlState: pgwire.CannotConnectNow},
+	ConnectFailed:   {word: "connect_failed", alert: alertInternal, sqlState: pgwire.CannotConnectNow},
+	NoBackend:       {word: "no_backend", alert: alertInternal, sqlState: pgwire.CannotConnectNow},
+	QueueFull:       {word: "queue_full", alert: alertInternal, sqlState: pgwire.TooManyConnections},
+	QueueTimeout:    {word: "queue_timeout", alert: alertInternal, sqlState: pgwire.CannotConnectNow},
+	IdleTimeout:     {word: "idle_timeout", orderly: true},
+	FinTimeout:      {word: "fin_timeout"},
+	HeaderInvalid:   {word: "header_invalid", refused: true},
+	HeaderTimeout:   {word: "header_timeout", refused: true},
+	HeaderUntrusted: {word: "header_untrusted", refused: true},
+	HelloInvalid:    {word: "hello_invalid", refused: true, alert: alertOfHello, byClient: true},
+	HelloTimeout:    {word: "hello_timeout", refused: true, alert: alertOfHello, byClient: true},
+	NoRoute:         {word: "no_route", refused: true, alert: alertOfHello, sqlState: pgwire.InvalidCatalogName},
+	Denied:          {word: "denied", refused: true},
+	RateLimited:     {word: "rate_limited", refused: true},
+	ClientLimit:     {word: "client_limit", refused: true},
+	BackendDown:     {word: "backend_down", alert: alertInternal, sqlState: pgwire.CannotConnectNow},
+	Shutdown:        {word: "shutdown", alert: alertInternal},
 }
 
 // String returns the word for r.
@@ -76,7 +92,7 @@ func (r Reason) String() string {
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // Clean reports whether the session ended because both peers were done.
-func (r Reason) Clean() bool { return r == ClientClosed || r == ServerClosed }
+func (r Reason) Clean() bool { return r < numReasons && reasonTable[r].clean }
 
 // Refused reports whether sluice turned the client away itself, for who it is or what
 // it said at first. That costs a client nothing but a connection: there may be any
@@ -96,6 +112,4 @@ func Reasons() []Reason {
 // is closed with FIN. Every other end is a reset: a cut must not look like the
 // end of the data. The idle timeout is the exception: both sides were silent,
 // and clients of HAProxy and nginx know a FIN at that point.
-func (r Reason) orderly() bool {
-	return r.Clean() || r == IdleTimeout
-}
+func (r Reason) orderly() bool { return reasonTable[r].orderly }

@@ -57,30 +57,23 @@ func (l *loop) failAgain(s *session) state {
 // endReason is why a session ends. One that came to nothing ends for that reason, whatever
 // its client makes of it.
 func (s *session) endReason(reason Reason, errno syscall.Errno) (Reason, syscall.Errno) {
-	if s.opening == nil || s.opening.outcome == noReason {
-		return reason, errno
-	}
-	switch reason {
-	case ClientClosed, ClientReset, HelloInvalid, HelloTimeout:
-		return s.opening.outcome, s.opening.errno
+	if o := s.opening; o != nil && o.outcome != noReason && reasonTable[reason].byClient {
+		return o.outcome, o.errno
 	}
 	return reason, errno
 }
 
 // postgresWord is the ErrorResponse for a session that came to nothing.
 func (s *session) postgresWord(reason Reason) []byte {
-	state := pgwire.CannotConnectNow
-	switch reason {
-	case QueueFull:
-		state = pgwire.TooManyConnections
-	case NoRoute:
-		// Postgres knows no name of more than 63 bytes (NAMEDATALEN).
-		return pgwire.ErrorResponse(pgwire.InvalidCatalogName, fmt.Sprintf("no route for database %.64q and user %.64q",
-			s.opening.key.database, s.opening.key.user))
-	case NoBackend, QueueTimeout, ConnectRefused, ConnectTimeout, ConnectFailed, ServerReset, ServerClosed, BackendDown:
-	default:
+	switch state := reasonTable[reason].sqlState; state {
+	case "":
 		return nil
+	case pgwire.InvalidCatalogName:
+		// Postgres knows no name of more than 63 bytes (NAMEDATALEN).
+		return pgwire.ErrorResponse(state, fmt.Sprintf("no route for database %.64q and user %.64q",
+			s.opening.key.database, s.opening.key.user))
+	default:
+		return pgwire.ErrorResponse(state, fmt.Sprintf("no server of pool %q can take this session (%v)",
+			s.target.config.Pool.Name(), reason))
 	}
-	return pgwire.ErrorResponse(state, fmt.Sprintf("no server of pool %q can take this session (%v)",
-		s.target.config.Pool.Name(), reason))
 }

@@ -54,11 +54,11 @@ func (r Route) Check() error { return errors.Join(emptyRoutes(1).add(0, &r, fals
 // CheckRoutes returns what is wrong with the routes of a listener together, and
 // for its protocol.
 func CheckRoutes(protocol Protocol, list []Route) error {
-	if protocol == ProtocolTCP && len(list) > 0 {
+	if !protocol.Peeks() && len(list) > 0 {
 		return errors.New("routes need a protocol whose first bytes are read: tls or postgres")
 	}
 	for i, r := range list {
-		if protocol == ProtocolTLS && len(r.Database)+len(r.User) > 0 {
+		if !protocol.HasStartup() && len(r.Database)+len(r.User) > 0 {
 			return fmt.Errorf("route %d: database and user are not known of TLS: they need protocol postgres", i+1)
 		}
 	}

@@ -131,7 +131,7 @@ func (l *loop) firstState(s *session, peer netip.AddrPort) state {
 	if accept := config.AcceptProxy; accept != nil && !accept.trusts(peer.Addr()) {
 		return l.end(s, HeaderUntrusted, 0)
 	}
-	if config.AcceptProxy == nil && config.Protocol == ProtocolTLS {
+	if config.AcceptProxy == nil && s.traits().hello {
 		// By now it has mostly sent all that it says before it is answered.
 		s.ends[client].ready |= readable
 		if _, errno := l.readInput(s, helloRead); errno != 0 {
@@ -160,7 +160,7 @@ func (l *loop) watch(s *session, side side) syscall.Errno {
 // readFirstBytes goes on with a session whose client is known: to the first bytes, where
 // the listener's protocol has some, and else to a backend.
 func (l *loop) readFirstBytes(s *session) state {
-	if s.listener.config.Protocol == ProtocolTCP {
+	if !s.traits().peeks {
 		return l.route(s)
 	}
 	s.active = l.now

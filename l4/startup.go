@@ -44,7 +44,7 @@ func (l *loop) readInput(s *session, most int) (n int, errno syscall.Errno) {
 
 // comesInTLS reports whether a ClientHello is what is expected.
 func (s *session) comesInTLS() bool {
-	if s.listener.config.Protocol == ProtocolTLS || s.opening != nil && s.opening.secured {
+	if s.traits().hello || s.opening != nil && s.opening.secured {
 		return true
 	}
 	input := s.input()
@@ -113,7 +113,7 @@ func (l *loop) helloLate(s *session) state {
 // ends for the reason.
 func (l *loop) fallBack(s *session, reason Reason) state {
 	t := s.listener.targets.fallback
-	if t == nil || s.listener.config.Protocol != ProtocolTLS {
+	if t == nil || !s.traits().hello {
 		return l.end(s, reason, 0)
 	}
 	if input := s.input(); len(input) > 0 {

@@ -9,7 +9,6 @@ import (
 	"sluice/cmd/sluice/internal/admin"
 	"sluice/configs"
 	"sluice/health/probe"
-	"sluice/l4"
 	"sluice/sysutil"
 )
 
@@ -82,7 +81,7 @@ func reserveOf(file *configs.File, loops int, files uint64) uint64 {
 
 // cancelsOf returns how many cancel requests may be under way, each with a connection: the reserve is what l4 is told.
 func cancelsOf(file *configs.File, files uint64) int {
-	if !slices.ContainsFunc(file.Listeners, func(l configs.Listener) bool { return l.Protocol == l4.ProtocolPostgres }) {
+	if !slices.ContainsFunc(file.Listeners, func(l configs.Listener) bool { return l.Protocol.HasCancels() }) {
 		return 0
 	}
 	if files == 0 { // not known
