@@ -26,9 +26,9 @@ func receive(h *half, src *end, buf []byte) (int, syscall.Errno) {
 // drained is called after a read that returned less than it had room for: the
 // receive queue was empty then. Whatever comes later is a new edge. But a FIN
 // that was there before the read brings none: it is the end of the data. After
-// a reset, or where reads are ragged, only another read can tell.
+// a reset, or where short reads lie, only another read can tell.
 func (src *end) drained(h *half) {
-	switch src.ready & (peerClosed | failed | ragged) {
+	switch src.ready & (peerClosed | failed | shortReadsLie) {
 	case 0:
 		src.ready &^= readable
 	case peerClosed:

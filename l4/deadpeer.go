@@ -158,12 +158,12 @@ func (l *loop) lookAtPeer(s *session, side side) time.Duration {
 	case errno != 0: // a Unix socket
 		return 0
 	case d.Owed == 0:
-		if end.ready&spared != 0 {
-			end.ready &^= spared
+		if end.ready&userTimeoutLifted != 0 {
+			end.ready &^= userTimeoutLifted
 			sysutil.SetUserTimeout(int(end.fd), limit)
 		}
 		return 0
-	case end.ready&spared != 0:
+	case end.ready&userTimeoutLifted != 0:
 		// Probes of a closed window come up to two minutes apart: one alone
 		// may only just have been sent.
 		if d.Unanswered >= 2 && d.Silent >= limit {
@@ -171,7 +171,7 @@ func (l *loop) lookAtPeer(s *session, side side) time.Duration {
 		}
 		return max(min(limit/2, limit-d.Silent), limit/8)
 	case d.Unanswered == 0:
-		end.ready |= spared
+		end.ready |= userTimeoutLifted
 		sysutil.SetUserTimeout(int(end.fd), 0)
 		return limit / 2
 	}

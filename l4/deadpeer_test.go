@@ -227,7 +227,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 			r.now += time.Second
 			return r.newest().lookAt == 0
 		})
-		if got := r.userTimeouts(); got != dead || r.newest().ends[near].ready&spared != 0 {
+		if got := r.userTimeouts(); got != dead || r.newest().ends[near].ready&userTimeoutLifted != 0 {
 			t.Errorf("bounds %v, want %v again", got, dead)
 		}
 	})
@@ -267,7 +267,7 @@ func TestSparedPeerGoes(t *testing.T) {
 		sysutil.SetUserTimeout(int(r.newest().ends[near].fd), 0) // the kernel's clock runs, the rig's stands still
 		r.fillUp(ends[near.other()])
 		r.now += limit
-		r.until("it is spared", func() bool { return r.newest().ends[near].ready&spared != 0 })
+		r.until("it is spared", func() bool { return r.newest().ends[near].ready&userTimeoutLifted != 0 })
 		silence(ends[near])
 		r.until("the session ends", func() bool {
 			r.now += limit / 10 // the kernel's own clock says how long it is silent

@@ -100,7 +100,7 @@ func (s *session) toldAll(side side, reason Reason, errno syscall.Errno) bool {
 // 2.17), and so would the bound on bytes that are not acknowledged if the peer took a break.
 func (l *loop) closeInOrder(s *session, side side) {
 	end := &s.ends[side]
-	if end.ready&(guarded|spared) == guarded {
+	if end.ready&(guarded|userTimeoutLifted) == guarded {
 		sysutil.SetUserTimeout(int(end.fd), 0)
 	}
 	if !s.halves[side].eof && s.halves[side.other()].done {

@@ -212,7 +212,7 @@ func (p *openingPlay) check() {
 			p.t.Errorf("session %d in state %v has no timer", s.id, s.state)
 		}
 		for side, end := range s.ends {
-			if end.fd >= 0 && end.ready&(unasked|writable) == unasked {
+			if end.fd >= 0 && end.ready&(writableUnwatched|writable) == writableUnwatched {
 				p.t.Errorf("session %d: nobody asks for room on side %d", s.id, side)
 			}
 		}

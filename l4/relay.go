@@ -125,7 +125,7 @@ func (l *loop) ignore(s *session, from side, dst *end) {
 	src := &s.ends[from]
 	if dst.ready&writable == 0 && src.ready&ignored == 0 && s.halves[from].streak >= spliceAfter &&
 		l.poller.IgnoreInput(int(src.fd), uint64(s.token(from))) == 0 {
-		src.ready = src.ready&^unasked | ignored
+		src.ready = src.ready&^writableUnwatched | ignored
 	}
 }
 
@@ -133,8 +133,8 @@ func (l *loop) ignore(s *session, from side, dst *end) {
 // writable, where that has not been asked yet. Most sessions end without.
 func (l *loop) awaitRoom(s *session, to side) {
 	dst := &s.ends[to]
-	if dst.ready&(writable|unasked) == unasked && l.poller.Heed(int(dst.fd), uint64(s.token(to))) == 0 {
-		dst.ready &^= unasked
+	if dst.ready&(writable|writableUnwatched) == writableUnwatched && l.poller.Heed(int(dst.fd), uint64(s.token(to))) == 0 {
+		dst.ready &^= writableUnwatched
 	}
 }
 
@@ -146,7 +146,7 @@ func (l *loop) heed(s *session, from side, dst *end) {
 		l.poller.Heed(int(src.fd), uint64(s.token(from))) == 0 {
 		src.ready = src.ready&^ignored | readable
 		if src.ready&peerClosed != 0 {
-			src.ready |= ragged // urgent data may have come unseen: only a read that returns 0 is the end
+			src.ready |= shortReadsLie // urgent data may have come unseen: only a read that returns 0 is the end
 		}
 	}
 }

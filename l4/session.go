@@ -28,15 +28,15 @@ type readiness uint16
 const (
 	readable readiness = 1 << iota
 	writable
-	peerClosed // nothing more comes: FIN was received, or the connection has failed; latched
-	failed     // RST, an error, or both FINs; latched
-	inOrder    // FIN was received while the connection was whole; latched
-	ragged     // a read may stop short of what is there: at urgent data, or after a message with descriptors on a Unix socket; latched
-	ignored    // events for input are off while the sink is full, see ignore; latched
-	spared     // the kernel's bound on unacknowledged bytes is lifted, see lookAtPeers
-	guarded    // the kernel looks for a dead backend, see guard
-	introduced // the backend has had its PROXY header, if it gets one; latched
-	unasked    // nobody has asked to be told when it becomes writable: it always was, see awaitRoom
+	peerClosed        // nothing more comes: FIN was received, or the connection has failed; latched
+	failed            // RST, an error, or both FINs; latched
+	inOrder           // FIN was received while the connection was whole; latched
+	shortReadsLie     // a read may stop short of what is there: at urgent data, or after a message with descriptors on a Unix socket; latched
+	ignored           // events for input are off while the sink is full, see ignore; latched
+	userTimeoutLifted // the kernel's bound on unacknowledged bytes is lifted, see lookAtPeers
+	guarded           // the kernel looks for a dead backend, see guard
+	introduced        // the backend has had its PROXY header, if it gets one; latched
+	writableUnwatched // nobody has asked to be told when it becomes writable: it always was, see awaitRoom
 )
 
 // An end is one socket of a session.
@@ -49,13 +49,13 @@ type end struct {
 func newEnd(fd int, isUnix bool) end {
 	e := end{fd: int32(fd)}
 	if isUnix {
-		e.ready = ragged
+		e.ready = shortReadsLie
 	}
 	return e
 }
 
 // connected notes that a socket can be written to, before the kernel is asked.
-func (e *end) connected() { e.ready |= writable | unasked }
+func (e *end) connected() { e.ready |= writable | writableUnwatched }
 
 // A half is one direction of a session. It reads from the end of its own side
 // and writes to the other one. At most one of pipe and held has bytes.
@@ -151,7 +151,7 @@ func (l *loop) firstState(s *session, peer netip.AddrPort) state {
 // fs.epoll.max_user_watches.
 func (l *loop) watch(s *session, side side) syscall.Errno {
 	add := l.poller.AddConnecting
-	if s.ends[side].ready&unasked != 0 {
+	if s.ends[side].ready&writableUnwatched != 0 {
 		add = l.poller.AddConnected
 	}
 	return add(int(s.ends[side].fd), uint64(s.token(side)))
@@ -209,7 +209,7 @@ func (l *loop) note(s *session, side side, bits sysutil.Ready) {
 		l.noteFIN(s, end)
 	}
 	if bits&sysutil.Urgent != 0 {
-		end.ready |= readable | ragged
+		end.ready |= readable | shortReadsLie
 	}
 	// An error is found by the ordinary read or write, which names it.
 	if bits&(sysutil.HungUp|sysutil.Failed) != 0 {

@@ -36,7 +36,7 @@ func (l *loop) fill(h *half, src *end, turn int, errno *syscall.Errno) bool {
 	case 0:
 		return false // FIN or urgent data, which a read goes past
 	case syscall.EAGAIN:
-		if src.ready&ragged != 0 {
+		if src.ready&shortReadsLie != 0 {
 			return false
 		}
 		src.ready &^= readable
