@@ -42,7 +42,7 @@ func (m *Monitor) decide(w *poolWatch, news []*member, now time.Time) {
 	for _, up := range []bool{false, true} { // the old primary goes before the new one comes
 		for i, b := range news {
 			if verdicts[i].up == up {
-				changed = m.apply(b, verdicts[i], now) || changed
+				changed = m.enact(b, verdicts[i], now) || changed
 			}
 		}
 	}
@@ -52,8 +52,8 @@ func (m *Monitor) decide(w *poolWatch, news []*member, now time.Time) {
 	}
 }
 
-// apply carries out a verdict, and reports whether the backend went up or down. The mutex is held.
-func (m *Monitor) apply(b *member, now verdict, at time.Time) (changed bool) {
+// enact carries out a verdict, and reports whether the backend went up or down. The mutex is held.
+func (m *Monitor) enact(b *member, now verdict, at time.Time) (changed bool) {
 	before := b.verdict
 	b.verdict = now
 	if backup := b.backup || now.backup; now.up && backup != b.tier {

@@ -24,8 +24,8 @@
 // plans first, which can fail, and then carries out (plan.go, apply.go). What is known of a server belongs to the question
 // that it is asked, and goes on for as long as somebody asks that.
 //
-// Monitor.Run holds two goroutines per target and one per probe in flight, one per pool that closes sessions, and three
-// more: for the log, for ejections and for what the operator wants. They share one mutex, and nobody waits for anything
-// but memory while holding it. The decisions are plain functions of what happened and when, apart from clocks and
+// Monitor.Run holds two goroutines per target and one per probe in flight, one per pool that closes sessions, and two
+// more: for ejections and for what the operator wants. They share one mutex, and nobody waits for anything but memory
+// while holding it: the logger must not block. The decisions are plain functions of what happened and when, apart from clocks and
 // goroutines.
 package health

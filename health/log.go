@@ -7,43 +7,9 @@ import (
 	"sluice/pool"
 )
 
-// line is a line of the log that is still to be written. Those who have news hold the mutex, and the log may be slow.
-type line struct {
-	level   slog.Level
-	message string
-	attrs   []slog.Attr
-}
-
-// say leaves a line to writeLog. The mutex is held, so that lines are in the order of what they report.
+// say writes a line. The mutex is held, so that lines are in the order of what they report.
 func (m *Monitor) say(level slog.Level, message string, attrs ...slog.Attr) {
-	m.lines = append(m.lines, line{level, message, attrs})
-	wakeUp(m.wakeLog)
-}
-
-// writeLog writes lines until stop is closed, and then the last ones.
-func (m *Monitor) writeLog(stop <-chan struct{}) {
-	for running := true; running; {
-		select {
-		case <-stop:
-			running = false
-		case <-m.wakeLog:
-		}
-		m.mu.Lock()
-		lines := m.lines
-		m.lines = nil
-		m.mu.Unlock()
-		for _, l := range lines {
-			m.logger.LogAttrs(context.Background(), l.level, l.message, l.attrs...)
-		}
-	}
-}
-
-// wakeUp tells a goroutine to look again. It never blocks: one wake-up covers all news.
-func wakeUp(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
+	m.logger.LogAttrs(context.Background(), level, message, attrs...)
 }
 
 // backendAttrs returns the attributes that say which backend a line is about.

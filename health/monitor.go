@@ -20,7 +20,8 @@ type Watched struct {
 
 // Options is what a Monitor may be given besides the pools. The zero Options is ready for use.
 type Options struct {
-	// Logger gets one line per transition; nil: none is written.
+	// Logger gets one line per transition; nil: none is written. Whoever has news waits for it, event loops too: what it
+	// writes to must not block.
 	Logger *slog.Logger
 	// OnProbe is called after each probe, on its goroutine, once for each backend that it was made for.
 	OnProbe func(b *pool.Backend, took time.Duration, err error)
@@ -46,7 +47,6 @@ type Monitor struct {
 	sessions  Sessions // nil: none is touched
 	newProber newProber
 
-	wakeLog   chan struct{} // something for the goroutine that writes the log
 	wakeEject chan struct{} // something for the goroutine that ends ejections
 
 	// members is replaced as a whole, by Apply.
@@ -58,7 +58,6 @@ type Monitor struct {
 	all     sync.WaitGroup // of goroutines; nothing is added when it is not running
 	pools   []*poolWatch
 	targets []*target
-	lines   []line
 }
 
 // New returns a monitor of the backends of the pools. A backend is up until its first check, as it is, unless the check
@@ -68,7 +67,7 @@ type Monitor struct {
 func New(pools []Watched, o Options) (*Monitor, error) {
 	m := &Monitor{
 		logger: o.Logger, onProbe: o.OnProbe, sessions: o.Sessions, newProber: o.NewProber,
-		wakeLog: make(chan struct{}, 1), wakeEject: make(chan struct{}, 1),
+		wakeEject: make(chan struct{}, 1),
 	}
 	if m.logger == nil {
 		m.logger = slog.New(slog.DiscardHandler)
@@ -89,19 +88,10 @@ func (m *Monitor) member(b *pool.Backend) *member { return (*m.members.Load())[b
 // Run watches until ctx is done. It must be called at most once. When it returns nothing is ejected any more, and each
 // backend is as up or down as the last check left it.
 func (m *Monitor) Run(ctx context.Context) {
-	stopLog, logged := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(logged)
-		m.writeLog(stopLog)
-	}()
-
 	m.start(ctx)
 	<-ctx.Done()
 	m.stop()
 	m.all.Wait()
-
-	close(stopLog)
-	<-logged
 }
 
 func (m *Monitor) start(ctx context.Context) {
@@ -168,4 +158,12 @@ func newTimer() *time.Timer {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
 	return t
+}
+
+// wakeUp tells a goroutine to look again. It never blocks: one wake-up covers all news.
+func wakeUp(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

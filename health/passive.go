@@ -11,7 +11,7 @@ import (
 
 // Observe takes the result of a session's connect to a backend as evidence. A failed one also makes the backend's probe
 // run at once, unless the last one is recent. Observe may be called on an event loop: it takes no mutex for a success
-// unless there are failures to forget, holds one for a moment otherwise, and leaves the log line to another goroutine.
+// unless there are failures to forget, and holds one for a moment otherwise.
 // Failures that are not the backend's, such as a lack of descriptors or local ports, must not be passed on.
 //
 // Without Run running, and for a backend of a pool that is not watched, it does nothing. A backend that is not usable is

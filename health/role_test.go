@@ -1,6 +1,7 @@
 package health
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -255,8 +256,8 @@ func TestConfiguredBackupStaysOne(t *testing.T) {
 	b.backend = newPool(t, "db", "pg1").Backends()[0]
 	b.backend.SetBackup(true)
 	b.target = &target{}
-	m := &Monitor{wakeLog: make(chan struct{}, 1)}
-	m.apply(b, verdict{up: true}, time.Now())
+	m := &Monitor{logger: slog.New(slog.DiscardHandler)}
+	m.enact(b, verdict{up: true}, time.Now())
 	if !b.backend.Backup() {
 		t.Error("a replica that is configured as a backup is none any more")
 	}
