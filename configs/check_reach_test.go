@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/l4"
+	"sluice/l4/route"
 )
 
 // withRoutes is a listener with one route a line, from the fourth line on.
@@ -50,7 +50,7 @@ func TestRoutesNotReached(t *testing.T) {
 	}
 	reported := 0
 	for range 3000 {
-		routes := make([]l4.Route, 2+random.IntN(4))
+		routes := make([]route.Rule, 2+random.IntN(4))
 		lines := make([]string, len(routes))
 		for i := range routes {
 			if r := &routes[i]; random.IntN(2) == 0 {
@@ -78,7 +78,7 @@ func TestRoutesNotReached(t *testing.T) {
 var takenForm = regexp.MustCompile(`^no session (?:gets to this route|with (sni|database) "(.*)" gets here): ` +
 	`route (\d) on line (\d) takes them all`)
 
-func checkNotReached(t *testing.T, routes []l4.Route, p Problem) {
+func checkNotReached(t *testing.T, routes []route.Rule, p Problem) {
 	t.Helper()
 	m := takenForm.FindStringSubmatch(p.Message)
 	if m == nil {
@@ -123,7 +123,7 @@ func everySession() (all []session) {
 }
 
 // meets is package l4's look-up, said as simply as can be.
-func (s session) meets(r l4.Route) bool {
+func (s session) meets(r route.Rule) bool {
 	named := func(pattern string) bool {
 		_, parent, _ := strings.Cut(s.name, ".")
 		pattern = strings.ToLower(strings.TrimSuffix(pattern, "."))

@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"sluice/l4"
+	"sluice/l4/route"
 )
 
 // A routeDraft is a route with the places of what it says.
@@ -37,7 +38,7 @@ func readRoutePool(d *decoder, v value, to *routeDraft) { readPoolRef(d, v, &to.
 
 // condition is a field with the values of which a session must show one: a word or a list of them. check says what is
 // wrong with a value beyond what package l4 says; nil = nothing.
-func condition(key, want string, check func(string) error, at func(*l4.Route) *[]string) field[routeDraft] {
+func condition(key, want string, check func(string) error, at func(*route.Rule) *[]string) field[routeDraft] {
 	return field[routeDraft]{key: key, read: func(d *decoder, v value, to *routeDraft) {
 		first := make(map[string]bool)
 		for _, item := range d.items(v, want) {
@@ -53,7 +54,7 @@ func condition(key, want string, check func(string) error, at func(*l4.Route) *[
 				d.reportAt(item, "%s has %s twice: remove one of them", key, quote(text))
 			}
 			first[text] = true
-			values := at(&to.Route.Route)
+			values := at(&to.Route.Rule)
 			*values = append(*values, text)
 			to.values[key] = append(to.values[key], item)
 		}
@@ -71,7 +72,7 @@ func (d *decoder) quotable(v value, want string) (string, bool) {
 }
 
 // checkCondition returns what is wrong with a value of a condition.
-func checkCondition(text string, check func(string) error, at func(*l4.Route) *[]string) error {
+func checkCondition(text string, check func(string) error, at func(*route.Rule) *[]string) error {
 	if text == "" {
 		return errors.New("is empty: write a name, or remove it")
 	}
@@ -80,7 +81,7 @@ func checkCondition(text string, check func(string) error, at func(*l4.Route) *[
 			return err
 		}
 	}
-	var alone l4.Route
+	var alone route.Rule
 	*at(&alone) = []string{text}
 	if err := alone.Check(); err != nil {
 		return fmt.Errorf("%s: %w", quote(text), cause(err))
@@ -152,9 +153,9 @@ func (l *listenerDraft) finishRoutes(d *decoder) {
 	if !given || l.bad["routes"] || l.bad["protocol"] || len(d.problems) > before {
 		return
 	}
-	list := make([]l4.Route, len(l.Routes))
+	list := make([]route.Rule, len(l.Routes))
 	for i, r := range l.Routes {
-		list[i] = r.Route
+		list[i] = r.Rule
 	}
 	if err := l4.CheckRoutes(l.Protocol, list); err != nil {
 		first, _, _ := strings.Cut(err.Error(), "\n")

@@ -15,6 +15,7 @@ import (
 	"sluice/health"
 	"sluice/l4"
 	"sluice/l4/clients"
+	"sluice/l4/route"
 	"sluice/pool"
 )
 
@@ -95,7 +96,7 @@ type Listener struct {
 
 // Route says which sessions of a listener go to a pool.
 type Route struct {
-	l4.Route
+	route.Rule
 	Pool string // the name of one of File.Pools
 }
 

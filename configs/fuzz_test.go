@@ -12,6 +12,7 @@ import (
 
 	"sluice/health/probe"
 	"sluice/l4"
+	"sluice/l4/route"
 )
 
 // FuzzParse holds every input to the same promises: no panic; a file or problems, never both or neither; each problem in
@@ -117,12 +118,12 @@ func checkRouting(t *testing.T, file *File, l Listener) {
 	if file.Pool(l.Pool) == nil && (l.Pool != "" || len(l.Routes) == 0) {
 		t.Errorf("listener without a pool: %+v", l)
 	}
-	var routes []l4.Route
+	var routes []route.Rule
 	for _, r := range l.Routes {
 		if file.Pool(r.Pool) == nil {
 			t.Errorf("route without a pool: %+v", r)
 		}
-		routes = append(routes, r.Route)
+		routes = append(routes, r.Rule)
 	}
 	if err := l4.CheckRoutes(l.Protocol, routes); err != nil {
 		t.Errorf("routes of %+v: %v", l, err)

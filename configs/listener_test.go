@@ -7,6 +7,7 @@ import (
 
 	"sluice/l4"
 	"sluice/l4/clients"
+	"sluice/l4/route"
 	"sluice/pool"
 )
 
@@ -33,7 +34,7 @@ func TestRoutes(t *testing.T) {
 		t.Helper()
 		checkListener(t, settings, func(l *Listener) { l.Protocol, l.Pool, l.Routes = protocol, pool, routes })
 	}
-	shop := Route{l4.Route{SNI: []string{"shop.example.com"}}, "web"}
+	shop := Route{route.Rule{SNI: []string{"shop.example.com"}}, "web"}
 	f("    protocol: tls\n    routes: {sni: shop.example.com, pool: web}", l4.ProtocolTLS, "", shop)
 	f("    routes: [{pool: web, sni: [shop.example.com]}]\n    protocol: tls\n    pool: api", l4.ProtocolTLS, "api", shop)
 	f("    protocol: tls\n    pool: web", l4.ProtocolTLS, "web")
@@ -43,15 +44,15 @@ func TestRoutes(t *testing.T) {
     - alpn: http/1.1
       pool: web
     - {pool: api}`, l4.ProtocolTLS, "",
-		Route{l4.Route{SNI: []string{"Shop.Example.com.", "*.example.com", "*"}, ALPN: []string{"h2", "acme-tls/1"}}, "api"},
-		Route{l4.Route{ALPN: []string{"http/1.1"}}, "web"}, Route{Pool: "api"})
+		Route{route.Rule{SNI: []string{"Shop.Example.com.", "*.example.com", "*"}, ALPN: []string{"h2", "acme-tls/1"}}, "api"},
+		Route{route.Rule{ALPN: []string{"http/1.1"}}, "web"}, Route{Pool: "api"})
 	f(`    protocol: postgres
     routes:
     - {sni: db1.example.com, pool: web}
     - {database: ["1", app], user: 'alice b', pool: api}
     pool: web`, l4.ProtocolPostgres, "web",
-		Route{l4.Route{SNI: []string{"db1.example.com"}}, "web"},
-		Route{l4.Route{Database: []string{"1", "app"}, User: []string{"alice b"}}, "api"})
+		Route{route.Rule{SNI: []string{"db1.example.com"}}, "web"},
+		Route{route.Rule{Database: []string{"1", "app"}, User: []string{"alice b"}}, "api"})
 }
 
 func TestAccess(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"sluice/health"
 	"sluice/health/probe"
 	"sluice/l4"
+	"sluice/l4/route"
 	"sluice/pool"
 )
 
@@ -63,11 +64,11 @@ var listenerFields = noteKeys(fields[listenerDraft]{
 
 var routeFields = noteKeys(fields[routeDraft]{
 	condition("sni", `a server name, for example shop.example.com or "*.example.com"`, checkSNI,
-		func(r *l4.Route) *[]string { return &r.SNI }),
+		func(r *route.Rule) *[]string { return &r.SNI }),
 	condition("alpn", "a protocol as ALPN has it, for example h2 or http/1.1", checkALPN,
-		func(r *l4.Route) *[]string { return &r.ALPN }),
-	condition("database", "the name of a database", nil, func(r *l4.Route) *[]string { return &r.Database }),
-	condition("user", "the name of a user", nil, func(r *l4.Route) *[]string { return &r.User }),
+		func(r *route.Rule) *[]string { return &r.ALPN }),
+	condition("database", "the name of a database", nil, func(r *route.Rule) *[]string { return &r.Database }),
+	condition("user", "the name of a user", nil, func(r *route.Rule) *[]string { return &r.User }),
 	{key: "pool", read: readRoutePool, example: "pool: web"},
 })
 

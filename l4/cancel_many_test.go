@@ -12,6 +12,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"sluice/l4/route"
 	"sluice/pool"
 )
 
@@ -49,8 +50,8 @@ func manyPoolsRig(t *testing.T, server *silentServer, pools, maxCancels int) *ri
 			addr := netip.AddrFrom4([4]byte{127, 0, 1, byte(i + 1)})
 			port := server.Addr().(*net.TCPAddr).AddrPort().Port()
 			target.Pool = newPool(t, 1, 0, pool.Address{TCP: netip.AddrPortFrom(addr, port)})
-			route := Route{Database: []string{fmt.Sprint("db", i)}}
-			l.Routes = append(l.Routes, RoutedTarget{Route: route, Target: target})
+			rule := route.Rule{Database: []string{fmt.Sprint("db", i)}}
+			l.Routes = append(l.Routes, RoutedTarget{Rule: rule, Target: target})
 		}
 		l.Target = Target{}
 	}})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/l4/clients"
+	"sluice/l4/route"
 	"sluice/pool"
 	"sluice/sysutil"
 )
@@ -92,7 +93,7 @@ type ListenerConfig struct {
 
 // A RoutedTarget is a target with the condition for it.
 type RoutedTarget struct {
-	Route
+	route.Rule
 	Target Target
 }
 

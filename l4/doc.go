@@ -45,7 +45,7 @@
 // Where the protocol says more than the address, readHello (startup.go) looks at the
 // first bytes and nothing else: a ClientHello (package tlshello) or a packet
 // of Postgres (package pgwire). They choose the target
-// (targets.go, routes.go), and go on to the backend as they came. A question for
+// (targets.go, package route), and go on to the backend as they came. A question for
 // encryption that has to be answered before the name is known is answered by sluice,
 // asked again of the backend, and its answer checked (startup_packet.go, hello.go).
 //

@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"sluice/l4/pgwire"
+	"sluice/l4/route"
 	"sluice/l4/tlshello"
 	"sluice/sysutil"
 )
@@ -20,7 +21,7 @@ func (l *loop) tryHello(s *session) (next state, size int, err error) {
 	if err != nil {
 		return s.state, size, err
 	}
-	opening.key = routeKey{serverName: hello.ServerName, protocols: hello.Protocols}
+	opening.key = route.Key{ServerName: hello.ServerName, Protocols: hello.Protocols}
 	if hello.ServerName != "" {
 		s.name().server = hello.ServerName
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/route"
 	"sluice/l4/tlshello"
 	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
@@ -33,7 +34,7 @@ func TestHelloIsNotAskedAgainAndAgain(t *testing.T) {
 	for _, protocol := range []Protocol{ProtocolTLS, ProtocolPostgres} { // there without asking for TLS first
 		r := newRig(t, rigConfig{protocol: protocol, queueMax: 10, queueTimeout: time.Minute, connect: time.Second,
 			listener: func(l *ListenerConfig) {
-				l.Routes = []RoutedTarget{{Route: Route{SNI: []string{"*"}}, Target: l.Target}}
+				l.Routes = []RoutedTarget{{Rule: route.Rule{SNI: []string{"*"}}, Target: l.Target}}
 			}})
 		hello := hellotest.OfSize(t, 600)
 		c := r.dial()

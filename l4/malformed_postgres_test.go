@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sluice/l4/pgwire/pgtest"
+	"sluice/l4/route"
 	"sluice/l4/tlshello"
 	"sluice/l4/tlshello/hellotest"
 )
@@ -22,7 +23,7 @@ func says(data ...[]byte) say { return say{client, slices.Concat(data...)} }
 
 var (
 	pgByName     = []routeTo{sni("db1", "db1.example.com"), sni("db2", "*.db2.example.com")}
-	pgByDatabase = []routeTo{{Route{Database: []string{"app"}}, "db1"}, {Route{User: []string{"bob"}}, "db2"}}
+	pgByDatabase = []routeTo{{route.Rule{Database: []string{"app"}}, "db1"}, {route.Rule{User: []string{"bob"}}, "db2"}}
 	pgByBoth     = slices.Concat(pgByName, pgByDatabase)
 )
 
@@ -247,7 +248,7 @@ func TestMalformedAsksAgain(t *testing.T) {
 // A client that was told that there is no TLS, and begins it all the same, is refused, though there
 // is a route for everybody: that answer was for it.
 func TestMalformedTLSAfterNo(t *testing.T) {
-	routes := []routeTo{{Route{Database: []string{"app"}}, "apps"}, {Route{}, "rest"}}
+	routes := []routeTo{{route.Rule{Database: []string{"app"}}, "apps"}, {route.Rule{}, "rest"}}
 	r := newRoutedRig(t, rigConfig{protocol: ProtocolPostgres}, 1, "", routes...)
 	c := r.dialNow()
 	r.put(c, sslRequest)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/route"
 	"sluice/l4/tlshello"
 	"sluice/l4/tlshello/hellotest"
 )
@@ -65,7 +66,7 @@ func helloFor(name string, protocols ...string) []byte {
 // hostileRoutes are routes that take none of the hostile clients.
 var hostileRoutes = []routeTo{
 	sni("shop", "shop.example"), sni("shop", "*.wild.example"),
-	{Route{SNI: []string{"api.example"}, ALPN: []string{"h2"}}, "api"},
+	{route.Rule{SNI: []string{"api.example"}, ALPN: []string{"h2"}}, "api"},
 }
 
 // Without a pool of its own a listener of TLS refuses what it cannot route, each in the

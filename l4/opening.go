@@ -7,6 +7,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"sluice/l4/pgwire"
+	"sluice/l4/route"
 	"sluice/l4/tlshello"
 	"sluice/pool"
 )
@@ -39,7 +40,7 @@ type opening struct {
 
 	reader  tlshello.Reader
 	hello   []byte         // a complete ClientHello, and what has come with it; nil = none
-	key     routeKey       // what the first bytes say
+	key     route.Key      // what the first bytes say
 	secured bool           // sluice has answered a Postgres client's SSLRequest
 	outcome Reason         // why the session ends once the client can be told, see fail; noReason = it goes on
 	alert   tlshello.Alert // what a client that speaks TLS is told if its first bytes lead nowhere; 0 = nothing

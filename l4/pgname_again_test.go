@@ -5,6 +5,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"sluice/l4/route"
 )
 
 // againRig is a rig whose sessions go to the pool "all" with their SSLRequest, and to "apps" with
@@ -12,7 +14,7 @@ import (
 func againRig(t *testing.T, c rigConfig) *routedRig {
 	t.Helper()
 	c.protocol = ProtocolPostgres
-	return newRoutedRig(t, c, 2, "all", routeTo{Route{Database: []string{"app"}}, "apps"})
+	return newRoutedRig(t, c, 2, "all", routeTo{route.Rule{Database: []string{"app"}}, "apps"})
 }
 
 // toldNo opens a session whose first backend has refused the connect and whose second one has

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/route"
 	"sluice/pool"
 )
 
@@ -22,7 +23,7 @@ func cancelRigOf(t *testing.T, shared bool) *routedRig {
 			two.Pool = both
 		}
 	}
-	routes := []routeTo{{Route{Database: []string{"one"}}, "db1"}, {Route{Database: []string{"two"}}, "db2"}}
+	routes := []routeTo{{route.Rule{Database: []string{"one"}}, "db1"}, {route.Rule{Database: []string{"two"}}, "db2"}}
 	r = newRoutedRig(t, config, 2, "", routes...)
 	if shared {
 		r.pools["db2"] = r.srv.listeners[0].config.Routes[1].Target.Pool
@@ -154,7 +155,7 @@ func TestPgnameCancelNobody(t *testing.T) {
 // of all pools are asked.
 func TestPgnameCancelAfterNo(t *testing.T) {
 	config := rigConfig{protocol: ProtocolPostgres, peek: time.Minute}
-	r := newRoutedRig(t, config, 1, "all", routeTo{Route{Database: []string{"app"}}, "apps"})
+	r := newRoutedRig(t, config, 1, "all", routeTo{route.Rule{Database: []string{"app"}}, "apps"})
 	c := r.dialNow()
 	r.put(c, sslRequest)
 	s := r.take(r.at["all"][0])

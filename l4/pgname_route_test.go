@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/route"
 	"sluice/l4/tlshello"
 	"sluice/l4/tlshello/hellotest"
 )
@@ -20,12 +21,12 @@ func startupOf(user, database string) []byte {
 }
 
 var clearRoutes = []routeTo{
-	{Route{Database: []string{"app"}, User: []string{"admin", "root"}}, "admins"},
-	{Route{Database: []string{"app", "App"}}, "apps"},
-	{Route{User: []string{"admin"}}, "late"},
+	{route.Rule{Database: []string{"app"}, User: []string{"admin", "root"}}, "admins"},
+	{route.Rule{Database: []string{"app", "App"}}, "apps"},
+	{route.Rule{User: []string{"admin"}}, "late"},
 	sni("named", "*"),
-	{Route{Database: []string{"app"}}, "never"},
-	{Route{Database: []string{"carol"}}, "own"},
+	{route.Rule{Database: []string{"app"}}, "never"},
+	{route.Rule{Database: []string{"carol"}}, "own"},
 }
 
 var clearCases = []struct{ user, database, pool string }{
@@ -102,7 +103,7 @@ func TestPgnameAfterBackendSaysNo(t *testing.T) {
 		for _, send := range []ProxyVersion{ProxyOff, ProxyV2} {
 			t.Run(name+", "+send.String(), func(t *testing.T) {
 				config := rigConfig{protocol: ProtocolPostgres, send: send}
-				r := newRoutedRig(t, config, 1, "all", routeTo{Route{Database: []string{"app"}}, "apps"})
+				r := newRoutedRig(t, config, 1, "all", routeTo{route.Rule{Database: []string{"app"}}, "apps"})
 				c := r.dialNow()
 				header := r.headerFor(c, send)
 				var s conn
@@ -155,7 +156,7 @@ func TestPgnameAfterBackendLeaves(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := rigConfig{protocol: ProtocolPostgres}
-			r := newRoutedRig(t, config, 1, "all", routeTo{Route{Database: []string{"app"}}, "apps"})
+			r := newRoutedRig(t, config, 1, "all", routeTo{route.Rule{Database: []string{"app"}}, "apps"})
 			c := r.dialNow()
 			r.put(c, sslRequest)
 			s := r.take(r.at["all"][0])
@@ -176,7 +177,7 @@ func TestPgnameAfterBackendLeaves(t *testing.T) {
 
 // Without a pool of the listener, sluice says no itself, and routes the start-up.
 func TestPgnameToldNo(t *testing.T) {
-	r := newRoutedRig(t, rigConfig{protocol: ProtocolPostgres}, 1, "", routeTo{Route{Database: []string{"app"}}, "apps"})
+	r := newRoutedRig(t, rigConfig{protocol: ProtocolPostgres}, 1, "", routeTo{route.Rule{Database: []string{"app"}}, "apps"})
 	for _, requests := range [][][]byte{{sslRequest}, {gssRequest}, {gssRequest, sslRequest}, {sslRequest, gssRequest}} {
 		for _, together := range []bool{false, true} {
 			c := r.dialNow()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/l4/clients"
+	"sluice/l4/route"
 	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
 )
@@ -221,7 +222,7 @@ func endsOfProtocols(t *testing.T) []anEnd {
 	postgres.peek, tls.peek = time.Second, time.Second
 	noPool := func(c rigConfig) rigConfig {
 		c.listener = func(l *ListenerConfig) {
-			l.Routes = []RoutedTarget{{Route: Route{SNI: []string{"other.example.com"}}, Target: l.Target}}
+			l.Routes = []RoutedTarget{{Rule: route.Rule{SNI: []string{"other.example.com"}}, Target: l.Target}}
 			l.Target = Target{}
 		}
 		return c

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/route"
 	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
 )
@@ -74,15 +75,15 @@ func newOpeningPlay(t *testing.T, rnd *rand.Rand) *openingPlay {
 	if p.header = rnd.IntN(3) == 0; p.header {
 		c.accept = accepting()
 	}
-	route, routed, fallback := Route{SNI: []string{"*.example.com"}}, rnd.IntN(3) > 0, rnd.IntN(3) > 0
+	rule, routed, fallback := route.Rule{SNI: []string{"*.example.com"}}, rnd.IntN(3) > 0, rnd.IntN(3) > 0
 	if c.protocol == ProtocolPostgres && rnd.IntN(2) == 0 {
-		route = Route{User: []string{"alice"}}
+		rule = route.Rule{User: []string{"alice"}}
 	}
 	c.listener = func(l *ListenerConfig) {
 		target := l.Target
 		target.Pool = other
 		if routed {
-			l.Routes = []RoutedTarget{{Route: route, Target: target}}
+			l.Routes = []RoutedTarget{{Rule: rule, Target: target}}
 		}
 		if routed && !fallback {
 			l.Target = Target{}

@@ -71,7 +71,7 @@ func (s *session) postgresWord(reason Reason) []byte {
 	case pgwire.InvalidCatalogName:
 		// Postgres knows no name of more than 63 bytes (NAMEDATALEN).
 		return pgwire.ErrorResponse(state, fmt.Sprintf("no route for database %.64q and user %.64q",
-			s.opening.key.database, s.opening.key.user))
+			s.opening.key.Database, s.opening.key.User))
 	default:
 		return pgwire.ErrorResponse(state, fmt.Sprintf("no server of pool %q can take this session (%v)",
 			s.target.config.Pool.Name(), reason))

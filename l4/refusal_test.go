@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sluice/l4/pgwire"
+	"sluice/l4/route"
 )
 
 // refusingRig is a rig whose only server has said to one client what it says to a question
@@ -125,7 +126,7 @@ func TestErrorInsteadOfNo(t *testing.T) {
 // After the no, the names in clear may lead to another pool, which has a server.
 func TestErrorAfterNoOtherPool(t *testing.T) {
 	config := rigConfig{protocol: ProtocolPostgres, peek: time.Minute}
-	r := newRoutedRig(t, config, 1, "all", routeTo{Route{Database: []string{"app"}}, "apps"})
+	r := newRoutedRig(t, config, 1, "all", routeTo{route.Rule{Database: []string{"app"}}, "apps"})
 	first := r.dialNow()
 	r.put(first, sslRequest)
 	s := r.take(r.at["all"][0])

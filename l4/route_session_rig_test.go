@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/route"
 	"sluice/pool"
 )
 
@@ -24,11 +25,11 @@ type routedRig struct {
 
 // A routeTo is a route to a pool of that name.
 type routeTo struct {
-	Route
+	route.Rule
 	pool string
 }
 
-func sni(pool string, names ...string) routeTo { return routeTo{Route{SNI: names}, pool} }
+func sni(pool string, names ...string) routeTo { return routeTo{route.Rule{SNI: names}, pool} }
 
 // newRoutedRig is newRig with these routes. Sessions that none of them takes go to the pool
 // fallback, "" = nowhere. Every pool has so many backends.
@@ -36,8 +37,8 @@ func newRoutedRig(t testing.TB, c rigConfig, backends int, fallback string, rout
 	t.Helper()
 	r := &routedRig{pools: map[string]*pool.Pool{}, at: map[string][]net.Listener{}}
 	names := []string{fallback}
-	for _, route := range routes {
-		names = append(names, route.pool)
+	for _, to := range routes {
+		names = append(names, to.pool)
 	}
 	for _, name := range names {
 		if name != "" && r.pools[name] == nil {
@@ -51,8 +52,8 @@ func newRoutedRig(t testing.TB, c rigConfig, backends int, fallback string, rout
 			model.Pool = r.pools[name]
 			return model
 		}
-		for _, route := range routes {
-			l.Routes = append(l.Routes, RoutedTarget{route.Route, target(route.pool)})
+		for _, to := range routes {
+			l.Routes = append(l.Routes, RoutedTarget{to.Rule, target(to.pool)})
 		}
 		l.Target = target(fallback)
 		if edit != nil {

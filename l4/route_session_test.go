@@ -6,20 +6,21 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/route"
 	"sluice/l4/tlshello"
 	"sluice/l4/tlshello/hellotest"
 )
 
 // shopRoutes are routes of every kind, in an order that matters.
 var shopRoutes = []routeTo{
-	{Route{SNI: []string{"shop.example.com"}, ALPN: []string{"h3", "acme"}}, "acme"},
+	{route.Rule{SNI: []string{"shop.example.com"}, ALPN: []string{"h3", "acme"}}, "acme"},
 	sni("shop", "shop.example.com", "Store.Example.Com."),
 	sni("one", "*.example.com"),
 	sni("never", "late.example.com"), // the wildcard before takes it
-	{Route{SNI: []string{"*.example.net"}, ALPN: []string{"h2"}}, "h2"},
-	{Route{ALPN: []string{"dot"}}, "dot"},
+	{route.Rule{SNI: []string{"*.example.net"}, ALPN: []string{"h2"}}, "h2"},
+	{route.Rule{ALPN: []string{"dot"}}, "dot"},
 	sni("any", "*"),
-	{Route{ALPN: []string{"h2"}}, "nameless"},
+	{route.Rule{ALPN: []string{"h2"}}, "nameless"},
 }
 
 // A routeCase is a client, and the pool it comes to; "" = it is refused.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/l4/pgwire"
+	"sluice/l4/route"
 	"sluice/pool"
 	"sluice/sysutil"
 )
@@ -172,7 +173,7 @@ func (l *loop) route(s *session) state {
 	if s.backend != nil {
 		l.dropBackend(s) // it has been asked for encryption only, when nobody knew who is wanted
 	}
-	var key routeKey
+	var key route.Key
 	if s.opening != nil {
 		key = s.opening.key
 		s.opening.tries = tries{} // they may be those of another pool, which was asked for encryption only

@@ -4,18 +4,19 @@ import (
 	"slices"
 	"testing"
 
+	"sluice/l4/route"
 	"sluice/pool"
 )
 
 // A client may ask for each kind of encryption once, as the server has it (ProcessStartupPacket):
 // who asks again and again would have the loop for itself.
 func TestEncryptionIsAskedForOnce(t *testing.T) {
-	f := func(name string, routes []Route, fallback bool, answers string, requests ...[]byte) {
+	f := func(name string, rules []route.Rule, fallback bool, answers string, requests ...[]byte) {
 		t.Helper()
 		t.Run(name, func(t *testing.T) {
 			r := newPostgresRig(t, rigConfig{listener: func(l *ListenerConfig) {
-				for _, route := range routes {
-					l.Routes = append(l.Routes, RoutedTarget{Route: route, Target: l.Target})
+				for _, rule := range rules {
+					l.Routes = append(l.Routes, RoutedTarget{Rule: rule, Target: l.Target})
 				}
 				if !fallback {
 					l.Target = Target{}
@@ -35,7 +36,7 @@ func TestEncryptionIsAskedForOnce(t *testing.T) {
 			}
 		})
 	}
-	bySNI, byDatabase := []Route{{SNI: []string{"a.example.com"}}}, []Route{{Database: []string{"app"}}}
+	bySNI, byDatabase := []route.Rule{{SNI: []string{"a.example.com"}}}, []route.Rule{{Database: []string{"app"}}}
 	f("GSSENCRequest twice", bySNI, true, "N", gssRequest, gssRequest)
 	f("GSSENCRequest 1,000 times", byDatabase, true, "N", slices.Repeat([][]byte{gssRequest}, 1000)...)
 	f("SSLRequest twice", byDatabase, false, "N", sslRequest, sslRequest)
@@ -54,7 +55,7 @@ func TestFailuresStayWithTheirPool(t *testing.T) {
 				listener: func(l *ListenerConfig) {
 					target := l.Target
 					target.Pool = other
-					l.Routes = []RoutedTarget{{Route: Route{Database: []string{"shop"}}, Target: target}}
+					l.Routes = []RoutedTarget{{Rule: route.Rule{Database: []string{"shop"}}, Target: target}}
 				},
 			})
 			other.Backends()[0].SetUp(false)

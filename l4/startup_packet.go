@@ -47,7 +47,7 @@ func (l *loop) packetDone(s *session) state {
 	case kind == pgwire.GSSENCRequest && targets.routes != nil, kind == pgwire.SSLRequest && targets.byStartup && targets.fallback == nil:
 		return l.answerPacket(s, pgwire.AnswerNo)
 	case kind == pgwire.Startup:
-		opening.key.user, opening.key.database, _ = pgwire.ParseStartup(opening.packet)
+		opening.key.User, opening.key.Database, _ = pgwire.ParseStartup(opening.packet)
 	}
 	return l.route(s)
 }

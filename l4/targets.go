@@ -6,16 +6,17 @@ import (
 	"sync/atomic"
 
 	"sluice/l4/pgwire"
+	"sluice/l4/route"
 	"sluice/pool"
 )
 
 // targets are the pools of one listener, and the routes to them. They do not change,
 // so loops share them.
 type targets struct {
-	all      []*target // each pool once, in configured order
-	routed   []*target // by the number of the route
-	fallback *target   // of sessions that no route takes; nil = they are refused
-	routes   *routes   // nil: there are none
+	all      []*target    // each pool once, in configured order
+	routed   []*target    // by the number of the route
+	fallback *target      // of sessions that no route takes; nil = they are refused
+	routes   *route.Table // nil: there are none
 	// byTLS: routes ask for what is known of TLS. byStartup: for what is known of a
 	// Postgres start-up in clear.
 	byTLS, byStartup bool
@@ -66,7 +67,7 @@ func newTargets(config *ListenerConfig, own *ownPorts) (*targets, error) {
 		return t, nil
 	}
 	var err error
-	t.routes, err = newRoutes(config.routeList())
+	t.routes, err = route.New(config.routeList())
 	return t, err
 }
 
@@ -94,21 +95,36 @@ func (t *targets) of(p *pool.Pool) *target {
 }
 
 // choose returns where a session goes; nil = nowhere.
-func (t *targets) choose(k routeKey) *target {
+func (t *targets) choose(k route.Key) *target {
 	if t.routes != nil {
-		if i, ok := t.routes.match(k); ok {
+		if i, ok := t.routes.Match(k); ok {
 			return t.routed[i]
 		}
 	}
 	return t.fallback
 }
 
-func (l *ListenerConfig) routeList() []Route {
-	list := make([]Route, len(l.Routes))
+func (l *ListenerConfig) routeList() []route.Rule {
+	list := make([]route.Rule, len(l.Routes))
 	for i, r := range l.Routes {
-		list[i] = r.Route
+		list[i] = r.Rule
 	}
 	return list
+}
+
+// CheckRoutes returns what is wrong with the routes of a listener together, and
+// for its protocol.
+func CheckRoutes(protocol Protocol, list []route.Rule) error {
+	if !protocol.Peeks() && len(list) > 0 {
+		return errors.New("routes need a protocol whose first bytes are read: tls or postgres")
+	}
+	for i, r := range list {
+		if !protocol.HasStartup() && len(r.Database)+len(r.User) > 0 {
+			return fmt.Errorf("route %d: database and user are not known of TLS: they need protocol postgres", i+1)
+		}
+	}
+	_, err := route.New(list)
+	return err
 }
 
 // checkTargets returns what is wrong with where a listener's sessions go, for so

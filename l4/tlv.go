@@ -105,7 +105,7 @@ func sign(raw []byte) {
 // offered none. Which one the two agree on is between them.
 func (s *session) protocol() string {
 	if s.opening != nil {
-		for protocol := range s.opening.key.protocols.All() {
+		for protocol := range s.opening.key.Protocols.All() {
 			return protocol
 		}
 	}

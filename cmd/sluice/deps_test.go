@@ -60,6 +60,7 @@ func TestImports(t *testing.T) {
 		"sluice/l4":      {"sluice/pool", "sluice/sysutil"},
 		// They know no session, so neither l4 nor the kernel.
 		"sluice/l4/clients":  {},
+		"sluice/l4/route":    {"sluice/l4/tlshello"},
 		"sluice/l4/tlshello": {},
 		"sluice/l4/pgwire":   {"sluice/l4/tlshello"},
 		"sluice/health":      {"sluice/pool"},

@@ -50,7 +50,7 @@ func (b *balancer) listenerConfig(l *configs.Listener) (l4.ListenerConfig, error
 		PeekTimeout: l.PeekTimeout, IdleTimeout: l.IdleTimeout, FinTimeout: l.FinTimeout, DeadPeer: l.DeadPeer,
 	}
 	for _, r := range l.Routes {
-		config.Routes = append(config.Routes, l4.RoutedTarget{Route: r.Route, Target: b.target(r.Pool)})
+		config.Routes = append(config.Routes, l4.RoutedTarget{Rule: r.Rule, Target: b.target(r.Pool)})
 	}
 	return config, nil
 }

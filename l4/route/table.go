@@ -1,4 +1,4 @@
-package l4
+package route
 
 import (
 	"strings"
@@ -6,12 +6,12 @@ import (
 	"sluice/l4/tlshello"
 )
 
-// A Route says which sessions of a listener go to its target. A session must meet
-// every condition that is there; the zero Route takes every session.
+// A Rule says which sessions of a listener go to its target. A session must meet
+// every condition that is there; the zero Rule takes every session.
 //
 // SNI and ALPN are known of TLS, Database and User of a Postgres start-up in clear.
-// No session shows both, so a route that asks for both is an error.
-type Route struct {
+// No session shows both, so a rule that asks for both is an error.
+type Rule struct {
 	// SNI has server names: "shop.example.com" is itself, "*.example.com" any
 	// name with exactly one label before example.com, "*" every name, but not
 	// the lack of one. Case and a last dot make no difference.
@@ -22,22 +22,22 @@ type Route struct {
 	Database, User []string
 }
 
-// A routeKey is what is known of a session when its route is chosen. An empty
+// A Key is what is known of a session when its route is chosen. An empty
 // field is not known, and meets no condition.
-type routeKey struct {
-	serverName     string // folded, as of a tlshello.Hello
-	protocols      tlshello.ProtocolList
-	database, user string
+type Key struct {
+	ServerName     string // folded, as of a tlshello.Hello
+	Protocols      tlshello.ProtocolList
+	Database, User string
 }
 
-// routes finds the first of a listener's routes that takes a session. It does not
+// A Table finds the first of a listener's routes that takes a session. It does not
 // change once it is built, so loops share it.
 //
 // Every route is in the lists of the values of one of its conditions, the most
 // telling one. A session looks into the few lists of its own values, so it pays for
 // the routes that have a value in common with it, not for all there are. Lists are in
 // the configured order.
-type routes struct {
+type Table struct {
 	exact, parent  map[string][]int32 // by server name, and by what follows "*."
 	named          []int32            // those for "*"
 	database, user map[string][]int32
@@ -63,16 +63,16 @@ func (s nameSet) takes(name string) bool {
 	return ok
 }
 
-// match returns the first route that takes k. It allocates nothing.
-func (r *routes) match(k routeKey) (index int, ok bool) {
-	_, parent, _ := strings.Cut(k.serverName, ".")
+// Match returns the first route that takes k. It allocates nothing.
+func (r *Table) Match(k Key) (index int, ok bool) {
+	_, parent, _ := strings.Cut(k.ServerName, ".")
 	candidates := [...][]int32{
-		r.exact[k.serverName], r.parent[parent], nil, r.database[k.database], r.user[k.user], r.rest,
+		r.exact[k.ServerName], r.parent[parent], nil, r.database[k.Database], r.user[k.User], r.rest,
 	}
-	if k.serverName != "" {
+	if k.ServerName != "" {
 		candidates[2] = r.named
 	}
-	offered := r.offered(k.protocols)
+	offered := r.offered(k.Protocols)
 	first := len(r.others)
 	for _, list := range candidates {
 		for _, i := range list {
@@ -92,7 +92,7 @@ func (r *routes) match(k routeKey) (index int, ok bool) {
 
 // offered returns the bits of a client's protocols. It is done once for all
 // candidates, as a client may offer thousands.
-func (r *routes) offered(list tlshello.ProtocolList) (bits uint64) {
+func (r *Table) offered(list tlshello.ProtocolList) (bits uint64) {
 	if len(r.protocols) == 0 {
 		return 0
 	}
@@ -102,6 +102,6 @@ func (r *routes) offered(list tlshello.ProtocolList) (bits uint64) {
 	return bits
 }
 
-func (o *otherConditions) take(k routeKey, offered uint64) bool {
-	return (o.protocols == 0 || o.protocols&offered != 0) && o.database.takes(k.database) && o.user.takes(k.user)
+func (o *otherConditions) take(k Key, offered uint64) bool {
+	return (o.protocols == 0 || o.protocols&offered != 0) && o.database.takes(k.Database) && o.user.takes(k.User)
 }

@@ -1,4 +1,4 @@
-package l4
+package route
 
 import (
 	"errors"
@@ -20,10 +20,10 @@ var (
 		"no session can meet both")
 )
 
-// newRoutes builds the look-up. The error has a line for everything that is wrong,
+// New builds the look-up. The error has a line for everything that is wrong,
 // with the number of its route, from 1.
-func newRoutes(list []Route) (*routes, error) {
-	r := emptyRoutes(len(list))
+func New(list []Rule) (*Table, error) {
+	r := empty(len(list))
 	databases, users := countUses(list)
 	var errs []error
 	for i := range list {
@@ -38,9 +38,9 @@ func newRoutes(list []Route) (*routes, error) {
 	return r, nil
 }
 
-// emptyRoutes returns a look-up with room for n routes.
-func emptyRoutes(n int) *routes {
-	return &routes{
+// empty returns a look-up with room for n routes.
+func empty(n int) *Table {
+	return &Table{
 		exact: map[string][]int32{}, parent: map[string][]int32{},
 		database: map[string][]int32{}, user: map[string][]int32{},
 		protocols: map[string]uint64{},
@@ -48,51 +48,36 @@ func emptyRoutes(n int) *routes {
 	}
 }
 
-// Check returns what is wrong with a route by itself.
-func (r Route) Check() error { return errors.Join(emptyRoutes(1).add(0, &r, false)...) }
-
-// CheckRoutes returns what is wrong with the routes of a listener together, and
-// for its protocol.
-func CheckRoutes(protocol Protocol, list []Route) error {
-	if !protocol.Peeks() && len(list) > 0 {
-		return errors.New("routes need a protocol whose first bytes are read: tls or postgres")
-	}
-	for i, r := range list {
-		if !protocol.HasStartup() && len(r.Database)+len(r.User) > 0 {
-			return fmt.Errorf("route %d: database and user are not known of TLS: they need protocol postgres", i+1)
-		}
-	}
-	_, err := newRoutes(list)
-	return err
-}
+// Check returns what is wrong with a rule by itself.
+func (r Rule) Check() error { return errors.Join(empty(1).add(0, &r, false)...) }
 
 // add lists route i by its server names, or else by its databases or users, and
 // notes the rest of its conditions.
-func (r *routes) add(i int32, route *Route, byUser bool) (errs []error) {
-	inClear := len(route.Database)+len(route.User) > 0
-	if inClear && len(route.SNI)+len(route.ALPN) > 0 {
+func (r *Table) add(i int32, rule *Rule, byUser bool) (errs []error) {
+	inClear := len(rule.Database)+len(rule.User) > 0
+	if inClear && len(rule.SNI)+len(rule.ALPN) > 0 {
 		errs = append(errs, errNeverBothOf)
 	}
 	o := &r.others[i]
-	errs = append(errs, check("database", route.Database, checkStartupValue)...)
-	errs = append(errs, check("user", route.User, checkStartupValue)...)
-	errs = append(errs, check("sni", route.SNI, func(name string) error { return r.addName(i, name) })...)
-	errs = append(errs, check("alpn", route.ALPN, func(protocol string) error { return r.addProtocol(o, protocol) })...)
+	errs = append(errs, check("database", rule.Database, checkStartupValue)...)
+	errs = append(errs, check("user", rule.User, checkStartupValue)...)
+	errs = append(errs, check("sni", rule.SNI, func(name string) error { return r.addName(i, name) })...)
+	errs = append(errs, check("alpn", rule.ALPN, func(protocol string) error { return r.addProtocol(o, protocol) })...)
 	switch {
 	case inClear && byUser:
-		addValues(r.user, i, route.User)
-		o.database = newNameSet(route.Database)
+		addValues(r.user, i, rule.User)
+		o.database = newNameSet(rule.Database)
 	case inClear:
-		addValues(r.database, i, route.Database)
-		o.user = newNameSet(route.User)
-	case len(route.SNI) == 0:
+		addValues(r.database, i, rule.Database)
+		o.user = newNameSet(rule.User)
+	case len(rule.SNI) == 0:
 		r.rest = append(r.rest, i)
 	}
 	return errs
 }
 
 // addName lists route i by one of its server names.
-func (r *routes) addName(i int32, text string) error {
+func (r *Table) addName(i int32, text string) error {
 	pattern, err := parsePattern(text)
 	if err != nil {
 		return err
@@ -109,7 +94,7 @@ func (r *routes) addName(i int32, text string) error {
 }
 
 // addProtocol adds to the condition of a route one ALPN protocol.
-func (r *routes) addProtocol(o *otherConditions, protocol string) error {
+func (r *Table) addProtocol(o *otherConditions, protocol string) error {
 	bit, known := r.protocols[protocol]
 	switch {
 	case len(protocol) > 255:
@@ -164,7 +149,7 @@ func newNameSet(values []string) nameSet {
 }
 
 // countUses counts how many routes ask for each database and each user.
-func countUses(list []Route) (databases, users map[string]int) {
+func countUses(list []Rule) (databases, users map[string]int) {
 	databases, users = map[string]int{}, map[string]int{}
 	for i := range list {
 		for _, database := range list[i].Database {

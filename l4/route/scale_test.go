@@ -1,4 +1,4 @@
-package l4
+package route
 
 import (
 	"fmt"
@@ -7,26 +7,26 @@ import (
 
 // manyRoutes are routes of every kind with n names in all, and keys that each find one, or
 // none.
-func manyRoutes(n int) (list []Route, keys []routeKey) {
+func manyRoutes(n int) (list []Rule, keys []Key) {
 	for i := range n / 10 {
 		exact := fmt.Sprintf("shop-%d.example.com", i)
 		list = append(list,
-			Route{SNI: []string{exact, "www." + exact}, ALPN: []string{"h2"}},
-			Route{SNI: []string{exact, fmt.Sprintf("*.tenant-%d.example.com", i)}},
-			Route{SNI: []string{exact}, ALPN: []string{"http/1.1"}},
-			Route{Database: []string{fmt.Sprintf("db-%d", i)}, User: []string{"app"}},
-			Route{Database: []string{"shared"}, User: []string{fmt.Sprintf("user-%d", i)}},
-			Route{User: []string{fmt.Sprintf("batch-%d", i)}},
+			Rule{SNI: []string{exact, "www." + exact}, ALPN: []string{"h2"}},
+			Rule{SNI: []string{exact, fmt.Sprintf("*.tenant-%d.example.com", i)}},
+			Rule{SNI: []string{exact}, ALPN: []string{"http/1.1"}},
+			Rule{Database: []string{fmt.Sprintf("db-%d", i)}, User: []string{"app"}},
+			Rule{Database: []string{"shared"}, User: []string{fmt.Sprintf("user-%d", i)}},
+			Rule{User: []string{fmt.Sprintf("batch-%d", i)}},
 		)
 		keys = append(keys,
-			routeKey{serverName: exact, protocols: offers("h2", "http/1.1")},
-			routeKey{serverName: exact},
-			routeKey{serverName: fmt.Sprintf("a.tenant-%d.example.com", i), protocols: offers("http/1.1")},
-			routeKey{serverName: fmt.Sprintf("none-%d.example.com", i)},
-			routeKey{database: fmt.Sprintf("db-%d", i), user: "app"},
-			routeKey{database: "shared", user: fmt.Sprintf("user-%d", i)},
-			routeKey{database: "shared", user: fmt.Sprintf("batch-%d", i)},
-			routeKey{database: "none", user: "nobody"},
+			Key{ServerName: exact, Protocols: offers("h2", "http/1.1")},
+			Key{ServerName: exact},
+			Key{ServerName: fmt.Sprintf("a.tenant-%d.example.com", i), Protocols: offers("http/1.1")},
+			Key{ServerName: fmt.Sprintf("none-%d.example.com", i)},
+			Key{Database: fmt.Sprintf("db-%d", i), User: "app"},
+			Key{Database: "shared", User: fmt.Sprintf("user-%d", i)},
+			Key{Database: "shared", User: fmt.Sprintf("batch-%d", i)},
+			Key{Database: "none", User: "nobody"},
 		)
 	}
 	return list, keys
@@ -35,7 +35,7 @@ func manyRoutes(n int) (list []Route, keys []routeKey) {
 // However many routes there are, a session looks at the few that share a value with it.
 func TestMatchLooksAtFew(t *testing.T) {
 	list, keys := manyRoutes(10000)
-	r := must(newRoutes(list))
+	r := must(New(list))
 	longest := len(r.rest) + len(r.named)
 	for _, index := range []map[string][]int32{r.exact, r.parent, r.database, r.user} {
 		most := 0
@@ -49,7 +49,7 @@ func TestMatchLooksAtFew(t *testing.T) {
 	}
 	found := 0
 	for _, k := range keys {
-		if _, ok := r.match(k); ok {
+		if _, ok := r.Match(k); ok {
 			found++
 		}
 	}
@@ -60,9 +60,9 @@ func TestMatchLooksAtFew(t *testing.T) {
 
 func TestMatchAllocatesNothing(t *testing.T) {
 	list, keys := manyRoutes(1000)
-	r := must(newRoutes(list))
+	r := must(New(list))
 	i := 0
-	if n := testing.AllocsPerRun(10*len(keys), func() { r.match(keys[i%len(keys)]); i++ }); n != 0 {
+	if n := testing.AllocsPerRun(10*len(keys), func() { r.Match(keys[i%len(keys)]); i++ }); n != 0 {
 		t.Errorf("%v allocations per look-up, want none", n)
 	}
 }
@@ -70,17 +70,17 @@ func TestMatchAllocatesNothing(t *testing.T) {
 func BenchmarkMatch(b *testing.B) {
 	for _, n := range []int{10, 10000} {
 		list, keys := manyRoutes(n)
-		r := must(newRoutes(list))
+		r := must(New(list))
 		b.Run(fmt.Sprintf("%d names", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				r.match(keys[i%len(keys)])
+				r.Match(keys[i%len(keys)])
 			}
 		})
 		b.Run(fmt.Sprintf("%d names, one asked for", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				r.match(keys[0])
+				r.Match(keys[0])
 			}
 		})
 	}
@@ -89,6 +89,6 @@ func BenchmarkMatch(b *testing.B) {
 func BenchmarkNewRoutes(b *testing.B) {
 	list, _ := manyRoutes(10000)
 	for b.Loop() {
-		must(newRoutes(list))
+		must(New(list))
 	}
 }
