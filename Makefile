@@ -72,7 +72,7 @@ lint: check-format ## vet and staticcheck
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (60s)
-	$(GO) test -run '^$$' -fuzz FuzzProxyHeader -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4
+	$(GO) test -run '^$$' -fuzz FuzzProxyHeader -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4/proxyheader
 	$(GO) test -run '^$$' -fuzz FuzzPacket -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4/pgwire
 	$(GO) test -run '^$$' -fuzz FuzzKeyScanner -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4/pgwire
 	$(GO) test -run '^$$' -fuzz FuzzHello -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4/tlshello

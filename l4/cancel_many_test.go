@@ -12,6 +12,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"sluice/l4/proxyheader"
 	"sluice/l4/route"
 	"sluice/pool"
 )
@@ -151,7 +152,7 @@ func TestCancelOwnerOfAnotherListener(t *testing.T) {
 	c := r.dial()
 	r.write(c, cancelRequest(key))
 	s := r.acceptFrom(at)
-	first := make([]byte, fixedV2+12+len(cancelRequest(key)))
+	first := make([]byte, proxyheader.FixedV2+12+len(cancelRequest(key)))
 	r.while("read a header and the request", func() error { _, err := io.ReadFull(s, first); return err })
 	if string(first[:12]) != string(proxyproto.SIGV2) {
 		t.Errorf("the server got %q, want a PROXY header first", first)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/proxyheader"
 	"sluice/pool"
 )
 
@@ -176,8 +177,8 @@ func TestHeaderMemory(t *testing.T) {
 		s := r.newest()
 		return s != nil && s.opening != nil && len(s.opening.input) == len(header)-1
 	})
-	if n := cap(r.newest().opening.input); n > 2*maxHeaderV2 {
-		t.Errorf("%d bytes are kept for a header, want at most %d", n, 2*maxHeaderV2)
+	if n := cap(r.newest().opening.input); n > 2*proxyheader.MaxV2 {
+		t.Errorf("%d bytes are kept for a header, want at most %d", n, 2*proxyheader.MaxV2)
 	}
 	r.write(c, header[len(header)-1:])
 	r.accept()

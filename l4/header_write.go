@@ -1,13 +1,11 @@
 package l4
 
 import (
-	"fmt"
-	"net"
-	"net/netip"
 	"syscall"
 
 	"github.com/pires/go-proxyproto"
 
+	"sluice/l4/proxyheader"
 	"sluice/pool"
 	"sluice/sysutil"
 )
@@ -100,7 +98,7 @@ func (l *loop) writeHeader(s *session) (int, error) {
 	if s.opening != nil {
 		received = s.opening.header
 	}
-	header, err := outgoingHeader(version, received, s.client, l.localAddress(s))
+	header, err := proxyheader.Outgoing(byte(version), received, s.client, l.localAddress(s).TCP)
 	if err == nil && len(s.target.config.TLVs) > 0 {
 		err = l.addTLVs(s, header)
 	}
@@ -112,7 +110,7 @@ func (l *loop) writeHeader(s *session) (int, error) {
 		return 0, err
 	}
 	if s.target.tlvs[TLVCRC32C] {
-		sign(raw)
+		proxyheader.Sign(raw)
 	}
 	return copy(l.scratch, raw), nil
 }
@@ -129,54 +127,4 @@ func (l *loop) localAddress(s *session) pool.Address {
 		return pool.Address{}
 	}
 	return pool.Address{TCP: local}
-}
-
-// outgoingHeader is the header that tells a backend who the client is. What
-// an earlier hop said is passed on: its addresses, and with version 2 its
-// TLVs. Without that, the addresses are those of the client's socket.
-func outgoingHeader(version ProxyVersion, received *proxyproto.Header, peer netip.AddrPort, local pool.Address) (*proxyproto.Header, error) {
-	source, destination := socketAddresses(peer, local)
-	if received != nil && namesStream(received) {
-		source, destination = received.SourceAddr, received.DestinationAddr
-	}
-	header := proxyproto.HeaderProxyFromAddrs(byte(version), source, destination)
-	if version == ProxyV1 {
-		return versionOne(header), nil
-	}
-	if received == nil {
-		return header, nil
-	}
-	tlvs, err := received.TLVs()
-	if err != nil {
-		return nil, fmt.Errorf("pass on TLVs: %w", err)
-	}
-	return header, header.SetTLVs(merge(header, tlvs, nil))
-}
-
-// namesStream reports whether a header names the two ends of a TCP or Unix
-// connection.
-func namesStream(header *proxyproto.Header) bool {
-	_, _, tcp := header.TCPAddrs()
-	_, _, local := header.UnixAddrs()
-	return !header.Command.IsLocal() && (tcp || local)
-}
-
-// versionOne makes a header fit version 1, which knows TCP addresses only:
-// anything else is UNKNOWN (section 2.1).
-func versionOne(header *proxyproto.Header) *proxyproto.Header {
-	if header.TransportProtocol != proxyproto.TCPv4 && header.TransportProtocol != proxyproto.TCPv6 {
-		header.TransportProtocol = proxyproto.UNSPEC
-		header.Command = proxyproto.PROXY
-	}
-	return header
-}
-
-// socketAddresses are the two ends of the client's own connection. A client on
-// a Unix socket has no name, and what is said of the family of such sockets many
-// servers refuse (Dovecot): without addresses the header says LOCAL, or UNKNOWN.
-func socketAddresses(peer netip.AddrPort, local pool.Address) (source, destination net.Addr) {
-	if !peer.IsValid() {
-		return nil, nil
-	}
-	return net.TCPAddrFromAddrPort(peer), net.TCPAddrFromAddrPort(local.TCP)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/proxyheader"
 	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
 )
@@ -117,7 +118,7 @@ func TestSessionsUniqueID(t *testing.T) {
 	c := r.dial()
 	header, _ := r.readHeaderOf(r.accept())
 	listed := r.only()
-	if told := uniqueIDIn(header); told == "" || listed.UniqueID != told {
+	if told := proxyheader.UniqueIDIn(header); told == "" || listed.UniqueID != told {
 		t.Errorf("the backend was told %q, listed is %+v", told, listed)
 	}
 	reset(c)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/proxyheader"
 	"sluice/pool"
 	"sluice/sysutil"
 )
@@ -53,8 +54,8 @@ func (p *play) openPostgres(listeners []net.Listener, header bool) (ends [2]conn
 	if header {
 		p.writeInPieces(c, []byte(lineTCP4))
 		if out != nil {
-			out = must(must(outgoingHeader(p.srv.listeners[0].config.Target.SendProxy, nil, source4,
-				pool.Address{TCP: destination4})).Format())
+			out = must(must(proxyheader.Outgoing(byte(p.srv.listeners[0].config.Target.SendProxy), nil, source4,
+				destination4)).Format())
 		}
 	}
 	kind := p.rnd.IntN(4)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/l4/proxyheader"
 	"sluice/pool"
 )
 
@@ -62,7 +63,7 @@ func (r *rig) headerFor(c conn, version ProxyVersion) []byte {
 		return nil
 	}
 	peer := c.LocalAddr().(*net.TCPAddr).AddrPort()
-	header, err := outgoingHeader(version, nil, peer, r.address())
+	header, err := proxyheader.Outgoing(byte(version), nil, peer, r.address().TCP)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -1,13 +1,13 @@
 package l4
 
 import (
-	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"hash/crc32"
 	"slices"
 
 	"github.com/pires/go-proxyproto"
+
+	"sluice/l4/proxyheader"
 )
 
 // A TLV is one of the fields that a PROXY header of version 2 can have beside the
@@ -53,7 +53,7 @@ func (l *loop) addTLVs(s *session, header *proxyproto.Header) error {
 		own = append(own, proxyproto.TLV{Type: proxyproto.PP2_TYPE_ALPN, Value: []byte(protocol)})
 	}
 	if wanted[TLVUniqueID] {
-		id := receivedID(received)
+		id := proxyheader.UniqueID(received)
 		if id == nil {
 			id = []byte(l.server.uniqueIDs.of(s.id).String())
 		}
@@ -62,43 +62,7 @@ func (l *loop) addTLVs(s *session, header *proxyproto.Header) error {
 	if wanted[TLVCRC32C] {
 		own = append(own, proxyproto.TLV{Type: proxyproto.PP2_TYPE_CRC32C, Value: make([]byte, crc32.Size)})
 	}
-	return header.SetTLVs(merge(header, received, own))
-}
-
-func valueOf(tlvs []proxyproto.TLV, kind proxyproto.PP2Type) []byte {
-	for _, t := range tlvs {
-		if t.Type == kind {
-			return t.Value
-		}
-	}
-	return nil
-}
-
-// merge returns own TLVs and, before them, those received that are not replaced, as
-// many as a header has room for that the next hop takes (maxHeaderV2).
-func merge(header *proxyproto.Header, received, own []proxyproto.TLV) []proxyproto.TLV {
-	room := maxHeaderV2 - fixedV2 - addressLength(byte(header.TransportProtocol))
-	for _, t := range own {
-		room -= tlvHead + len(t.Value)
-	}
-	merged := make([]proxyproto.TLV, 0, len(received)+len(own))
-	for _, t := range received {
-		if size := tlvHead + len(t.Value); size <= room && valueOf(own, t.Type) == nil {
-			merged = append(merged, t)
-			room -= size
-		}
-	}
-	return append(merged, own...)
-}
-
-const tlvHead = 3 // type and length
-
-// sign fills in the checksum of a header that has a TLV for it: of the whole header
-// while those four bytes are zero (section 2.2.3).
-func sign(raw []byte) {
-	if at := checksumOffset(raw); at >= 0 {
-		binary.BigEndian.PutUint32(raw[at:], crc32.Checksum(raw, castagnoli))
-	}
+	return header.SetTLVs(proxyheader.Merge(header, received, own))
 }
 
 // protocol returns the ALPN protocol that the client would like best; "" = it has
@@ -110,35 +74,4 @@ func (s *session) protocol() string {
 		}
 	}
 	return ""
-}
-
-// uniqueIDIn returns what an earlier hop has called the session; "" = it has not.
-func uniqueIDIn(header *proxyproto.Header) string {
-	tlvs, err := header.TLVs()
-	if err != nil {
-		return "" // of a header whose TLVs do not count
-	}
-	return printable(receivedID(tlvs))
-}
-
-// maxUniqueID is the longest unique ID there is (section 2.2.5).
-const maxUniqueID = 128
-
-// receivedID returns a unique ID that an earlier hop has given; nil = none, or nothing
-// that is one.
-func receivedID(tlvs []proxyproto.TLV) []byte {
-	if id := valueOf(tlvs, proxyproto.PP2_TYPE_UNIQUE_ID); len(id) > 0 && len(id) <= maxUniqueID {
-		return id
-	}
-	return nil
-}
-
-// printable returns a value that may be any bytes as it is, or else in hexadecimal.
-func printable(value []byte) string {
-	for _, c := range value {
-		if c <= ' ' || c > '~' {
-			return hex.EncodeToString(value)
-		}
-	}
-	return string(value)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"sluice/l4/proxyheader"
 	"sluice/l4/tlshello/hellotest"
 )
 
@@ -27,7 +28,7 @@ func TestHeaderStaysWithinBounds(t *testing.T) {
 		r.until("all was sent", func() bool { return r.newest().state == stateAnswering })
 		data := make([]byte, 8192)
 		n := must(s.Read(data))
-		if _, _, err := parseHeader(data[:n]); err != nil {
+		if _, _, err := proxyheader.Parse(data[:n]); err != nil {
 			t.Errorf("a header with %d bytes of fields, passed on: %v", filler, err)
 		}
 	}
@@ -43,16 +44,16 @@ func TestLongUniqueIDPassedOn(t *testing.T) {
 	}})
 	header := proxyproto.HeaderProxyFromAddrs(2, &net.TCPAddr{IP: net.IPv4(1, 2, 3, 4), Port: 5},
 		&net.TCPAddr{IP: net.IPv4(1, 2, 3, 5), Port: 6})
-	long := proxyproto.TLV{Type: proxyproto.PP2_TYPE_UNIQUE_ID, Value: random(1, 4096-12-tlvHead)}
+	long := proxyproto.TLV{Type: proxyproto.PP2_TYPE_UNIQUE_ID, Value: random(1, 4096-12-3)}
 	if err := header.SetTLVs([]proxyproto.TLV{long}); err != nil {
 		t.Fatal(err)
 	}
 	c := r.dial()
 	r.write(c, must(header.Format()))
 	s := r.accept()
-	fixed := make([]byte, fixedV2)
+	fixed := make([]byte, proxyheader.FixedV2)
 	r.while("read a header", func() error { _, err := io.ReadFull(s, fixed); return err })
-	if n := fixedV2 + int(binary.BigEndian.Uint16(fixed[offsetLength:])); n > maxHeaderV2 {
-		t.Errorf("the header has %d bytes, the next hop takes %d", n, maxHeaderV2)
+	if n := proxyheader.FixedV2 + int(binary.BigEndian.Uint16(fixed[14:])); n > proxyheader.MaxV2 {
+		t.Errorf("the header has %d bytes, the next hop takes %d", n, proxyheader.MaxV2)
 	}
 }

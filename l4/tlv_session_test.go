@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/pires/go-proxyproto"
+
+	"sluice/l4/proxyheader"
 )
 
 // tlvRig is a TLS listener that sends a version 2 header with these fields. accept: it asks for a
@@ -35,8 +37,8 @@ func (r *routedRig) tlvSession(first, hello []byte) (header *proxyproto.Header, 
 	c := r.dialNow()
 	r.put(c, slices.Concat(first, hello))
 	s := r.take(r.at["all"][0])
-	head := r.getSome(s, fixedV2)
-	body := r.getSome(s, int(binary.BigEndian.Uint16(head[offsetLength:])))
+	head := r.getSome(s, proxyheader.FixedV2)
+	body := r.getSome(s, int(binary.BigEndian.Uint16(head[14:])))
 	r.get(s, hello)
 	r.put(s, []byte("answer"))
 	r.get(c, []byte("answer"))

@@ -59,14 +59,15 @@ func TestImports(t *testing.T) {
 		"sluice/pool":    {},
 		"sluice/l4":      {"sluice/pool", "sluice/sysutil"},
 		// They know no session, so neither l4 nor the kernel.
-		"sluice/l4/clients":  {},
-		"sluice/l4/route":    {"sluice/l4/tlshello"},
-		"sluice/l4/tlshello": {},
-		"sluice/l4/pgwire":   {"sluice/l4/tlshello"},
-		"sluice/health":      {"sluice/pool"},
-		"sluice/configs":     {"sluice/l4", "sluice/health", "sluice/pool"},
-		"sluice/bench":       {"sluice/sysutil"},
-		"sluice/cmd":         {"sluice/configs", "sluice/l4", "sluice/health", "sluice/pool", "sluice/sysutil"},
+		"sluice/l4/clients":     {},
+		"sluice/l4/proxyheader": {},
+		"sluice/l4/route":       {"sluice/l4/tlshello"},
+		"sluice/l4/tlshello":    {},
+		"sluice/l4/pgwire":      {"sluice/l4/tlshello"},
+		"sluice/health":         {"sluice/pool"},
+		"sluice/configs":        {"sluice/l4", "sluice/health", "sluice/pool"},
+		"sluice/bench":          {"sluice/sysutil"},
+		"sluice/cmd":            {"sluice/configs", "sluice/l4", "sluice/health", "sluice/pool", "sluice/sysutil"},
 	}
 	const (
 		unix = "golang.org/x/sys/unix"

@@ -1,4 +1,4 @@
-package l4
+package proxyheader
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ func strict(raw []byte) []byte {
 	case command == proxyproto.LOCAL && !isFamily(family):
 		// "The receiver must accept this connection as valid and must [...] discard
 		// the protocol block including the family which is ignored", section 2.2.
-		raw = slices.Clone(raw[:fixedV2])
+		raw = slices.Clone(raw[:FixedV2])
 		raw[offsetFamily], raw[offsetLength], raw[offsetLength+1] = byte(proxyproto.UNSPEC), 0, 0
 	case command == proxyproto.PROXY && family == byte(proxyproto.UNSPEC):
 		// "The receiver should ignore address information", section 2.2: the

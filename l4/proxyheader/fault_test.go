@@ -1,17 +1,19 @@
-package l4
+package proxyheader
 
 import (
 	"strings"
 	"testing"
+
+	"sluice/l4/proxyheader/headertest"
 )
 
 // What is wrong with a header is said in words that lead to the place.
 func TestHeaderFault(t *testing.T) {
 	f := func(name, want string) {
 		t.Helper()
-		header := invalidHeaders[name]
-		_, _, err := parseHeader(header)
-		if got := headerFault(header, err); got != want {
+		header := headertest.Bad[name]
+		_, _, err := Parse(header)
+		if got := Fault(header, err); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
@@ -44,9 +46,9 @@ func TestHeaderFault(t *testing.T) {
 // A place is named for every header that is refused, and the text is bounded and
 // printable whatever was sent.
 func TestHeaderFaultNamesAByte(t *testing.T) {
-	for name, header := range invalidHeaders {
-		_, _, err := parseHeader(header)
-		got := headerFault(header, err)
+	for name, header := range headertest.Bad {
+		_, _, err := Parse(header)
+		got := Fault(header, err)
 		unprintable := strings.ContainsFunc(got, func(r rune) bool { return r < ' ' || r > '~' })
 		if !strings.Contains(got, "byte") || len(got) > 600 || unprintable {
 			t.Errorf("%s: %q, want a byte, in words that can be printed", name, got)

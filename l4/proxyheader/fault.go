@@ -1,4 +1,4 @@
-package l4
+package proxyheader
 
 import (
 	"bytes"
@@ -11,15 +11,15 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// headerFault says which rule a PROXY header breaks that could not be read, and at which
-// byte. Bytes count from 1, as the specification counts them. err is what parseHeader
-// has returned for data; errShort means that the header will never be complete.
-func headerFault(data []byte, err error) string {
+// Fault says which rule a PROXY header breaks that could not be read, and at which
+// byte. Bytes count from 1, as the specification counts them. err is what Parse
+// has returned for data; ErrShort means that the header will never be complete.
+func Fault(data []byte, err error) string {
 	const v1 = "PROXY "
 	matching := max(commonPrefix(data, []byte(v1)), commonPrefix(data, proxyproto.SIGV2))
 	fault := ""
 	switch {
-	case err == errShort:
+	case err == ErrShort:
 		return fmt.Sprintf("the header is cut: it ends after byte %d", len(data))
 	case matching < len(data) && matching < len(v1):
 		return fmt.Sprintf(`byte %d is %#02x: a header begins with "PROXY " or the signature of version 2`, matching+1,
@@ -45,11 +45,11 @@ func commonPrefix(a, b []byte) int {
 	return n
 }
 
-// binaryFault is headerFault for version 2: its fixed part, the length, then the block.
+// binaryFault is Fault for version 2: its fixed part, the length, then the block.
 func binaryFault(data []byte) string {
 	command, family := proxyproto.ProtocolVersionAndCommand(data[offsetVerCmd]), data[offsetFamily]
 	length := int(binary.BigEndian.Uint16(data[offsetLength:]))
-	most := maxHeaderV2 - fixedV2
+	most := MaxV2 - FixedV2
 	switch {
 	case length > most:
 		return fmt.Sprintf("bytes 15 and 16 say that %d bytes follow: at most %d may", length, most)
@@ -61,10 +61,10 @@ func binaryFault(data []byte) string {
 		return fmt.Sprintf("bytes 15 and 16 say that %d bytes follow: the addresses alone have %d", length,
 			addressLength(family))
 	}
-	return fieldsFault(data[:min(fixedV2+length, len(data))], fixedV2+addressLength(family))
+	return fieldsFault(data[:min(FixedV2+length, len(data))], FixedV2+addressLength(family))
 }
 
-// fieldsFault is headerFault for the TLVs, which begin at some offset.
+// fieldsFault is Fault for the TLVs, which begin at some offset.
 func fieldsFault(raw []byte, at int) string {
 	for at < len(raw) {
 		if len(raw)-at < tlvHead {
@@ -82,12 +82,12 @@ func fieldsFault(raw []byte, at int) string {
 	return ""
 }
 
-// lineFault is headerFault for version 1.
+// lineFault is Fault for version 1.
 func lineFault(data []byte) string {
-	end := bytes.IndexByte(data[:min(len(data), maxHeaderV1)], '\n')
+	end := bytes.IndexByte(data[:min(len(data), maxV1)], '\n')
 	switch {
 	case end < 0:
-		return fmt.Sprintf("no line ends up to byte %d: a header of version 1 is at most that long", maxHeaderV1)
+		return fmt.Sprintf("no line ends up to byte %d: a header of version 1 is at most that long", maxV1)
 	case end == 0 || data[end-1] != '\r':
 		return fmt.Sprintf("byte %d ends the line without a CR before it", end+1)
 	}
