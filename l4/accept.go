@@ -89,10 +89,10 @@ func isOfConnection(errno syscall.Errno) bool {
 
 // receive takes an accepted connection, which has a place.
 func (l *loop) receive(ls *listener, fd int, peer netip.AddrPort) {
-	counted := false
-	if ls.config.AcceptProxy == nil {
+	rules, counted := ls.rules.Load(), false
+	if rules.config.AcceptProxy == nil {
 		var reason Reason
-		if counted, reason = l.admit(ls, peer.Addr()); reason != noReason {
+		if counted, reason = l.admit(rules, peer.Addr()); reason != noReason {
 			l.server.returnPlace(ls)
 			l.refuse(ls, fd, peer, reason)
 			return
@@ -101,9 +101,9 @@ func (l *loop) receive(ls *listener, fd int, peer netip.AddrPort) {
 	to := l.server.place(l)
 	to.load.Add(1)
 	if to == l {
-		l.begin(ls, fd, peer, counted)
+		l.begin(rules, fd, peer, counted)
 	} else {
-		to.inbox.post(message{kind: adoptConnection, listener: ls, fd: fd, peer: peer, counted: counted})
+		to.inbox.post(message{kind: adoptConnection, rules: rules, fd: fd, peer: peer, counted: counted})
 	}
 }
 
@@ -112,7 +112,7 @@ func (l *loop) rest(k *socket, errno syscall.Errno) {
 	k.listener.acceptErrors.Add(1)
 	l.pause(k)
 	if k.listener.scarce.due(l.now) {
-		l.log.Warn("listener rests: the kernel's backlog holds new connections", "listener", k.listener.config.Name,
+		l.log.Warn("listener rests: the kernel's backlog holds new connections", "listener", k.listener.name,
 			"error", errno, "sessions", l.server.sessionCount())
 	}
 }

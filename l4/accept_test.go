@@ -284,7 +284,7 @@ func TestEpollRefusesConnection(t *testing.T) {
 		ls := r.srv.listeners[0]
 		ls.accepts.Add(1)
 		r.loop.load.Add(1)
-		r.loop.begin(ls, fd, netip.MustParseAddrPort("127.0.0.1:1"), false)
+		r.loop.begin(ls.rules.Load(), fd, netip.MustParseAddrPort("127.0.0.1:1"), false)
 		if end := r.expectEnd(ConnectFailed); end.Errno != syscall.EPERM || end.Pool != "" {
 			t.Errorf("ended with %+v, want EPERM and no pool", end)
 		}

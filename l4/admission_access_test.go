@@ -143,7 +143,7 @@ func TestClientLimitAfterHandOver(t *testing.T) {
 	srv, c := aboutToHandOver(t, backend.Addr())
 	defer c.Close()
 	ls := srv.listeners[0]
-	ls.clients = clients.New(clients.Limits{Sessions: 1})
+	ls.rules.Load().clients = clients.New(clients.Limits{Sessions: 1})
 	ls.places.limit, srv.places.limit = 100, 100 // far from a warning
 	giver, taker := srv.loops[0], srv.loops[1]
 	turn := func(l *loop) {
@@ -152,7 +152,7 @@ func TestClientLimitAfterHandOver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	sessions := func() int { return ls.clients.Stats().Sessions }
+	sessions := func() int { return ls.rules.Load().clients.Stats().Sessions }
 	eventually(t, "it is accepted", func() bool { turn(giver); return ls.accepts.Load() == 1 })
 	if taker.load.Load() != 1 || taker.sessions.chunks != nil || sessions() != 1 || ls.places.taken.Load() != 1 {
 		t.Fatalf("%d on the way, %d sessions of clients, %d places", taker.load.Load(), sessions(), ls.places.taken.Load())

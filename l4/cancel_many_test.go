@@ -148,7 +148,7 @@ func TestCancelOwnerOfAnotherListener(t *testing.T) {
 	}
 	r.srv.listeners = append(r.srv.listeners, other)
 	key := cancelKey(1, 4)
-	r.srv.cancelKeys.add(key, 99, other.targets.all[0].config.Pool.Backends()[0])
+	r.srv.cancelKeys.add(key, 99, other.rules.Load().targets.all[0].config.Pool.Backends()[0])
 	c := r.dial()
 	r.write(c, cancelRequest(key))
 	s := r.acceptFrom(at)

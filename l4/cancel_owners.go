@@ -46,7 +46,7 @@ type ownerTarget struct {
 // owners returns who is to be asked to cancel; ok is false when the client has asked too
 // often.
 func (l *loop) owners(s *session) (list []ownerTarget, ok bool) {
-	own := s.listener.targets
+	own := s.rules.targets
 	if b := l.server.cancelKeys.owner(pgwire.CancelKey(s.opening.packet)); b != nil {
 		return backendsOf(l.server.targetsOf(own, b.Pool()), func(c *pool.Backend) bool { return c == b }), true
 	}
@@ -55,7 +55,7 @@ func (l *loop) owners(s *session) (list []ownerTarget, ok bool) {
 	if stranger {
 		list = backendsOf(own.all, mayOwn)
 	}
-	cancels := s.listener.cancels
+	cancels := s.rules.listener.cancels
 	if !cancels.admit(s.client.Addr(), stranger, l.now) {
 		return nil, false
 	}
@@ -92,7 +92,7 @@ func (l *loop) address(s *session, c *cancellation, list []ownerTarget) error {
 		}
 		c.asked = append(c.asked, addressee{to.backend, header, to.target.dial(to.backend)})
 	}
-	own := s.listener.targets
+	own := s.rules.targets
 	s.target = own.all[0]
 	if len(list) > 0 {
 		s.target = cmp.Or(own.of(list[0].backend.Pool()), s.target)
@@ -107,7 +107,7 @@ func (srv *Server) targetsOf(own *targets, p *pool.Pool) []*target {
 		return []*target{t}
 	}
 	for _, ls := range srv.listeners {
-		if t := ls.targets.of(p); t != nil {
+		if t := ls.rules.Load().targets.of(p); t != nil {
 			return []*target{t}
 		}
 	}

@@ -44,7 +44,7 @@ func (l *loop) guardLater(s *session) {
 func (s *session) deadPeer(side side) time.Duration {
 	switch {
 	case side == client:
-		return s.listener.config.DeadPeer
+		return s.rules.config.DeadPeer
 	case s.target == nil:
 		return 0
 	}

@@ -239,7 +239,7 @@ func (l *loop) takeBacklog(k *socket) (more bool, errno syscall.Errno) {
 			k.listener.acceptErrors.Add(1)
 			if k.listener.scarce.due(l.now) {
 				l.log.Warn("listener stays open until it can take what waits in the kernel's backlog",
-					"listener", k.listener.config.Name, "error", errno, "sessions", l.server.sessionCount())
+					"listener", k.listener.name, "error", errno, "sessions", l.server.sessionCount())
 			}
 			return false, errno
 		}

@@ -46,15 +46,15 @@ func (l *loop) giveBack(s *session) {
 		s.backend.Release()
 	}
 	if s.counted {
-		s.listener.clients.Leave(s.client.Addr())
+		s.rules.clients.Leave(s.client.Addr())
 	}
-	s.listener.sessions.Add(-1)
-	l.server.returnPlace(s.listener)
+	s.rules.listener.sessions.Add(-1)
+	l.server.returnPlace(s.rules.listener)
 }
 
 // report counts a session that has ended, and tells of it.
 func (l *loop) report(s *session, reason Reason, errno syscall.Errno, local netip.AddrPort) {
-	s.listener.endCounters(s.target)[reason].Add(1)
+	s.rules.listener.endCounters(s.target)[reason].Add(1)
 	if l.server.config.OnEnd != nil {
 		record := l.record(s, reason, errno)
 		record.Local = local

@@ -104,7 +104,7 @@ func (s *session) handedOver() bool {
 
 // cutLimit is how long no byte of a session that is cut may move.
 func (s *session) cutLimit() time.Duration {
-	config := &s.listener.config
+	config := &s.rules.config
 	limit := cmp.Or(config.FinTimeout, config.IdleTimeout, cutPatience)
 	if s.cut == Shutdown {
 		return min(limit, cutPatience)

@@ -62,7 +62,7 @@ func (l *loop) headerDone(s *session, header *proxyproto.Header, rest []byte) st
 		s.client = source
 	}
 	var reason Reason
-	if s.counted, reason = l.admit(s.listener, s.client.Addr()); reason != noReason {
+	if s.counted, reason = l.admit(s.rules, s.client.Addr()); reason != noReason {
 		return l.end(s, reason, 0)
 	}
 	if unique := proxyheader.UniqueIDIn(header); unique != "" {

@@ -13,7 +13,7 @@ import (
 type messageKind uint8
 
 const (
-	adoptConnection messageKind = iota // serve listener, fd, peer, counted
+	adoptConnection messageKind = iota // serve fd, peer, counted by rules
 	stopAccepting                      // rest all listening sockets for good, then call ended
 	takeBacklogs                       // accept all that waits there, and call ended with at how many some are left
 	reportDrained                      // close loop.drained when no session is left
@@ -28,18 +28,18 @@ const (
 )
 
 type message struct {
-	kind     messageKind
-	fd       int
-	peer     netip.AddrPort
-	counted  bool
-	listener *listener
-	token    token
-	backend  *pool.Backend
-	limit    int
-	reason   Reason
-	ended    func(n int)
-	visit    func(*session)
-	done     func()
+	kind    messageKind
+	fd      int
+	peer    netip.AddrPort
+	counted bool
+	rules   *rules
+	token   token
+	backend *pool.Backend
+	limit   int
+	reason  Reason
+	ended   func(n int)
+	visit   func(*session)
+	done    func()
 }
 
 // An inbox is how other goroutines reach a loop: they append, the loop takes

@@ -62,7 +62,7 @@ func (l *loop) describe(s *session) SessionStats {
 	}
 	stats := SessionStats{
 		ID:         s.id,
-		Listener:   s.listener.config.Name,
+		Listener:   s.rules.listener.name,
 		State:      s.state.String(),
 		Client:     s.client,
 		ServerName: s.serverName(),

@@ -9,29 +9,27 @@ import (
 	"syscall"
 	"time"
 
-	"sluice/l4/clients"
 	"sluice/pool"
 	"sluice/sysutil"
 )
 
-// A listener is what all loops know of one configured listener. Its
-// descriptors are shared; its counters are touched once per session.
+// A listener is its name, its descriptors, which all loops share, and its counters, which
+// are touched once per session. What it does with sessions its rules say.
 type listener struct {
-	config  ListenerConfig
-	targets *targets
-	fds     []int
-	bound   []pool.Address // as the kernel has it: port 0 is resolved
+	name  string
+	rules atomic.Pointer[rules] // of new sessions
+	fds   []int
+	bound []pool.Address // as the kernel has it: port 0 is resolved
 
 	accepts      atomic.Uint64
 	acceptErrors atomic.Uint64
 	sessions     atomic.Int64
-	resting      atomic.Int32 // how many loops let it rest
-	unrouted     endCounters  // ends before a pool was chosen
+	resting      atomic.Int32          // how many loops let it rest
+	unrouted     endCounters           // ends before a pool was chosen
+	tallies      map[*pool.Pool]*tally // of those after
 
-	access  atomic.Pointer[clients.Access] // nil = everybody may come in
-	clients *clients.Table                 // nil = no limits per client
-	places  quota                          // for max_sessions
-	cancels *cancelLimits                  // nil = the protocol has no cancel requests
+	places  quota         // for max_sessions
+	cancels *cancelLimits // nil = the protocol has no cancel requests
 
 	scarce warning               // of descriptors or memory
 	files  []*sysutil.UnixSocket // their files are removed at the end
@@ -48,20 +46,20 @@ func (ls *listener) endCounters(t *target) *endCounters {
 
 // openListener binds every address of a listener, or none.
 func openListener(config ListenerConfig, own *ownPorts) (*listener, error) {
-	targets, err := newTargets(&config, own)
+	ls := &listener{
+		name: config.Name, tallies: make(map[*pool.Pool]*tally),
+		places: quota{name: "listener", limit: int64(config.MaxSessions)},
+	}
+	rules, err := ls.newRules(config, own)
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: %w", config.Name, err)
 	}
-	ls := &listener{config: config, targets: targets, places: quota{name: "listener", limit: int64(config.MaxSessions)}}
-	ls.setAccess(config.Allow, config.Deny)
-	if limits := config.PerClient; limits.Sessions != 0 || limits.Rate != 0 {
-		ls.clients = clients.New(limits)
-	}
+	ls.rules.Store(rules)
 	if config.Protocol.HasCancels() {
 		ls.cancels = newCancelLimits()
 	}
 	for _, address := range config.Bind {
-		if err := ls.bind(address); err != nil {
+		if err := ls.bind(address, &config); err != nil {
 			ls.close()
 			return nil, fmt.Errorf("listener %q: bind %s: %w", config.Name, address, bindHint(err, address))
 		}
@@ -70,15 +68,15 @@ func openListener(config ListenerConfig, own *ownPorts) (*listener, error) {
 }
 
 // bind listens at one more address.
-func (ls *listener) bind(address pool.Address) error {
+func (ls *listener) bind(address pool.Address, config *ListenerConfig) error {
 	if !address.IsUnix() {
-		fd, bound, err := listen(address, ls.config.Freebind)
+		fd, bound, err := listen(address, config.Freebind)
 		if err == nil {
 			ls.fds, ls.bound = append(ls.fds, fd), append(ls.bound, bound)
 		}
 		return err
 	}
-	file := ls.config.Socket
+	file := config.Socket
 	if address.Unix[0] == '@' {
 		file = SocketFile{} // the abstract namespace has none
 	}

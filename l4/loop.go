@@ -203,7 +203,7 @@ func (l *loop) readInbox() {
 	for _, m := range l.inbox.take() {
 		switch m.kind {
 		case adoptConnection:
-			l.begin(m.listener, m.fd, m.peer, m.counted)
+			l.begin(m.rules, m.fd, m.peer, m.counted)
 		case stopAccepting:
 			l.stopAccepting()
 			m.ended(0)

@@ -174,7 +174,7 @@ func (p *play) mayBeClean(side side, end End) bool {
 	case ServerClosed:
 		return p.peers[server].finished
 	case ClientClosed:
-		postgres := p.srv.listeners[0].config.Protocol == ProtocolPostgres
+		postgres := p.srv.listeners[0].rules.Load().config.Protocol == ProtocolPostgres
 		return side == client && silent || p.peers[client].finished && (side == client || postgres || end.Received > 0)
 	}
 	return false

@@ -40,7 +40,7 @@ var protocolWords = func() (words []string) {
 }()
 
 // traits are those of the protocol of s.
-func (s *session) traits() *protocolTraits { return &protocolTable[s.listener.config.Protocol] }
+func (s *session) traits() *protocolTraits { return &protocolTable[s.rules.config.Protocol] }
 
 // Protocols returns the words that Protocol.UnmarshalText takes.
 func Protocols() []string { return slices.Clone(protocolWords) }

@@ -104,5 +104,5 @@ func (l *loop) warnNear(ls *listener) {
 }
 
 func (l *loop) warnLimit(text string, ls *listener, q *quota) {
-	l.log.Warn(text, "listener", ls.config.Name, "limit_of", q.name, "sessions", q.taken.Load(), "limit", q.limit)
+	l.log.Warn(text, "listener", ls.name, "limit_of", q.name, "sessions", q.taken.Load(), "limit", q.limit)
 }

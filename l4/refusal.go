@@ -40,7 +40,7 @@ func (l *loop) fail(s *session, reason Reason, errno syscall.Errno) state {
 // cannot lead to another pool.
 func (s *session) failedBefore() bool {
 	o := s.opening
-	if o.kind == pgwire.Startup && s.listener.targets.byStartup {
+	if o.kind == pgwire.Startup && s.rules.targets.byStartup {
 		o.outcome = noReason
 	}
 	return o.outcome != noReason

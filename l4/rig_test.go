@@ -129,7 +129,7 @@ func (r *rig) close(before []string) {
 // expectEmpty checks that no counter remembers a session.
 func (r *rig) expectEmpty() {
 	r.t.Helper()
-	for _, target := range r.srv.listeners[0].targets.all {
+	for _, target := range r.srv.listeners[0].rules.Load().targets.all {
 		for _, b := range target.config.Pool.Backends() {
 			if n := b.Stats().Active; n != 0 {
 				r.t.Errorf("backend %s has %d active connections, want 0", b.Name(), n)

@@ -98,7 +98,7 @@ type session struct {
 	ends       [2]end
 	halves     [2]half // halves[client] flows from the client to the backend
 	timer      timer
-	listener   *listener
+	rules      *rules
 	target     *target            // nil until a pool is chosen
 	backend    *pool.Backend      // holds one of its slots; nil until reserved
 	opening    *opening           // what matters only before relaying; nil mostly
@@ -113,22 +113,22 @@ type session struct {
 }
 
 // begin makes a session of an accepted connection.
-func (l *loop) begin(ls *listener, fd int, peer netip.AddrPort, counted bool) {
+func (l *loop) begin(r *rules, fd int, peer netip.AddrPort, counted bool) {
 	s := l.sessions.take()
 	s.id = l.nextID()
-	s.listener, s.client, s.counted = ls, peer, counted
+	s.rules, s.client, s.counted = r, peer, counted
 	s.started, s.active, l.small = l.now+l.stalled, l.now, l.now
 	s.ends[client] = newEnd(fd, !peer.IsValid())
 	s.ends[client].connected()
 	s.ends[server] = end{fd: -1}
 	l.guardLater(s)
-	ls.sessions.Add(1)
+	r.listener.sessions.Add(1)
 	l.advance(s, l.firstState(s, peer))
 }
 
 // firstState is where a new session goes.
 func (l *loop) firstState(s *session, peer netip.AddrPort) state {
-	config := &s.listener.config
+	config := &s.rules.config
 	if accept := config.AcceptProxy; accept != nil && !accept.trusts(peer.Addr()) {
 		return l.end(s, HeaderUntrusted, 0)
 	}
@@ -178,7 +178,7 @@ func (l *loop) route(s *session) state {
 		key = s.opening.key
 		s.opening.tries = tries{} // they may be those of another pool, which was asked for encryption only
 	}
-	if s.target = s.listener.targets.choose(key); s.target == nil {
+	if s.target = s.rules.targets.choose(key); s.target == nil {
 		return l.end(s, NoRoute, 0)
 	}
 	return stateDialling

@@ -48,7 +48,7 @@ func (s *session) comesInTLS() bool {
 		return true
 	}
 	input := s.input()
-	return s.listener.targets.byTLS && len(input) > 0 && input[0] == tlshello.RecordHandshake // without asking, as from Postgres 17 on
+	return s.rules.targets.byTLS && len(input) > 0 && input[0] == tlshello.RecordHandshake // without asking, as from Postgres 17 on
 }
 
 // helloRead is one read while a ClientHello is awaited: most fit.
@@ -112,7 +112,7 @@ func (l *loop) helloLate(s *session) state {
 // not known, so neither is whether a backend will answer to this much of it. Any other
 // ends for the reason.
 func (l *loop) fallBack(s *session, reason Reason) state {
-	t := s.listener.targets.fallback
+	t := s.rules.targets.fallback
 	if t == nil || !s.traits().hello {
 		return l.end(s, reason, 0)
 	}

@@ -22,7 +22,7 @@ func (l *loop) tryPacket(s *session) (next state, size int, err error) {
 
 // packetDone goes on with a first packet that is complete.
 func (l *loop) packetDone(s *session) state {
-	opening, targets := s.opening, s.listener.targets
+	opening, targets := s.opening, s.rules.targets
 	if opening.asksToEncrypt() {
 		if opening.asked[opening.kind] { // nor does Postgres answer that twice (ProcessStartupPacket)
 			return l.end(s, HelloInvalid, 0)

@@ -70,7 +70,7 @@ func (l *loop) act(s *session) state {
 // timeLimit is when the present state has lasted too long, and what s ends with then if
 // it ends; zero = never.
 func (s *session) timeLimit() (time.Duration, Reason) {
-	config := &s.listener.config
+	config := &s.rules.config
 	switch s.state {
 	case stateReadHeader:
 		return after(s.active, config.AcceptProxy.Timeout), HeaderTimeout
@@ -219,7 +219,7 @@ func (l *loop) catchUp(s *session) {
 // quietLimit is how long no byte of a relaying session may move, and what it ends with
 // then; 0 = for ever.
 func (s *session) quietLimit() (time.Duration, Reason) {
-	config := &s.listener.config
+	config := &s.rules.config
 	switch {
 	case s.cut.Clean():
 		return s.cutLimit(), FinTimeout // it is one when all is delivered

@@ -101,10 +101,10 @@ func (srv *Server) Stats() Stats {
 		listener := ls.stats()
 		listener.AtLimit = listener.AtLimit || srv.places.isFull()
 		stats.Listeners = append(stats.Listeners, listener)
-		stats.Ended = ls.unrouted.appendTo(stats.Ended, ls.config.Name, "")
-		for _, t := range ls.targets.all {
-			stats.Ended = t.ended.appendTo(stats.Ended, ls.config.Name, t.config.Pool.Name())
-			stats.Retries = append(stats.Retries, RetryStats{ls.config.Name, t.config.Pool.Name(), t.retries.Load()})
+		stats.Ended = ls.unrouted.appendTo(stats.Ended, ls.name, "")
+		for _, t := range ls.rules.Load().targets.all {
+			stats.Ended = t.ended.appendTo(stats.Ended, ls.name, t.config.Pool.Name())
+			stats.Retries = append(stats.Retries, RetryStats{ls.name, t.config.Pool.Name(), t.retries.Load()})
 		}
 	}
 	return stats
@@ -112,23 +112,24 @@ func (srv *Server) Stats() Stats {
 
 func (ls *listener) stats() ListenerStats {
 	var pools []string
-	for _, t := range ls.targets.all {
+	rules := ls.rules.Load()
+	for _, t := range rules.targets.all {
 		pools = append(pools, t.config.Pool.Name())
 	}
 	stats := ListenerStats{
-		Name:         ls.config.Name,
+		Name:         ls.name,
 		Addresses:    slices.Clone(ls.bound),
-		Protocol:     ls.config.Protocol,
+		Protocol:     rules.config.Protocol,
 		Pools:        pools,
 		Sessions:     int(ls.sessions.Load()),
 		Accepts:      ls.accepts.Load(),
 		AcceptErrors: ls.acceptErrors.Load(),
-		MaxSessions:  ls.config.MaxSessions,
+		MaxSessions:  rules.config.MaxSessions,
 		Resting:      ls.resting.Load() > 0,
 		AtLimit:      ls.places.isFull(),
 	}
-	if ls.clients != nil {
-		stats.Clients = ls.clients.Stats()
+	if rules.clients != nil {
+		stats.Clients = rules.clients.Stats()
 	}
 	return stats
 }
@@ -146,7 +147,7 @@ func (c *endCounters) appendTo(list []EndedStats, listener, pool string) []Ended
 func (l *loop) record(s *session, reason Reason, errno syscall.Errno) End {
 	end := End{
 		ID:          s.id,
-		Listener:    s.listener.config.Name,
+		Listener:    s.rules.listener.name,
 		Client:      s.client,
 		ServerName:  s.serverName(),
 		UniqueID:    l.server.uniqueIDOf(s),

@@ -22,14 +22,18 @@ type targets struct {
 	byTLS, byStartup bool
 }
 
-// A target is a Target with the counters of one listener's sessions on it.
+// A target is a Target with what is counted of one listener's sessions on it.
 type target struct {
+	*tally
 	config Target
 	own    *ownPorts
 	dials  []atomic.Pointer[dialTarget] // by the index of the backend
 	tlvs   [numTLVs]bool
-	ended  endCounters
+}
 
+// A tally is what is known of one listener's sessions on one pool, whatever the rules.
+type tally struct {
+	ended   endCounters
 	retries atomic.Uint64 // backends tried after one had failed
 
 	// What the servers have said to a question for encryption, by its kind.
@@ -37,7 +41,7 @@ type target struct {
 }
 
 // noteAnswer notes a server's answer to a question for encryption.
-func (t *target) noteAnswer(kind pgwire.Kind, yes bool) {
+func (t *tally) noteAnswer(kind pgwire.Kind, yes bool) {
 	said := &t.refuses[kind]
 	if yes {
 		said = &t.encrypts[kind]
@@ -49,19 +53,19 @@ func (t *target) noteAnswer(kind pgwire.Kind, yes bool) {
 
 // neverEncrypts reports whether servers have said no to a question for encryption, and
 // none has ever said yes.
-func (t *target) neverEncrypts(kind pgwire.Kind) bool {
+func (t *tally) neverEncrypts(kind pgwire.Kind) bool {
 	return t.refuses[kind].Load() && !t.encrypts[kind].Load()
 }
 
-func newTargets(config *ListenerConfig, own *ownPorts) (*targets, error) {
+func (ls *listener) newTargets(config *ListenerConfig, own *ownPorts) (*targets, error) {
 	t := new(targets)
 	for _, r := range config.Routes {
-		t.routed = append(t.routed, t.add(r.Target, own))
+		t.routed = append(t.routed, t.add(r.Target, ls.tallyOf(r.Target.Pool), own))
 		t.byTLS = t.byTLS || len(r.SNI)+len(r.ALPN) > 0
 		t.byStartup = t.byStartup || len(r.Database)+len(r.User) > 0
 	}
 	if config.Target.Pool != nil {
-		t.fallback = t.add(config.Target, own)
+		t.fallback = t.add(config.Target, ls.tallyOf(config.Target.Pool), own)
 	}
 	if len(config.Routes) == 0 {
 		return t, nil
@@ -72,11 +76,11 @@ func newTargets(config *ListenerConfig, own *ownPorts) (*targets, error) {
 }
 
 // add returns the target of a pool, which is made when the pool is first named.
-func (t *targets) add(config Target, own *ownPorts) *target {
+func (t *targets) add(config Target, tally *tally, own *ownPorts) *target {
 	if known := t.of(config.Pool); known != nil {
 		return known
 	}
-	made := &target{config: config, own: own, dials: make([]atomic.Pointer[dialTarget], len(config.Pool.Backends()))}
+	made := &target{tally: tally, config: config, own: own, dials: make([]atomic.Pointer[dialTarget], len(config.Pool.Backends()))}
 	for _, tlv := range config.TLVs {
 		made.tlvs[tlv] = true
 	}
