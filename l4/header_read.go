@@ -62,6 +62,7 @@ func (l *loop) headerDone(s *session, header *proxyproto.Header, rest []byte) st
 		s.client = source
 	}
 	var reason Reason
+	s.rules = s.rules.listener.rules.Load() // those of the moment at which its client is known
 	if s.counted, reason = l.admit(s.rules, s.client.Addr()); reason != noReason {
 		return l.end(s, reason, 0)
 	}
