@@ -63,11 +63,11 @@ func (l *loop) owners(s *session) (list []ownerTarget, ok bool) {
 }
 
 // backendsOf returns the servers of some targets that meet a condition, each once: one may
-// be in several pools.
+// be in several pools. One that was removed from its pool may have sessions still.
 func backendsOf(targets []*target, meets func(*pool.Backend) bool) (list []ownerTarget) {
 	known := make(map[pool.Address]bool)
 	for _, t := range targets {
-		for _, b := range t.config.Pool.Backends() {
+		for _, b := range t.config.Pool.All() {
 			if !known[b.Address()] && meets(b) {
 				known[b.Address()] = true
 				list = append(list, ownerTarget{t, b})

@@ -3,6 +3,7 @@ package l4
 import (
 	"cmp"
 	"math"
+	"slices"
 	"syscall"
 	"time"
 
@@ -122,8 +123,25 @@ func (s *session) connectDeadline() time.Duration {
 	if whole == 0 || s.isLone() {
 		return whole
 	}
-	left = max(min(left, len(s.target.config.Pool.Backends())-len(s.failedOn())), 1)
+	left = s.untried(max(left, 1))
 	return min(s.active+max((whole-s.active)/time.Duration(left), leastConnect), whole)
+}
+
+// untried returns how many backends, from 1 to limit, are left to try, the present one
+// included. Those that s has failed on may have been removed since.
+func (s *session) untried(limit int) (n int) {
+	failed, all := s.failedOn(), s.target.config.Pool.Backends()
+	if len(failed) == 0 {
+		return max(min(limit, len(all)), 1)
+	}
+	for _, b := range all {
+		if !slices.Contains(failed, b) {
+			if n++; n == limit {
+				break
+			}
+		}
+	}
+	return max(n, 1)
 }
 
 // leastConnect is time enough for a SYN that is lost: the kernel sends the next one

@@ -29,18 +29,49 @@ type dialTarget struct {
 	crowded  warning // that its backlog is full
 }
 
-// dial returns the dialTarget of a backend. It is made when it is first asked for: the
-// address of a name that did not resolve at the start is known only then.
+// dialTargets are those of a set of backends. They do not change, so loops share them: who
+// finds that the pool has another set by now, or that the address of a name has become
+// known, puts others in their place. What a backend that was removed had goes then.
+type dialTargets struct {
+	set []*pool.Backend // as the pool returned it
+	of  map[*pool.Backend]*dialTarget
+}
+
+// dial returns the dialTarget of a backend.
 func (t *target) dial(b *pool.Backend) *dialTarget {
-	at := &t.dials[b.Index()]
-	if known := at.Load(); known != nil {
-		return known
+	for {
+		known, set := t.dials.Load(), t.config.Pool.Backends()
+		if known != nil && sameSet(known.set, set) {
+			if at := known.of[b]; at != nil {
+				return at
+			}
+		}
+		switch a := b.Address(); {
+		case !a.IsUnix() && !a.TCP.Addr().IsValid():
+			return &dialTarget{errno: syscall.EHOSTUNREACH} // nobody asks for one that is not usable
+		case !slices.Contains(set, b): // it was removed after a session had taken a slot
+			return newDialTarget(a, t.own, t.config.Sources)
+		}
+		t.dials.CompareAndSwap(known, t.dialTargets(known, set))
 	}
-	if a := b.Address(); !a.IsUnix() && !a.TCP.Addr().IsValid() {
-		return &dialTarget{errno: syscall.EHOSTUNREACH} // nobody asks for one that is not usable
+}
+
+// sameSet reports whether two sets are one: a pool never changes one that it has returned.
+func sameSet(a, b []*pool.Backend) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// dialTargets returns those of a set, with what is known of those that it has known.
+func (t *target) dialTargets(known *dialTargets, set []*pool.Backend) *dialTargets {
+	next := &dialTargets{set, make(map[*pool.Backend]*dialTarget, len(set))}
+	for _, b := range set {
+		if known != nil && known.of[b] != nil {
+			next.of[b] = known.of[b]
+		} else if a := b.Address(); a.IsUnix() || a.TCP.Addr().IsValid() {
+			next.of[b] = newDialTarget(a, t.own, t.config.Sources)
+		}
 	}
-	at.CompareAndSwap(nil, newDialTarget(b.Address(), t.own, t.config.Sources))
-	return at.Load()
+	return next
 }
 
 func newDialTarget(address pool.Address, own *ownPorts, sources []netip.Addr) *dialTarget {

@@ -130,7 +130,7 @@ func (r *rig) close(before []string) {
 func (r *rig) expectEmpty() {
 	r.t.Helper()
 	for _, target := range r.srv.listeners[0].rules.Load().targets.all {
-		for _, b := range target.config.Pool.Backends() {
+		for _, b := range target.config.Pool.All() {
 			if n := b.Stats().Active; n != 0 {
 				r.t.Errorf("backend %s has %d active connections, want 0", b.Name(), n)
 			}

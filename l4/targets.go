@@ -27,7 +27,7 @@ type target struct {
 	*tally
 	config Target
 	own    *ownPorts
-	dials  []atomic.Pointer[dialTarget] // by the index of the backend
+	dials  atomic.Pointer[dialTargets] // of the backends that the pool had at the last look; nil = none yet
 	tlvs   [numTLVs]bool
 }
 
@@ -80,7 +80,7 @@ func (t *targets) add(config Target, tally *tally, own *ownPorts) *target {
 	if known := t.of(config.Pool); known != nil {
 		return known
 	}
-	made := &target{tally: tally, config: config, own: own, dials: make([]atomic.Pointer[dialTarget], len(config.Pool.Backends()))}
+	made := &target{tally: tally, config: config, own: own}
 	for _, tlv := range config.TLVs {
 		made.tlvs[tlv] = true
 	}

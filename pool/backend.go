@@ -17,19 +17,21 @@ type BackendConfig struct {
 	Weight   int        // share of the sessions, 0 to MaxWeight; 0 = no new sessions
 	MaxConns int        // active connections at most; 0 = no limit
 	Backup   bool       // used only while no backend that is not a backup is usable
-	State    AdminState // at the start
+	State    AdminState // what the operator wants, until SetAdmin says otherwise
+	Down     bool       // it begins down, until SetUp says otherwise; for one that stays in its pool this has no meaning
 }
 
 // Backend is one server of a pool. It is safe for concurrent use.
 type Backend struct {
 	pool    *Pool
-	index   int
 	name    string
 	host    string                  // of BackendConfig
 	address atomic.Pointer[Address] // set once more at most, when host resolves
 	located chan struct{}           // closed when the address is known
 
 	// Guarded by pool.mu.
+	config    BackendConfig // the latest
+	removed   bool          // to change it takes pool.changing too
 	backup    bool
 	admin     AdminState
 	up        bool
@@ -37,9 +39,10 @@ type Backend struct {
 	lost      string    // why there is no address yet; "" = there is one
 	wasUsable bool      // at the last Pool.refresh
 	tried     bool      // only while a slot is looked for: its session failed here before
-	weight    int       // to change it takes pool.weighing too
+	weight    int       // to change it takes pool.changing too
 	share     int       // percent of the weight that counts: whole, or less during slow start
 	back      time.Time // when slow start began
+	credit    int       // of turns
 	maxConns  int
 	active    int // above maxConns when the limit was lowered
 
@@ -50,11 +53,11 @@ type Backend struct {
 	traffic   []traffic // by event loop
 }
 
-func newBackend(p *Pool, index, shards int, c BackendConfig) *Backend {
+func newBackend(p *Pool, c BackendConfig) *Backend {
 	b := &Backend{
-		pool: p, index: index, name: c.Name, host: c.Host, backup: c.Backup, located: make(chan struct{}),
-		admin: c.State, up: true, weight: c.Weight, share: whole, maxConns: c.MaxConns,
-		traffic: make([]traffic, shards),
+		pool: p, name: c.Name, host: c.Host, located: make(chan struct{}), config: c,
+		backup: c.Backup, admin: c.State, up: !c.Down, weight: c.Weight, share: whole, maxConns: c.MaxConns,
+		traffic: make([]traffic, p.shards),
 	}
 	b.address.Store(&c.Address)
 	if c.Address.dialable() {
@@ -63,7 +66,6 @@ func newBackend(p *Pool, index, shards int, c BackendConfig) *Backend {
 	} else {
 		b.lost = "the address of " + c.Host + " is not known yet"
 	}
-	b.wasUsable = b.usable() // it has not come back from anything: no slow start
 	return b
 }
 
@@ -82,16 +84,23 @@ func (b *Backend) Host() string { return b.host }
 // SetAddress tells the address of a backend that was made without one, which may take sessions from now on. It returns
 // false, and changes nothing, when the address is known already or cannot be connected to.
 func (b *Backend) SetAddress(a Address) bool {
+	b.pool.changing.Lock() // what an Update decides by stands until it has been done
+	defer b.pool.changing.Unlock()
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
 	if b.lost == "" || !a.dialable() {
 		return false
 	}
+	b.locate(a)
+	b.pool.refresh()
+	return true
+}
+
+// locate sets the address of a backend that has none yet. Both of the pool's mutexes are held.
+func (b *Backend) locate(a Address) {
 	b.address.Store(&a)
 	b.lost = ""
 	close(b.located)
-	b.pool.refresh()
-	return true
 }
 
 // SetLost says why a backend has no address yet, and reports whether that is new. One that has an address keeps it.
@@ -115,8 +124,12 @@ func (b *Backend) Lost() string {
 // Pool returns the pool that the backend is in.
 func (b *Backend) Pool() *Pool { return b.pool }
 
-// Index returns the backend's position in Pool.Backends.
-func (b *Backend) Index() int { return b.index }
+// Config returns what the pool was told about the backend last, by New or Update. What was set since does not show.
+func (b *Backend) Config() BackendConfig {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	return b.config
+}
 
 // Backup reports whether the backend is used, now, only while no other kind is usable.
 func (b *Backend) Backup() bool {
@@ -139,14 +152,16 @@ func (b *Backend) Admin() AdminState {
 	return b.admin
 }
 
-// Usable reports whether the backend could be given sessions: it is ready, up, not ejected and has an address and a weight.
+// Usable reports whether the backend could be given sessions: it is ready, up, not ejected, not removed and has an address
+// and a weight.
 func (b *Backend) Usable() bool {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
 	return b.usable()
 }
 
-// Release gives a slot back, and with it the place to whoever waits for one. It panics when there is none to give
+// Release gives a slot back, and with it the place to whoever waits for one. A backend that was removed is forgotten by
+// its pool with the last one. It panics when there is none to give
 // back: a slot was then released twice, and every count since is wrong.
 func (b *Backend) Release() {
 	b.pool.mu.Lock()
@@ -156,6 +171,10 @@ func (b *Backend) Release() {
 	}
 	wasFull := b.full()
 	b.active--
+	if b.removed {
+		b.pool.forget(b)
+		return
+	}
 	if wasFull && !b.full() { // whoever waits while there is room is barred from here
 		b.pool.grant()
 	}
@@ -231,7 +250,7 @@ func (b *Backend) SetMaxConns(limit int) error {
 
 // usable reports whether the backend's states let it take sessions. The pool's mutex is held.
 func (b *Backend) usable() bool {
-	return b.admin == Ready && b.up && b.lost == "" && !b.ejected && b.weight > 0
+	return !b.removed && b.admin == Ready && b.up && b.lost == "" && !b.ejected && b.weight > 0
 }
 
 // full reports whether every slot is taken, or more than that. The pool's mutex is held.

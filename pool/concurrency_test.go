@@ -37,14 +37,14 @@ func TestReserveConcurrently(t *testing.T) {
 						}
 						continue
 					}
-					if n := held[b.Index()].Add(1); n > limit {
+					if n := held[position(b)].Add(1); n > limit {
 						t.Errorf("%s holds %d sessions, limit %d", b.Name(), n, limit)
 					}
 					b.Dialed(DialOK)
 					if n := b.Stats().Active; n < 1 || n > limit {
 						t.Errorf("%s has %d active while one is held, limit %d", b.Name(), n, limit)
 					}
-					held[b.Index()].Add(-1)
+					held[position(b)].Add(-1)
 					b.Release()
 				}
 			})

@@ -16,15 +16,26 @@ type model struct {
 	t        *testing.T
 	p        *Pool
 	steps    int
-	backends []BackendStats // the states and Active only
-	held     []*Backend     // slots to be released
-	waiting  []*modelWaiter // in the order of their coming
-	granted  []*modelWaiter // and not collected yet
-	calls    []*modelWaiter // of Granted during this step
+	backends []*modelBackend // in configured order
+	leaving  []*modelBackend // removed, with sessions still
+	known    map[*Backend]*modelBackend
+	held     []*modelBackend // slots to be released
+	waiting  []*modelWaiter  // in the order of their coming
+	granted  []*modelWaiter  // and not collected yet
+	calls    []*modelWaiter  // of Granted during this step
+	config   Config          // without the backends
+	updates  modelUpdates
 
-	keeps  bool // NoFailback
-	leader int  // with it: who takes the new sessions; -1 = nobody
-	led    bool // the leader stays
+	leader *modelBackend // with NoFailback: who takes the new sessions; nil = nobody
+	led    bool          // the leader stays
+}
+
+// A modelBackend has the states, Active, Changes and Connects only.
+type modelBackend struct {
+	BackendStats
+	b       *Backend
+	backup  bool // by the configuration
+	removed bool
 }
 
 type modelWaiter struct {
@@ -40,29 +51,40 @@ func newModel(t *testing.T, policy Policy, keeps bool) *model {
 		bs[i].Weight = i + 1
 		bs[i].Backup = i == 3
 	}
-	p, err := New(Config{Balance: policy, Backends: bs, QueueMax: modelQueue, SlowStart: time.Minute, NoFailback: keeps})
+	c := Config{Balance: policy, Backends: bs, QueueMax: modelQueue, SlowStart: time.Minute, NoFailback: keeps}
+	p, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &model{t: t, p: p, keeps: keeps, leader: -1}
-	for _, c := range bs {
-		m.backends = append(m.backends,
-			BackendStats{Up: true, Weight: c.Weight, MaxConns: c.MaxConns, Backup: c.Backup})
+	m := &model{t: t, p: p, config: c, known: map[*Backend]*modelBackend{}}
+	for i, bc := range c.Backends {
+		m.backends = append(m.backends, m.newBackend(p.Backends()[i], bc))
 	}
 	m.refresh()
 	return m
 }
+
+func (m *model) newBackend(b *Backend, c BackendConfig) *modelBackend {
+	made := &modelBackend{b: b, backup: c.Backup, BackendStats: BackendStats{
+		Name: c.Name, Address: c.Address, Backup: c.Backup, State: c.State, Up: !c.Down, Weight: c.Weight, MaxConns: c.MaxConns,
+	}}
+	m.known[b] = made
+	return made
+}
+
+// all are the backends that somebody may have to do with.
+func (m *model) all() []*modelBackend { return slices.Concat(m.backends, m.leaving) }
 
 func (m *model) fatalf(format string, args ...any) {
 	m.t.Helper()
 	m.t.Fatalf("%v, step %d: "+format, append([]any{m.p.Policy(), m.steps}, args...)...)
 }
 
-// step does one of 16 things to the pool, and to the model.
+// step does one of 17 things to the pool, and to the model.
 func (m *model) step(op, arg byte) {
 	m.steps++
 	m.calls = m.calls[:0]
-	switch op % 16 {
+	switch op %= 17; op {
 	case 0, 1:
 		m.reserve(m.choose(arg))
 	case 2, 3:
@@ -75,8 +97,10 @@ func (m *model) step(op, arg byte) {
 		m.collect(arg)
 	case 8:
 		m.forgive(arg)
+	case 16:
+		m.update(arg)
 	default:
-		m.change(op%16, int(arg%4), int(arg/4))
+		m.change(op, int(arg%4), int(arg/4))
 	}
 	m.settle()
 	m.compare()
@@ -85,9 +109,9 @@ func (m *model) step(op, arg byte) {
 // choose returns the backends whose bits are set.
 func (m *model) choose(bits byte) []*Backend {
 	var bs []*Backend
-	for i, b := range m.p.Backends() {
+	for i, s := range m.all() {
 		if bits>>i&1 != 0 {
-			bs = append(bs, b)
+			bs = append(bs, s.b)
 		}
 	}
 	return bs
@@ -98,20 +122,19 @@ func (m *model) choices(tried []*Backend) (free []*Backend, err error) {
 	err = ErrNoBackend
 	tiers := []bool{false, true}
 	if m.led {
-		tiers = []bool{m.backends[m.leader].Backup}
+		tiers = []bool{m.leader.Backup}
 	}
 	for _, backup := range tiers {
 		usable := false
-		for i, s := range m.backends {
+		for _, s := range m.backends {
 			if s.Backup != backup || !s.Usable {
 				continue
 			}
 			usable = true
-			b := m.p.Backends()[i]
 			switch {
-			case slices.Contains(tried, b):
+			case slices.Contains(tried, s.b):
 			case s.MaxConns == 0 || s.Active < s.MaxConns:
-				free = append(free, b)
+				free = append(free, s.b)
 			default:
 				err = ErrFull
 			}
@@ -131,16 +154,18 @@ func (m *model) took(b *Backend, free []*Backend) {
 	if !slices.Contains(free, b) {
 		m.fatalf("picked %s, which is not free", nameOf(b))
 	}
-	if m.keeps {
+	if m.config.NoFailback {
 		want := free[0]
-		if leader := m.p.Backends()[m.leader]; slices.Contains(free, leader) {
-			want, m.led = leader, true
+		if slices.Contains(free, m.leader.b) {
+			want, m.led = m.leader.b, true
 		}
 		if b != want {
 			m.fatalf("picked %s, want %s", nameOf(b), nameOf(want))
 		}
 	}
-	m.backends[b.Index()].Active++
+	b.Dialed(DialOK)
+	m.known[b].Connects++
+	m.known[b].Active++
 }
 
 func (m *model) reserve(tried []*Backend) {
@@ -151,7 +176,7 @@ func (m *model) reserve(tried []*Backend) {
 	}
 	if err == nil {
 		m.took(b, free)
-		m.held = append(m.held, b)
+		m.held = append(m.held, m.known[b])
 	}
 }
 
@@ -160,15 +185,19 @@ func (m *model) client() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, b
 func (m *model) wait(tried []*Backend) {
 	w := &modelWaiter{tried: slices.Clone(tried), Waiter: Waiter{Client: m.client(), Tried: tried}}
 	w.Granted = func() { m.calls = append(m.calls, w) }
-	free, _ := m.choices(tried)
+	free, refusal := m.choices(tried)
 	b, waiting, err := m.p.ReserveOrWait(&w.Waiter)
 	switch {
 	case len(free) > 0:
 		m.took(b, free)
-		m.held = append(m.held, b)
+		m.held = append(m.held, m.known[b])
 	case b != nil:
 		m.fatalf("ReserveOrWait picked %s, want nothing", b.Name())
-	case len(m.waiting) == modelQueue:
+	case m.config.QueueMax == 0:
+		if waiting || !errors.Is(err, refusal) {
+			m.fatalf("ReserveOrWait: waiting %v, error %v, want %v", waiting, err, refusal)
+		}
+	case len(m.waiting) >= m.config.QueueMax:
 		if waiting || !errors.Is(err, ErrQueueFull) {
 			m.fatalf("ReserveOrWait: waiting %v, error %v, want a full queue", waiting, err)
 		}
@@ -182,9 +211,13 @@ func (m *model) wait(tried []*Backend) {
 func (m *model) release(arg byte) {
 	if n := len(m.held); n > 0 {
 		i := int(arg) % n
-		m.backends[m.held[i].Index()].Active--
-		m.held[i].Release()
+		s := m.held[i]
+		s.Active--
+		s.b.Release()
 		m.held = slices.Delete(m.held, i, i+1)
+		if s.removed && s.Active == 0 {
+			m.leaving = slices.DeleteFunc(m.leaving, func(other *modelBackend) bool { return other == s })
+		}
 	}
 }
 
@@ -228,7 +261,7 @@ func (m *model) handedOut(b *Backend, want bool) {
 		m.fatalf("left or collected with %s, want a slot: %v", nameOf(b), want)
 	}
 	if b != nil {
-		m.held = append(m.held, b)
+		m.held = append(m.held, m.known[b])
 	}
 }
 
@@ -240,18 +273,25 @@ func (m *model) forgive(arg byte) {
 	}
 }
 
-// change changes a state of the backend at position i.
+// change changes a state of a backend, which may have been removed.
 func (m *model) change(op byte, i, arg int) {
-	b, s := m.p.Backends()[i], &m.backends[i]
+	all := m.all()
+	if len(all) == 0 {
+		return
+	}
+	s := all[(i+m.steps)%len(all)]
+	b := s.b
 	switch op {
 	case 9:
 		s.Up = !s.Up
+		s.Changes++
 		b.SetUp(s.Up)
 	case 10:
 		s.Ejected = !s.Ejected
+		s.Changes++
 		b.SetEjected(s.Ejected)
 	case 11:
-		s.State = AdminState(max(arg%5-2, 0)) // mostly ready
+		s.setAdmin(AdminState(max(arg%5-2, 0))) // mostly ready
 		b.SetAdmin(s.State)
 	case 12:
 		s.Weight = arg % 4
@@ -263,20 +303,30 @@ func (m *model) change(op byte, i, arg int) {
 		s.Backup = !s.Backup
 		b.SetBackup(s.Backup)
 	case 15:
+		if s.removed {
+			break // nobody takes slots there
+		}
 		s.Active++
 		take(b)
-		m.held = append(m.held, b)
+		m.held = append(m.held, s)
 	}
 	m.refresh()
 }
 
+func (s *modelBackend) setAdmin(state AdminState) {
+	if s.State != state {
+		s.Changes++
+	}
+	s.State = state
+}
+
 // refresh works out who is usable, and forgives those who were not.
 func (m *model) refresh() {
-	for i := range m.backends {
-		s, was := &m.backends[i], m.backends[i].Usable
-		s.Usable = s.State == Ready && s.Up && !s.Ejected && s.Weight > 0
+	for _, s := range m.all() {
+		was := s.Usable
+		s.Usable = s.State == Ready && s.Up && !s.Ejected && s.Weight > 0 && !s.removed
 		for _, w := range m.waiting {
-			if at := slices.Index(w.tried, m.p.Backends()[i]); at >= 0 && s.Usable && !was {
+			if at := slices.Index(w.tried, s.b); at >= 0 && s.Usable && !was {
 				w.tried = slices.Delete(w.tried, at, at+1)
 			}
 		}
@@ -287,15 +337,15 @@ func (m *model) refresh() {
 // lead works out who takes the new sessions, where only one is to do that: who does, as long as it is usable, if it has
 // been given any, or has taken over from one that is not usable any more. Otherwise it is the first one that is.
 func (m *model) lead() {
-	tookOver := m.leader >= 0 && !m.backends[m.leader].Usable
-	if !m.keeps || m.led && !tookOver {
+	tookOver := m.leader != nil && !m.leader.Usable
+	if !m.config.NoFailback || m.led && !tookOver {
 		return
 	}
-	m.leader, m.led = -1, false
+	m.leader, m.led = nil, false
 	for _, backup := range []bool{true, false} { // the last one that is found is the one
-		for i, s := range slices.Backward(m.backends) {
+		for _, s := range slices.Backward(m.backends) {
 			if s.Usable && s.Backup == backup {
-				m.leader, m.led = i, tookOver
+				m.leader, m.led = s, tookOver
 			}
 		}
 	}
@@ -327,17 +377,31 @@ func (m *model) compare() {
 	if got := m.p.Waiting(); got != len(m.waiting) {
 		m.fatalf("%d wait, want %d", got, len(m.waiting))
 	}
-	for i, b := range m.p.Backends() {
-		s, want := b.Stats(), m.backends[i]
-		if s.Active != want.Active || s.Usable != want.Usable || s.Backup != want.Backup {
-			m.fatalf("%s has %d active, usable %v, backup %v; want %d, %v, %v", b.Name(),
-				s.Active, s.Usable, s.Backup, want.Active, want.Usable, want.Backup)
-		}
-	}
+	m.compareBackends()
 	for _, w := range m.waiting {
 		if m.p.HasOther(nil, w.Tried) {
 			m.fatalf("a slot is free that one who waits could take")
 		}
+	}
+}
+
+// compareBackends holds the backends that the pool knows against those of the model.
+func (m *model) compareBackends() {
+	all, set := m.p.All(), m.p.Backends()
+	if !slices.Equal(set, all[:len(set)]) || len(set) != len(m.backends) || len(all) != len(set)+len(m.leaving) {
+		m.fatalf("%d backends and %d in all, want %d and %d that leave", len(set), len(all), len(m.backends), len(m.leaving))
+	}
+	credit := 0
+	for i, want := range m.all() {
+		s, b := all[i].Stats(), all[i]
+		want.Pool, want.Share = s.Pool, s.Share
+		if b != want.b || s != want.BackendStats {
+			m.fatalf("backend %d is %p %+v, want %p %+v", i, b, s, want.b, want.BackendStats)
+		}
+		credit += b.credit
+	}
+	if credit != 0 {
+		m.fatalf("the credits add up to %d, want 0", credit)
 	}
 }
 
@@ -349,9 +413,9 @@ func (m *model) finish() {
 	for len(m.held) > 0 {
 		m.step(4, 0)
 	}
-	for _, b := range m.p.Backends() {
-		if n := b.Stats().Active; n != 0 {
-			m.fatalf("%s has %d active in the end", b.Name(), n)
+	for _, s := range m.known {
+		if n := s.b.Stats().Active; n != 0 {
+			m.fatalf("%s has %d active in the end", s.Name, n)
 		}
 	}
 }
@@ -364,7 +428,7 @@ func TestPoolIsLikeTheModel(t *testing.T) {
 func testLikeTheModel(t *testing.T, policy Policy, keeps bool) {
 	steps := 20000
 	if policy == SourceHash {
-		steps = 1000 // each change of weight makes a table of 65537 entries
+		steps = 1500 // each change of weight makes a table of 65537 entries
 	}
 	for seed := range uint64(3) {
 		rnd := rand.New(rand.NewPCG(seed, uint64(policy)))
@@ -378,6 +442,9 @@ func testLikeTheModel(t *testing.T, policy Policy, keeps bool) {
 		if grants < steps/50 {
 			t.Errorf("seed %d: %d grants in %d steps prove nothing", seed, grants, steps)
 		}
-		t.Logf("seed %d: %d grants in %d steps", seed, grants, steps)
+		if u := m.updates; u.done < steps/40 || u.refused == 0 || u.revived < u.done/100 || u.removed < u.done/4 {
+			t.Errorf("seed %d: updates %+v in %d steps prove nothing", seed, u, steps)
+		}
+		t.Logf("seed %d: %d grants, updates %+v in %d steps", seed, grants, m.updates, steps)
 	}
 }

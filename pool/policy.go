@@ -44,7 +44,7 @@ func (p *Policy) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// A balancer is a policy at work in one pool. A change of weights makes a new one.
+// A balancer is a policy at work in one pool. A change of weights, or of the backends, makes a new one.
 type balancer interface {
 	// pick is called with the pool's mutex held. It returns the candidate that takes the next session, or nil when
 	// none is free. There is at least one candidate; all are usable and of one tier, in configured order, but for the leader, which is first. Slow start
@@ -57,9 +57,9 @@ type balancer interface {
 func newBalancer(p Policy, all []*Backend, weights []int) balancer {
 	switch p {
 	case LeastConn:
-		return &leastConn{newTurns(len(all))}
+		return new(leastConn)
 	case RoundRobin:
-		return &roundRobin{newTurns(len(all))}
+		return new(roundRobin)
 	case Random:
 		return random{}
 	case SourceHash:

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,7 +18,7 @@ var (
 	ErrFull = errors.New("every backend is at max_conns")
 )
 
-// Config is what a pool is made from.
+// Config is what a pool is made from, and changed to.
 type Config struct {
 	Name     string
 	Balance  Policy
@@ -35,16 +36,17 @@ type Config struct {
 
 // Pool is a set of backends with one balancing policy. It is safe for concurrent use.
 type Pool struct {
-	name      string
-	policy    Policy
-	backends  []*Backend
-	shards    int
-	queueMax  int
-	slowStart time.Duration
-	keeps     bool // NoFailback
+	name   string
+	shards int
+	set    atomic.Pointer[[]*Backend] // in configured order; to change it takes both mutexes
 
-	weighing   sync.Mutex // held during a change of weights; taken before mu
+	changing   sync.Mutex // held during a change of weights, addresses or backends; taken before mu
 	mu         sync.Mutex // guards the states of all backends, and:
+	policy     Policy     // to change it takes changing too
+	queueMax   int
+	slowStart  time.Duration
+	keeps      bool       // NoFailback
+	leaving    []*Backend // removed, and with sessions still
 	balancer   balancer
 	candidates []*Backend // usable backends of the tier in use, the leader first, then in configured order
 	leader     *Backend   // with NoFailback: who takes the new sessions; nil = nobody is usable
@@ -53,7 +55,7 @@ type Pool struct {
 	queue      queue
 }
 
-// New returns a pool in which every backend is up. The error lists everything that is wrong with the configuration. A
+// New returns a pool in which every backend is up that is not Down. The error lists everything that is wrong with the configuration. A
 // pool without backends is allowed: it answers ErrNoBackend.
 func New(c Config) (*Pool, error) {
 	if err := c.check(); err != nil {
@@ -63,10 +65,13 @@ func New(c Config) (*Pool, error) {
 		name: c.Name, policy: c.Balance, shards: max(c.Shards, 1), queueMax: c.QueueMax, slowStart: c.SlowStart, keeps: c.NoFailback,
 		candidates: make([]*Backend, 0, len(c.Backends)),
 	}
+	all := make([]*Backend, len(c.Backends))
 	for i, bc := range c.Backends {
-		p.backends = append(p.backends, newBackend(p, i, p.shards, bc))
+		all[i] = newBackend(p, bc)
+		all[i].wasUsable = all[i].usable() // it has not come back from anything: no slow start
 	}
-	p.balancer = newBalancer(p.policy, p.backends, p.weights())
+	p.set.Store(&all)
+	p.balancer = newBalancer(p.policy, all, weightsOf(all))
 	p.findCandidates()
 	return p, nil
 }
@@ -122,18 +127,30 @@ func (c BackendConfig) check() error {
 // Name returns the pool's name.
 func (p *Pool) Name() string { return p.name }
 
-// Policy returns how the pool chooses.
-func (p *Pool) Policy() Policy { return p.policy }
+// Policy returns how the pool chooses now.
+func (p *Pool) Policy() Policy {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.policy
+}
 
 // Shards is how many event loops may count traffic of this pool.
 func (p *Pool) Shards() int { return p.shards }
 
-// Backends returns all backends in configured order. The slice must not be changed.
-func (p *Pool) Backends() []*Backend { return p.backends }
+// Backends returns the backends in configured order. The slice must not be changed, and never is: a change of the set
+// replaces it as a whole, so that a position in it says nothing of the next one.
+func (p *Pool) Backends() []*Backend { return *p.set.Load() }
 
-// Lookup returns the backend of that name, or nil when there is none.
+// All returns the backends and, after them, those that were removed and have sessions still.
+func (p *Pool) All() []*Backend {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Concat(p.Backends(), p.leaving)
+}
+
+// Lookup returns the backend of that name, or nil when there is none, or none any more.
 func (p *Pool) Lookup(name string) *Backend {
-	for _, b := range p.backends {
+	for _, b := range p.Backends() {
 		if b.name == name {
 			return b
 		}
@@ -146,7 +163,7 @@ func (p *Pool) Usable() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
-	for _, b := range p.backends {
+	for _, b := range p.Backends() {
 		if b.usable() {
 			n++
 		}
@@ -228,25 +245,34 @@ func (p *Pool) refusal(tried []*Backend) error {
 // reweigh changes a backend's weight. The new balancer, which may take milliseconds, is made before the mutex that
 // every new session waits for is taken.
 func (p *Pool) reweigh(b *Backend, weight int) {
-	p.weighing.Lock()
-	defer p.weighing.Unlock()
+	p.changing.Lock()
+	defer p.changing.Unlock()
 	if b.weight == weight {
 		return // keep the turns of the policy
 	}
-	weights := p.weights()
-	weights[b.index] = weight
-	next := newBalancer(p.policy, p.backends, weights)
+	all := p.Backends()
+	at := slices.Index(all, b)
+	if at < 0 { // it was removed: nobody is given to it
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		b.weight = weight
+		return
+	}
+	weights := weightsOf(all)
+	weights[at] = weight
+	next := newBalancer(p.policy, all, weights)
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b.weight, p.balancer = weight, next
+	forgetTurns(all)
 	p.refresh()
 }
 
-// weights returns the weight of every backend. Either mutex is held, or the pool is new.
-func (p *Pool) weights() []int {
-	ws := make([]int, len(p.backends))
-	for i, b := range p.backends {
+// weightsOf returns the weight of each backend. Either mutex is held, or the pool is new.
+func weightsOf(backends []*Backend) []int {
+	ws := make([]int, len(backends))
+	for i, b := range backends {
 		ws[i] = b.weight
 	}
 	return ws
@@ -255,7 +281,7 @@ func (p *Pool) weights() []int {
 // refresh finds the candidates again after a change of state and gives those who wait what they can have now. The
 // mutex is held.
 func (p *Pool) refresh() {
-	for _, b := range p.backends {
+	for _, b := range p.Backends() {
 		p.noteUsable(b)
 	}
 	p.findCandidates()
@@ -300,7 +326,7 @@ func (p *Pool) findCandidates() {
 
 // addCandidates adds the usable backends of a tier. The mutex is held.
 func (p *Pool) addCandidates(backup bool) {
-	for _, b := range p.backends {
+	for _, b := range p.Backends() {
 		if b.backup == backup && b != p.leader && b.usable() {
 			p.candidates = append(p.candidates, b)
 		}

@@ -28,8 +28,12 @@ type Waiter struct {
 	granted    *Backend // its slot is taken, and not yet handed out
 }
 
-// QueueMax returns how many sessions may wait; 0 = none.
-func (p *Pool) QueueMax() int { return p.queueMax }
+// QueueMax returns how many sessions may wait now; 0 = none.
+func (p *Pool) QueueMax() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.queueMax
+}
 
 // Waiting returns how many sessions stand in the queue now.
 func (p *Pool) Waiting() int {

@@ -74,11 +74,11 @@ func (c *crowd) arrive(goroutines int) {
 func (c *crowd) use(w *crowded, b *Backend) {
 	w.slots.Add(1)
 	limit := int64(b.Stats().MaxConns)
-	if n := c.held[b.Index()].Add(1); n > limit {
+	if n := c.held[position(b)].Add(1); n > limit {
 		c.t.Errorf("%s holds %d sessions, limit %d", b.Name(), n, limit)
 	}
 	runtime.Gosched()
-	c.held[b.Index()].Add(-1)
+	c.held[position(b)].Add(-1)
 	b.Release()
 }
 
@@ -242,11 +242,11 @@ func TestWaitConcurrently(t *testing.T) {
 					if b == nil {
 						continue
 					}
-					if n := held[b.Index()].Add(1); n > limit {
+					if n := held[position(b)].Add(1); n > limit {
 						t.Errorf("%s holds %d sessions, limit %d", b.Name(), n, limit)
 					}
 					runtime.Gosched()
-					held[b.Index()].Add(-1)
+					held[position(b)].Add(-1)
 					b.Release()
 				}
 			})

@@ -18,20 +18,19 @@ func (r *roundRobin) pick(candidates []*Backend, _ netip.Addr) *Backend {
 // richest takes the turn and pays what all of them earned. Weights 5, 1, 1 give a a b a c a a, where the plain
 // algorithm would send five sessions in a row to a. The credits of a pool always add up to zero. They are forgotten
 // when weights change: what was earned at old weights could starve a backend for hundreds of turns.
+//
+// The credits are the backends' own, and stay with them when others come and go.
 type turns struct {
-	credit []int // by Backend.index
-	best   *Backend
-	total  int
+	best  *Backend
+	total int
 }
-
-func newTurns(backends int) turns { return turns{credit: make([]int, backends)} }
 
 // offer lets b take part in the next take.
 func (t *turns) offer(b *Backend) {
 	weight := b.effective()
-	t.credit[b.index] += weight
+	b.credit += weight
 	t.total += weight
-	if t.best == nil || t.credit[b.index] > t.credit[t.best.index] {
+	if t.best == nil || b.credit > t.best.credit {
 		t.best = b
 	}
 }
@@ -40,8 +39,30 @@ func (t *turns) offer(b *Backend) {
 func (t *turns) take() *Backend {
 	b := t.best
 	if b != nil {
-		t.credit[b.index] -= t.total
+		b.credit -= t.total
 	}
 	t.best, t.total = nil, 0
 	return b
+}
+
+// forgetTurns lets all begin anew. The pool's mutex is held.
+func forgetTurns(backends []*Backend) {
+	for _, b := range backends {
+		b.credit = 0
+	}
+}
+
+// inherit shares the credit of backends that leave out among those that stay, so that the sum is zero still, and one that
+// comes, with none, is neither preferred nor put back. The pool's mutex is held.
+func inherit(leave, stay []*Backend) {
+	credit := 0
+	for _, b := range leave {
+		credit += b.credit
+	}
+	forgetTurns(leave)
+	for i, b := range stay {
+		share := credit / (len(stay) - i)
+		b.credit += share
+		credit -= share
+	}
 }

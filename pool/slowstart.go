@@ -1,6 +1,9 @@
 package pool
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // whole is the share, in percent, of a backend that does not ramp.
 const whole = 100
@@ -50,13 +53,7 @@ func shareAfter(elapsed, slowStart time.Duration) int {
 
 // dropWhole forgets the backends that ramp no longer. The mutex is held.
 func (p *Pool) dropWhole() {
-	still := p.ramping[:0]
-	for _, b := range p.ramping {
-		if b.share < whole {
-			still = append(still, b)
-		}
-	}
-	p.ramping = still
+	p.ramping = slices.DeleteFunc(p.ramping, func(b *Backend) bool { return b.share == whole })
 }
 
 // admits reports whether a backend takes the client of this hash already. One that ramps takes a part of the clients

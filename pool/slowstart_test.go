@@ -50,7 +50,7 @@ func picks(t *testing.T, p *Pool, n int) []int {
 			t.Fatal(err)
 		}
 		b.Release()
-		got[b.Index()]++
+		got[position(b)]++
 	}
 	return got
 }

@@ -199,7 +199,7 @@ func TestSourceHashStandInIsSteady(t *testing.T) {
 func TestSourceHashFindsTheLastOne(t *testing.T) {
 	p := newPool(t, SourceHash, weights(ones(1000)...))
 	for _, b := range p.Backends() {
-		b.SetUp(b.Index() == 777)
+		b.SetUp(position(b) == 777)
 	}
 	for _, name := range placed(t, p, clients(200)) {
 		if name != backendName(777) {

@@ -45,21 +45,23 @@ func (s *Server) unready() []string {
 // unreadyPool returns why a pool is not ready. Backends count as up until their first check, which says nothing yet
 // about whether sessions can be served.
 func (s *Server) unreadyPool(p *pool.Pool) []string {
-	if n := s.unprobed(p); n > 0 {
-		return []string{fmt.Sprintf("pool %q: %d of its %d backends not checked yet", p.Name(), n, len(p.Backends()))}
+	backends := p.Backends()
+	if n := s.unprobed(p, backends); n > 0 {
+		return []string{fmt.Sprintf("pool %q: %d of its %d backends not checked yet", p.Name(), n, len(backends))}
 	}
 	if p.Usable() == 0 {
-		return []string{fmt.Sprintf("pool %q: none of its %d backends is usable", p.Name(), len(p.Backends()))}
+		return []string{fmt.Sprintf("pool %q: none of its %d backends is usable", p.Name(), len(backends))}
 	}
 	return nil
 }
 
-// unprobed counts the backends whose first check is to come. Those that the operator has taken out are not waited for.
-func (s *Server) unprobed(p *pool.Pool) (n int) {
+// unprobed counts the backends of a pool whose first check is to come. Those that the operator has taken out are not
+// waited for.
+func (s *Server) unprobed(p *pool.Pool, backends []*pool.Backend) (n int) {
 	if !s.options.Checked(p) {
 		return 0
 	}
-	for _, b := range p.Backends() {
+	for _, b := range backends {
 		if b.Admin() == pool.Ready && s.options.Health(b).LastProbe.IsZero() {
 			n++
 		}

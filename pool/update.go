@@ -1,0 +1,184 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// A Change is what an Update has done to the backends of a pool.
+type Change struct {
+	Added   []*Backend // new, or back, in configured order
+	Kept    []*Backend // in configured order
+	Removed []*Backend // in the order that they had
+}
+
+// Update replaces the pool's configuration while it is in use. It may be called from any goroutine, but not from
+// Waiter.Granted; of several calls one comes after the other. It is all or nothing: an error, which lists everything that
+// is wrong with the configuration, means that nothing has changed. Name and Shards stay as they are.
+//
+// A backend is its name and its address, and one without an IP its name, Host and port. One that is in both
+// configurations is kept, the same *Backend: its counters, active connections, health, ejection, slow start and turns go
+// on. Its weight, limit and state are as c says. So is its tier if c differs there from the configuration before; if
+// not, what SetBackup made of it stays. One that waits for its address takes that of c.
+//
+// A backend that is not in c is removed. It is not usable any more and is given no sessions; slots that were taken, those
+// that a waiter was granted and has not collected among them, are kept until they are released. With the last one the
+// pool forgets it. Its methods go on working for who holds it.
+//
+// A backend that c adds comes up as one does that was down: it ramps if the pool has a slow start, and takes those who
+// wait. It is a new *Backend, unless it was removed and has sessions still: then it is the same one, with its counters,
+// active connections and ejection, and as up or down as it was, if it is not to begin Down.
+//
+// Those who wait keep their places, even those that a smaller QueueMax would not have let in. Sessions that a lower limit
+// would not have let in stay, too.
+func (p *Pool) Update(c Config) (Change, error) {
+	if err := errors.Join(p.checkFixed(c), c.check()); err != nil {
+		return Change{}, fmt.Errorf("update pool %q: %w", p.name, err)
+	}
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	u := p.plan(c)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.carryOut(u)
+	return u.Change, nil
+}
+
+// checkFixed returns what differs of that which cannot change.
+func (p *Pool) checkFixed(c Config) error {
+	var name, shards error
+	if c.Name != p.name {
+		name = fmt.Errorf("name %q: a pool keeps its name", c.Name)
+	}
+	if max(c.Shards, 1) != p.shards {
+		shards = fmt.Errorf("%d shards: a pool keeps its %d", c.Shards, p.shards)
+	}
+	return errors.Join(name, shards)
+}
+
+// An update is what becomes of a pool. All that takes long is done before the pool's mutex is taken.
+type update struct {
+	Change
+	config   Config
+	all      []*Backend // in the order of config.Backends
+	balancer balancer
+	anew     bool // the policy's turns begin anew
+}
+
+// plan works out an update. Pool.changing is held.
+func (p *Pool) plan(c Config) *update {
+	u := &update{config: c, all: make([]*Backend, len(c.Backends))}
+	before := p.Backends()
+	known := make(map[string][]*Backend, len(before))
+	for _, b := range p.All() {
+		known[b.name] = append(known[b.name], b)
+	}
+	weights := make([]int, len(c.Backends))
+	kept := make(map[*Backend]bool, len(before))
+	u.anew = p.policy != c.Balance
+	for i, bc := range c.Backends {
+		weights[i] = bc.Weight
+		at := slices.IndexFunc(known[bc.Name], func(b *Backend) bool { return b.is(bc) })
+		switch {
+		case at < 0:
+			u.all[i] = newBackend(p, bc)
+			u.Added = append(u.Added, u.all[i])
+			continue
+		case known[bc.Name][at].removed:
+			u.all[i] = known[bc.Name][at]
+			u.Added = append(u.Added, u.all[i])
+			continue
+		}
+		b := known[bc.Name][at]
+		u.all[i], kept[b] = b, true
+		u.Kept = append(u.Kept, b)
+		u.anew = u.anew || b.weight != bc.Weight
+	}
+	for _, b := range before {
+		if !kept[b] {
+			u.Removed = append(u.Removed, b)
+		}
+	}
+	if u.balancer = p.balancer; u.anew || len(u.Added)+len(u.Removed) > 0 {
+		u.balancer = newBalancer(c.Balance, u.all, weights)
+	}
+	return u
+}
+
+// is reports whether a configuration is that of b. Pool.changing is held.
+func (b *Backend) is(c BackendConfig) bool {
+	address := b.Address()
+	if c.Address.dialable() && address.dialable() {
+		return c.Address == address
+	}
+	return c.Host != "" && (c.Host == b.host || c.Host == b.config.Host) && c.Address.TCP.Port() == address.TCP.Port()
+}
+
+// carryOut makes an update the pool's configuration. Both mutexes are held.
+func (p *Pool) carryOut(u *update) {
+	for _, b := range u.Removed {
+		p.remove(b)
+	}
+	for i, b := range u.all {
+		if b.removed {
+			p.revive(b, u.config.Backends[i])
+		}
+		b.configure(u.config.Backends[i])
+	}
+	if inherit(u.Removed, u.Kept); u.anew {
+		forgetTurns(u.all)
+	}
+	all := u.all // of its own: a pointer into u would keep those that are removed
+	p.set.Store(&all)
+	p.policy, p.balancer = u.config.Balance, u.balancer
+	p.queueMax, p.slowStart = u.config.QueueMax, u.config.SlowStart
+	p.candidates = make([]*Backend, 0, len(u.all)) // the old one may still point to those that have left
+	if p.keeps != u.config.NoFailback {
+		p.keeps, p.leader, p.led = u.config.NoFailback, nil, false
+		p.findCandidates()
+		p.led = p.leader != nil && p.leader.active > 0
+	}
+	p.refresh()
+}
+
+// remove takes a backend out of the set. Both mutexes are held.
+func (p *Pool) remove(b *Backend) {
+	b.removed = true
+	p.noteUsable(b)
+	if b.active > 0 {
+		p.leaving = append(p.leaving, b)
+	}
+}
+
+// forget drops a backend that was removed once it has no sessions any more. The mutex is held.
+func (p *Pool) forget(b *Backend) {
+	if b.active == 0 {
+		p.leaving = slices.DeleteFunc(p.leaving, func(other *Backend) bool { return other == b })
+	}
+}
+
+// revive brings a backend back that was removed. Its last session may have ended since that was planned. Both mutexes are
+// held.
+func (p *Pool) revive(b *Backend, c BackendConfig) {
+	p.leaving = slices.DeleteFunc(p.leaving, func(other *Backend) bool { return other == b })
+	b.removed, b.backup = false, c.Backup
+	if c.Down && b.up {
+		b.up = false
+		b.changes++
+	}
+}
+
+// configure gives a backend what may change. Both mutexes are held.
+func (b *Backend) configure(c BackendConfig) {
+	if b.admin != c.State {
+		b.changes++
+	}
+	if b.config.Backup != c.Backup {
+		b.backup = c.Backup
+	}
+	b.config, b.admin, b.weight, b.maxConns = c, c.State, c.Weight, c.MaxConns
+	if b.lost != "" && c.Address.dialable() {
+		b.locate(c.Address)
+	}
+}
