@@ -140,13 +140,8 @@ func TestDialTargetsFollowTheSet(t *testing.T) {
 	if to.dial(a) != first || to.dial(b) != second || first == second {
 		t.Fatal("a dialTarget was made anew")
 	}
-	kept, c := b.Config(), pool.BackendConfig{Name: "c", Address: numbered(3), Weight: 1}
-	replace(p, kept, c)
-	for _, b := range p.Backends() {
-		if got := to.dial(b).to.AddrPort(); got != b.Address().TCP {
-			t.Errorf("%s is at %v, want %v", b.Name(), got, b.Address())
-		}
-	}
+	kept := b.Config()
+	replace(p, kept)
 	if to.dial(b) != second {
 		t.Error("that of a backend that stays was made anew")
 	}
@@ -160,8 +155,15 @@ func TestDialTargetsFollowTheSet(t *testing.T) {
 			t.Fatal("a backend that was removed is kept")
 		}
 	}
-	runtime.KeepAlive(p)
-	runtime.KeepAlive(to)
+	replace(p, pool.BackendConfig{Name: "c", Address: numbered(3), Weight: 1}, kept)
+	for _, b := range p.Backends() {
+		if got := to.dial(b).to.AddrPort(); got != b.Address().TCP {
+			t.Errorf("%s is at %v, want %v", b.Name(), got, b.Address())
+		}
+	}
+	if to.dial(b) != second {
+		t.Error("that of a backend that stays was made anew")
+	}
 }
 
 // Loops dial while the set changes: each is told where its own backend is.

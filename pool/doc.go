@@ -33,6 +33,15 @@
 // all of it. That changes how sessions are shared out, never whether there is room: a backend that is alone, or the
 // only one with a free slot, takes everything. The policy first knows no shares and ignores it.
 //
+// Update replaces the configuration while the pool is in use. A backend is its name and its address, never its position:
+// one that stays is the same *Backend, one that leaves takes no new sessions and is forgotten with its last one.
+//
+//	          Update without it            Release of the last
+//	in use ─────────────────────► leaving ─────────────────────► forgotten
+//	   ▲                             │        at once when there is none
+//	   └─────────────────────────────┘
+//	          Update with it
+//
 // One mutex guards the states of a pool. Each session takes it twice, for well under a microsecond; what takes
 // longer, a new Maglev table, is made outside it. Byte counters, which change with every message, are kept outside it
 // in one shard per event loop.

@@ -159,7 +159,10 @@ func TestUpdateNoFailback(t *testing.T) {
 	f("failback", false, "a", all...)
 	p.Lookup("a").SetUp(false)
 	f("a is down", false, "b", all...)
-	f("b has sessions by now", true, "b", all...)
+	c.NoFailback = true
+	if _, err := p.Update(c); err != nil { // b has sessions by now
+		t.Fatal(err)
+	}
 	p.Lookup("a").SetUp(true)
 	f("a is back", true, "b", all...)
 	f("another order", true, "b", all[2], all[0], all[1])
