@@ -161,8 +161,8 @@ func (b *Backend) Usable() bool {
 }
 
 // Release gives a slot back, and with it the place to whoever waits for one. A backend that was removed is forgotten by
-// its pool with the last one. It panics when there is none to give
-// back: a slot was then released twice, and every count since is wrong.
+// its pool with the last one. It panics when there is none to give back: a slot was then released twice, and every count
+// since is wrong.
 func (b *Backend) Release() {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()

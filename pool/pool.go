@@ -55,8 +55,8 @@ type Pool struct {
 	queue      queue
 }
 
-// New returns a pool in which every backend is up that is not Down. The error lists everything that is wrong with the configuration. A
-// pool without backends is allowed: it answers ErrNoBackend.
+// New returns a pool in which every backend is up that is not Down. The error lists everything that is wrong with the
+// configuration. A pool without backends is allowed: it answers ErrNoBackend.
 func New(c Config) (*Pool, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("new pool %q: %w", c.Name, err)

@@ -78,22 +78,18 @@ func (p *Pool) plan(c Config) *update {
 	kept := make(map[*Backend]bool, len(before))
 	u.anew = p.policy != c.Balance
 	for i, bc := range c.Backends {
-		weights[i] = bc.Weight
-		at := slices.IndexFunc(known[bc.Name], func(b *Backend) bool { return b.is(bc) })
+		b := find(known[bc.Name], bc)
 		switch {
-		case at < 0:
-			u.all[i] = newBackend(p, bc)
-			u.Added = append(u.Added, u.all[i])
-			continue
-		case known[bc.Name][at].removed:
-			u.all[i] = known[bc.Name][at]
-			u.Added = append(u.Added, u.all[i])
-			continue
+		case b == nil:
+			b = newBackend(p, bc)
+			fallthrough
+		case b.removed:
+			u.Added = append(u.Added, b)
+		default:
+			u.Kept, kept[b] = append(u.Kept, b), true
+			u.anew = u.anew || b.weight != bc.Weight
 		}
-		b := known[bc.Name][at]
-		u.all[i], kept[b] = b, true
-		u.Kept = append(u.Kept, b)
-		u.anew = u.anew || b.weight != bc.Weight
+		u.all[i], weights[i] = b, bc.Weight
 	}
 	for _, b := range before {
 		if !kept[b] {
@@ -104,6 +100,16 @@ func (p *Pool) plan(c Config) *update {
 		u.balancer = newBalancer(c.Balance, u.all, weights)
 	}
 	return u
+}
+
+// find returns the backend whose configuration c is; nil = none. Pool.changing is held.
+func find(backends []*Backend, c BackendConfig) *Backend {
+	for _, b := range backends {
+		if b.is(c) {
+			return b
+		}
+	}
+	return nil
 }
 
 // is reports whether a configuration is that of b. Pool.changing is held.
