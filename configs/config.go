@@ -8,13 +8,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"time"
 
 	"sluice/health"
 	"sluice/l4"
-	"sluice/l4/clients"
 	"sluice/l4/route"
 	"sluice/pool"
 )
@@ -75,23 +73,12 @@ const (
 	SessionsAll    SessionLog = "all"
 )
 
-// Listener is one listener and the rules that pick a pool.
+// Listener is one listener: the settings that the data path has of it, but for what a file names by a word.
 type Listener struct {
-	Name        string
-	Bind        []pool.Address // at least one; a TCP address without an IP means every address of both families
-	Freebind    bool           // addresses that this machine does not have yet are bound too
-	Socket      l4.SocketFile  // who may connect to the Unix sockets in Bind that have a file
-	Protocol    l4.Protocol
-	Routes      []Route         // in the order of the file: the first that takes a session wins
-	Pool        string          // of the sessions that no route takes: one of File.Pools, or "" = they are refused
-	AcceptProxy *l4.AcceptProxy // nil: no PROXY header is expected
-	Allow, Deny Networks        // by real client address; an Allow that is zero means everybody; Deny wins
-	MaxSessions int             // 0 = no limit of its own
-	PerClient   clients.Limits
-	PeekTimeout time.Duration // of what Protocol reads; 0 = none
-	DeadPeer    time.Duration // of clients; 0 = none
-	IdleTimeout time.Duration // 0 = none
-	FinTimeout  time.Duration // 0 = none
+	l4.ListenerConfig
+	Routes      []Route  // in the order of the file: the first that takes a session wins
+	Pool        string   // of the sessions that no route takes: one of File.Pools, or "" = they are refused
+	Allow, Deny Networks // by real client address; an Allow that is zero means everybody; Deny wins
 }
 
 // Route says which sessions of a listener go to a pool.
@@ -102,15 +89,9 @@ type Route struct {
 
 // Pool is one pool with everything that is set per pool.
 type Pool struct {
-	Config         pool.Config // Shards is left 0: only the program knows how many loops will run
-	Health         health.Config
-	SendProxy      l4.ProxyVersion
-	TLVs           []l4.TLV      // added to a header of version 2, which is what SendProxy then says
-	Sources        []netip.Addr  // of this machine: backends are connected to from these, in turn; empty = the kernel chooses
-	ConnectTimeout time.Duration // 0 = the kernel's own limit
-	QueueTimeout   time.Duration // 0 = none
-	DeadPeer       time.Duration // of backends; 0 = none
-	Retries        int           // further backends tried when a connect fails
+	Config    pool.Config // Shards is left 0: only the program knows how many loops will run
+	Health    health.Config
+	l4.Target // without its Pool, which only the program makes
 }
 
 func defaultFile() *File {
@@ -122,7 +103,9 @@ func defaultFile() *File {
 
 func defaultListener(name string) Listener {
 	return Listener{
-		Name: name, PeekTimeout: 5 * time.Second, FinTimeout: 10 * time.Minute, DeadPeer: defaultDeadPeer,
+		ListenerConfig: l4.ListenerConfig{
+			Name: name, PeekTimeout: 5 * time.Second, FinTimeout: 10 * time.Minute, DeadPeer: defaultDeadPeer,
+		},
 	}
 }
 
@@ -131,12 +114,11 @@ const defaultDeadPeer = 50 * time.Second
 
 func defaultPool(name string) Pool {
 	return Pool{
-		Config:         pool.Config{Name: name, QueueMax: 1024},
-		Health:         health.DefaultConfig(),
-		QueueTimeout:   10 * time.Second,
-		DeadPeer:       defaultDeadPeer,
-		ConnectTimeout: 3 * time.Second,
-		Retries:        2,
+		Config: pool.Config{Name: name, QueueMax: 1024},
+		Health: health.DefaultConfig(),
+		Target: l4.Target{
+			QueueTimeout: 10 * time.Second, DeadPeer: defaultDeadPeer, ConnectTimeout: 3 * time.Second, Retries: 2,
+		},
 	}
 }
 

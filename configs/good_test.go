@@ -38,8 +38,11 @@ func minimalFile() *File {
 		Admin: Admin{Listen: "127.0.0.1:9600", Socket: "/run/sluice/sluice.sock"},
 		Log:   Log{Level: slog.LevelInfo, Format: "text", Sessions: "failed"},
 		Listeners: []Listener{{
-			Name: "web", Bind: []pool.Address{everywhere(8080)}, Pool: "web",
-			PeekTimeout: 5 * time.Second, FinTimeout: 10 * time.Minute, DeadPeer: 50 * time.Second,
+			ListenerConfig: l4.ListenerConfig{
+				Name: "web", Bind: []pool.Address{everywhere(8080)},
+				PeekTimeout: 5 * time.Second, FinTimeout: 10 * time.Minute, DeadPeer: 50 * time.Second,
+			},
+			Pool: "web",
 		}},
 		Pools: []Pool{{
 			Config: pool.Config{Name: "web", Backends: []pool.BackendConfig{
@@ -56,10 +59,9 @@ func minimalFile() *File {
 					Maint:    health.CloseRule{Close: true, Rate: 50},
 				},
 			},
-			ConnectTimeout: 3 * time.Second,
-			Retries:        2,
-			QueueTimeout:   10 * time.Second,
-			DeadPeer:       50 * time.Second,
+			Target: l4.Target{
+				ConnectTimeout: 3 * time.Second, Retries: 2, QueueTimeout: 10 * time.Second, DeadPeer: 50 * time.Second,
+			},
 		}},
 	}
 }
@@ -143,7 +145,7 @@ const fullPoolDefaults = `
 `
 
 func TestParseListener(t *testing.T) {
-	f := func(settings string, want Listener) {
+	f := func(settings string, want l4.ListenerConfig) {
 		t.Helper()
 		text := "pools: {web: {backends: 10.0.0.1:80}}\nlisteners:\n  l:\n    pool: web\n" + settings
 		got, err := parse("good.yaml", []byte(text), testLookup)
@@ -151,15 +153,15 @@ func TestParseListener(t *testing.T) {
 			t.Errorf("%s:\n%v", settings, err)
 			return
 		}
-		want.Name, want.Pool = "l", "web"
+		want.Name = "l"
 		want.PeekTimeout = cmp.Or(want.PeekTimeout, 5*time.Second)
 		want.DeadPeer = cmp.Or(want.DeadPeer, 50*time.Second)
-		if !reflect.DeepEqual(got.Listeners, []Listener{want}) {
+		if !reflect.DeepEqual(got.Listeners, []Listener{{ListenerConfig: want, Pool: "web"}}) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", settings, got.Listeners[0], want)
 		}
 	}
-	bound := func(addresses ...pool.Address) Listener {
-		return Listener{Bind: addresses, FinTimeout: 10 * time.Minute}
+	bound := func(addresses ...pool.Address) l4.ListenerConfig {
+		return l4.ListenerConfig{Bind: addresses, FinTimeout: 10 * time.Minute}
 	}
 	f("    bind: :80", bound(everywhere(80)))
 	f("    bind: :0", bound(everywhere(0)))
@@ -172,19 +174,19 @@ func TestParseListener(t *testing.T) {
 	f("    bind:\n    - 10.0.0.1:65535\n    - unix:/a b", bound(tcp("10.0.0.1:65535"), pool.Address{Unix: "/a b"}))
 	f("    bind: seven.example:80", bound(tcp("10.0.0.7:80")))
 	f("    bind: :80\n    protocol: tcp\n    timeouts: {idle: 1h30m, fin: 0s}",
-		Listener{Bind: []pool.Address{everywhere(80)}, IdleTimeout: 90 * time.Minute})
-	f("    bind: :80\n    protocol: postgres\n    timeouts: {peek: 1s, dead_peer: 5s}", Listener{
+		l4.ListenerConfig{Bind: []pool.Address{everywhere(80)}, IdleTimeout: 90 * time.Minute})
+	f("    bind: :80\n    protocol: postgres\n    timeouts: {peek: 1s, dead_peer: 5s}", l4.ListenerConfig{
 		Bind: []pool.Address{everywhere(80)}, FinTimeout: 10 * time.Minute,
 		Protocol: l4.ProtocolPostgres, PeekTimeout: time.Second, DeadPeer: 5 * time.Second,
 	})
-	f("    bind: :80\n    accept_proxy: {from: 10.0.0.0/8}", Listener{
+	f("    bind: :80\n    accept_proxy: {from: 10.0.0.0/8}", l4.ListenerConfig{
 		Bind: []pool.Address{everywhere(80)}, FinTimeout: 10 * time.Minute,
 		AcceptProxy: &l4.AcceptProxy{From: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Timeout: 5 * time.Second},
 	})
 	f(`    bind: :80
     accept_proxy:
       timeout: 250ms
-      from: [10.1.2.3, "2001:db8::/32", "::1", "::ffff:10.9.9.9", 0.0.0.0/0]`, Listener{
+      from: [10.1.2.3, "2001:db8::/32", "::1", "::ffff:10.9.9.9", 0.0.0.0/0]`, l4.ListenerConfig{
 		Bind: []pool.Address{everywhere(80)}, FinTimeout: 10 * time.Minute,
 		AcceptProxy: &l4.AcceptProxy{Timeout: 250 * time.Millisecond, From: []netip.Prefix{
 			netip.MustParsePrefix("10.1.2.3/32"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("::1/128"),

@@ -18,8 +18,10 @@ import (
 // limited returns a configuration with one listener of two addresses and one pool of three backends.
 func limited(protocol l4.Protocol, kind probe.Kind) *configs.File {
 	file := &configs.File{
-		Listeners: []configs.Listener{{Name: "web", Bind: make([]pool.Address, 2), Protocol: protocol}},
-		Pools:     make([]configs.Pool, 1),
+		Listeners: []configs.Listener{{
+			ListenerConfig: l4.ListenerConfig{Name: "web", Bind: make([]pool.Address, 2), Protocol: protocol},
+		}},
+		Pools: make([]configs.Pool, 1),
 	}
 	file.Pools[0].Config.Backends = make([]pool.BackendConfig, 3)
 	file.Pools[0].Health.Probe.Kind = kind

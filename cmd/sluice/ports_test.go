@@ -9,6 +9,7 @@ import (
 
 	"sluice/cmd/sluice/internal/admin"
 	"sluice/configs"
+	"sluice/l4"
 	"sluice/pool"
 )
 
@@ -40,10 +41,10 @@ func TestPortsAreLogged(t *testing.T) {
 	f(configs.Pool{Config: pool.Config{Backends: two}}, 200)
 	f(configs.Pool{Config: pool.Config{Backends: two}}, 0, "connections=200 servers=2") // unknown
 	here := []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3"), netip.MustParseAddr("::1")}
-	f(configs.Pool{Config: pool.Config{Backends: two}, Sources: here}, 400)
-	f(configs.Pool{Config: pool.Config{Backends: two}, Sources: here}, 401, "connections=400 servers=2 sources=3")
+	f(configs.Pool{Config: pool.Config{Backends: two}, Target: l4.Target{Sources: here}}, 400)
+	f(configs.Pool{Config: pool.Config{Backends: two}, Target: l4.Target{Sources: here}}, 401, "connections=400 servers=2 sources=3")
 	elsewhere := []netip.Addr{netip.MustParseAddr("203.0.113.1")}
-	f(configs.Pool{Config: pool.Config{Backends: one}, Sources: elsewhere}, 1, "level=WARN")
+	f(configs.Pool{Config: pool.Config{Backends: one}, Target: l4.Target{Sources: elsewhere}}, 1, "level=WARN")
 	var out bytes.Buffer
 	many := make([]configs.Pool, portLines+3)
 	for i := range many {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sluice/configs"
+	"sluice/l4"
 	"sluice/pool"
 )
 
@@ -34,7 +35,7 @@ func TestResolver(t *testing.T) {
 		own := pool.Address{TCP: netip.MustParseAddrPort("127.0.0.1:80")}
 		b := &balancer{
 			log: slog.New(slog.DiscardHandler), pools: []*pool.Pool{one, two},
-			file: &configs.File{Listeners: []configs.Listener{{Name: "web", Bind: []pool.Address{own}}}},
+			file: &configs.File{Listeners: []configs.Listener{{ListenerConfig: l4.ListenerConfig{Name: "web", Bind: []pool.Address{own}}}}},
 		}
 		r := newResolver(b)
 		answers := make(chan string)

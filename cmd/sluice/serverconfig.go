@@ -44,11 +44,8 @@ func (b *balancer) listenerConfig(l *configs.Listener) (l4.ListenerConfig, error
 	if err != nil {
 		return l4.ListenerConfig{}, fmt.Errorf("listener %q: %w", l.Name, err)
 	}
-	config := l4.ListenerConfig{
-		Name: l.Name, Bind: l.Bind, Freebind: l.Freebind, Socket: l.Socket, Target: b.target(l.Pool), Protocol: l.Protocol, AcceptProxy: l.AcceptProxy,
-		Allow: allow, Deny: deny, MaxSessions: l.MaxSessions, PerClient: l.PerClient,
-		PeekTimeout: l.PeekTimeout, IdleTimeout: l.IdleTimeout, FinTimeout: l.FinTimeout, DeadPeer: l.DeadPeer,
-	}
+	config := l.ListenerConfig
+	config.Target, config.Allow, config.Deny = b.target(l.Pool), allow, deny
 	for _, r := range l.Routes {
 		config.Routes = append(config.Routes, l4.RoutedTarget{Rule: r.Rule, Target: b.target(r.Pool)})
 	}
@@ -59,10 +56,8 @@ func (b *balancer) listenerConfig(l *configs.Listener) (l4.ListenerConfig, error
 func (b *balancer) target(name string) l4.Target {
 	for i, p := range b.file.Pools {
 		if p.Config.Name == name {
-			return l4.Target{
-				Pool: b.pools[i], SendProxy: p.SendProxy, TLVs: p.TLVs, Sources: p.Sources, ConnectTimeout: p.ConnectTimeout,
-				Retries: p.Retries, QueueTimeout: p.QueueTimeout, DeadPeer: p.DeadPeer,
-			}
+			p.Target.Pool = b.pools[i]
+			return p.Target
 		}
 	}
 	return l4.Target{}
