@@ -91,6 +91,15 @@ func (r Reason) String() string {
 // MarshalText returns the word for r.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
+// UnmarshalText sets r from its word.
+func (r *Reason) UnmarshalText(text []byte) error {
+	words := make([]string, numReasons)
+	for i := range words {
+		words[i] = reasonTable[i].word
+	}
+	return readWord("reason", words, text, r)
+}
+
 // Clean reports whether the session ended because both peers were done.
 func (r Reason) Clean() bool { return r < numReasons && reasonTable[r].clean }
 

@@ -24,31 +24,31 @@ type Stats struct {
 
 // LoopStats describes one event loop.
 type LoopStats struct {
-	Sessions    int
-	StaleEvents uint64 // events for sessions closed earlier in the same batch
+	Sessions    int    `json:"sessions"`
+	StaleEvents uint64 `json:"-"` // events for sessions closed earlier in the same batch
 }
 
 // ListenerStats describes one listener.
 type ListenerStats struct {
-	Name         string
-	Addresses    []pool.Address // as bound: port 0 is resolved
-	Protocol     Protocol
-	Pools        []string // where its sessions go, each once, in configured order
-	Sessions     int
-	MaxSessions  int // 0 = no limit of its own
-	Accepts      uint64
-	AcceptErrors uint64
-	Resting      bool          // new connections wait in the kernel's backlog: for want of descriptors or memory, or at a limit
-	AtLimit      bool          // of its sessions, or of those of the process
-	Clients      clients.Stats // zero when there are no limits per client
+	Name         string         `json:"name"`
+	Addresses    []pool.Address `json:"addresses"` // as bound: port 0 is resolved
+	Protocol     Protocol       `json:"protocol"`
+	Pools        []string       `json:"pools"` // where its sessions go, each once, in configured order
+	Sessions     int            `json:"sessions"`
+	MaxSessions  int            `json:"max_sessions"` // 0 = no limit of its own
+	Accepts      uint64         `json:"accepts"`
+	AcceptErrors uint64         `json:"accept_errors"`
+	Resting      bool           `json:"resting"`          // new connections wait in the kernel's backlog: for want of descriptors or memory, or at a limit
+	AtLimit      bool           `json:"at_limit"`         // of its sessions, or of those of the process
+	Clients      clients.Stats  `json:"clients,omitzero"` // zero when there are no limits per client
 }
 
 // EndedStats counts sessions that ended with one reason.
 type EndedStats struct {
-	Listener string
-	Pool     string // "" when no pool was chosen
-	Reason   Reason
-	Count    uint64
+	Listener string `json:"listener"`
+	Pool     string `json:"pool"` // "" when no pool was chosen
+	Reason   Reason `json:"reason"`
+	Count    uint64 `json:"count"`
 }
 
 // RetryStats counts the backends that sessions tried after another one had failed them.
@@ -60,9 +60,9 @@ type RetryStats struct {
 
 // PipeStats describes the pipes of the splice path.
 type PipeStats struct {
-	Limit int // at most so many are open
-	Open  int
-	Lent  int // hold bytes of a session now
+	Limit int `json:"limit"` // at most so many are open
+	Open  int `json:"open"`
+	Lent  int `json:"lent"` // hold bytes of a session now
 }
 
 // End is what is known of a session that has ended.
@@ -93,6 +93,7 @@ func (srv *Server) Stats() Stats {
 	stats := Stats{
 		Pipes:       PipeStats{Limit: srv.pipes.Limit(), Open: srv.pipes.Open(), Lent: srv.pipes.Lent()},
 		MaxSessions: srv.config.MaxSessions,
+		Ended:       []EndedStats{}, // none is not null
 	}
 	for _, l := range srv.loops {
 		stats.Loops = append(stats.Loops, LoopStats{Sessions: int(l.load.Load()), StaleEvents: l.stale.Load()})

@@ -1,8 +1,10 @@
 package pool
 
 import (
+	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // Address is where something listens: a TCP address and port, or the path of a Unix socket. The zero Address is
@@ -38,6 +40,30 @@ func (a Address) String() string {
 		return ":" + strconv.Itoa(int(a.TCP.Port()))
 	}
 	return ""
+}
+
+// MarshalText returns the address as a report shows it: that of String, but "*:80" for every address.
+func (a Address) MarshalText() ([]byte, error) {
+	if !a.IsUnix() && !a.TCP.Addr().IsValid() {
+		return fmt.Appendf(nil, "*:%d", a.TCP.Port()), nil
+	}
+	return []byte(a.String()), nil
+}
+
+// UnmarshalText sets the address from what MarshalText has written.
+func (a *Address) UnmarshalText(text []byte) error {
+	if path, ok := strings.CutPrefix(string(text), "unix:"); ok {
+		*a = Address{Unix: path}
+		return nil
+	}
+	if port, ok := strings.CutPrefix(string(text), "*:"); ok {
+		n, err := strconv.ParseUint(port, 10, 16)
+		*a = Address{TCP: netip.AddrPortFrom(netip.Addr{}, uint16(n))}
+		return err
+	}
+	at, err := netip.ParseAddrPort(string(text))
+	*a = Address{TCP: at}
+	return err
 }
 
 // SourcesFor returns those of some addresses of this machine from which a connection to a server can be made: they are of

@@ -231,7 +231,7 @@ func (b *balancer) logReady() {
 	status := b.admin.Status()
 	for i, l := range status.Listeners {
 		fields := []any{
-			"listener", l.Name, "addresses", strings.Join(l.Addresses, ","), "protocol", l.Protocol,
+			"listener", l.Name, "addresses", addressList(l.Addresses), "protocol", l.Protocol,
 			"pools", listText(l.Pools),
 		}
 		b.log.Info("listening", append(fields, limitFields(&b.file.Listeners[i])...)...)

@@ -142,7 +142,7 @@ pools: {out: {queue: {max: 0}, backends: ["127.0.0.1:1"]}}
 		status, _, err = admin.FetchStatus(ctx, socket)
 		return err
 	})
-	conn, err := net.DialTimeout("tcp", status.Listeners[0].Addresses[0], patience)
+	conn, err := net.DialTimeout("tcp", status.Listeners[0].Addresses[0].String(), patience)
 	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(name+"_admin", p.status.Admin.Listen)
 	ts.Setenv(name+"_socket", p.socket)
 	for _, l := range p.status.Listeners {
-		ts.Setenv(name+"_"+l.Name, l.Addresses[0])
+		ts.Setenv(name+"_"+l.Name, l.Addresses[0].String())
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/cmd/sluice/internal/admin"
+	"sluice/l4"
 	"sluice/pool"
 )
 
@@ -42,16 +43,26 @@ func printStatus(w io.Writer, s admin.Status) error {
 	return err
 }
 
-func listenerTable(listeners []admin.ListenerStatus) *table {
+func listenerTable(listeners []l4.ListenerStats) *table {
 	t := newTable("LISTENER", "ADDRESS", "POOLS", "SESSIONS>", "MAX>", "ACCEPTED>", "ERRORS>")
 	for _, l := range listeners {
 		limit := ""
 		if l.MaxSessions > 0 {
 			limit = strconv.Itoa(l.MaxSessions)
 		}
-		t.row(l.Name, strings.Join(l.Addresses, ","), listText(l.Pools), l.Sessions, limit, l.Accepts, l.AcceptErrors)
+		t.row(l.Name, addressList(l.Addresses), listText(l.Pools), l.Sessions, limit, l.Accepts, l.AcceptErrors)
 	}
 	return t
+}
+
+// addressList writes the addresses of a listener, as bound.
+func addressList(addresses []pool.Address) string {
+	texts := make([]string, len(addresses))
+	for i, a := range addresses {
+		text, _ := a.MarshalText() // it has no error
+		texts[i] = string(text)
+	}
+	return strings.Join(texts, ",")
 }
 
 // maxListed is how many names fit into a cell: a listener may have a route to each of a thousand pools.
@@ -66,14 +77,14 @@ func listText(names []string) string {
 }
 
 // listenerNotice is what somebody who looks must not miss of a listener; "" = nothing.
-func listenerNotice(l admin.ListenerStatus) (text string) {
+func listenerNotice(l l4.ListenerStats) (text string) {
 	switch {
 	case l.AtLimit:
 		text = fmt.Sprintf("\nlistener %s: at the limit of sessions, new connections wait\n", l.Name)
 	case l.Resting:
 		text = fmt.Sprintf("\nlistener %s: out of descriptors or memory, new connections wait\n", l.Name)
 	}
-	if c := l.Clients; c != nil && c.Untracked > 0 {
+	if c := l.Clients; c.Untracked > 0 {
 		text += fmt.Sprintf("\nlistener %s: %s came in without limits per client: more than %s had some\n", l.Name,
 			plural(int(c.Untracked), "session"), plural(c.Table, "client"))
 	}
@@ -147,7 +158,7 @@ func checkText(c admin.CheckStatus) string {
 	return "ok in " + time.Duration(c.Took*float64(time.Second)).Round(10*time.Microsecond).String()
 }
 
-func endedTable(ended []admin.EndedStatus) *table {
+func endedTable(ended []l4.EndedStats) *table {
 	t := newTable("ENDED", "LISTENER", "POOL", "SESSIONS>")
 	for _, e := range ended {
 		t.row(e.Reason, e.Listener, e.Pool, e.Count)

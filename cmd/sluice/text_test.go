@@ -7,6 +7,8 @@ import (
 
 	"sluice/cmd/sluice/internal/admin"
 	"sluice/configs"
+	"sluice/l4"
+	"sluice/l4/clients"
 	"sluice/pool"
 )
 
@@ -107,18 +109,18 @@ func TestListText(t *testing.T) {
 }
 
 func TestListenerNotice(t *testing.T) {
-	f := func(l admin.ListenerStatus, want string) {
+	f := func(l l4.ListenerStats, want string) {
 		t.Helper()
 		l.Name = "web"
 		if got := listenerNotice(l); got != want {
 			t.Errorf("listenerNotice = %q, want %q", got, want)
 		}
 	}
-	f(admin.ListenerStatus{}, "")
-	f(admin.ListenerStatus{Clients: &admin.ClientTable{Table: 4, Busy: 4}}, "")
-	f(admin.ListenerStatus{AtLimit: true, Resting: true},
+	f(l4.ListenerStats{}, "")
+	f(l4.ListenerStats{Clients: clients.Stats{Table: 4, Busy: 4}}, "")
+	f(l4.ListenerStats{AtLimit: true, Resting: true},
 		"\nlistener web: at the limit of sessions, new connections wait\n")
-	f(admin.ListenerStatus{Resting: true}, "\nlistener web: out of descriptors or memory, new connections wait\n")
-	f(admin.ListenerStatus{Clients: &admin.ClientTable{Table: 4, Untracked: 1}},
+	f(l4.ListenerStats{Resting: true}, "\nlistener web: out of descriptors or memory, new connections wait\n")
+	f(l4.ListenerStats{Clients: clients.Stats{Table: 4, Untracked: 1}},
 		"\nlistener web: 1 session came in without limits per client: more than 4 clients had some\n")
 }

@@ -95,11 +95,11 @@ func (c *Table) Leave(addr netip.Addr) {
 
 // Stats describes the table behind a listener's limits per client.
 type Stats struct {
-	Table     int    // clients that can be known at a time
-	Busy      int    // those with open sessions
-	Sessions  int    // that are counted now
-	Forgotten uint64 // clients that gave up their place before their bucket was full again
-	Untracked uint64 // sessions let in without limits, because all places were taken by busy clients
+	Table     int    `json:"table"`     // clients that can be known at a time
+	Busy      int    `json:"busy"`      // those with open sessions
+	Sessions  int    `json:"sessions"`  // that are counted now
+	Forgotten uint64 `json:"forgotten"` // clients that gave up their place before their bucket was full again
+	Untracked uint64 `json:"untracked"` // sessions let in without limits, because all places were taken by busy clients
 }
 
 // Stats returns the sums of all shards, each exact at its moment.

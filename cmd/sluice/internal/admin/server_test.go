@@ -276,10 +276,10 @@ func TestStatusOfListeners(t *testing.T) {
 	if !slices.Equal(web.Pools, []string{"shop", "web"}) || web.MaxSessions != 7 || !web.AtLimit {
 		t.Errorf("listener is %+v", web)
 	}
-	if web.Clients == nil || *web.Clients != (ClientTable{Table: 64, Busy: 3, Sessions: 7, Forgotten: 1, Untracked: 2}) {
+	if web.Clients != (clients.Stats{Table: 64, Busy: 3, Sessions: 7, Forgotten: 1, Untracked: 2}) {
 		t.Errorf("clients are %+v", web.Clients)
 	}
-	if mail.Clients != nil || mail.AtLimit || bytes.Count(text, []byte(`"clients"`)) != 1 {
+	if mail.Clients != (clients.Stats{}) || mail.AtLimit || bytes.Count(text, []byte(`"clients"`)) != 1 {
 		t.Errorf("a listener without limits is %+v in\n%s", mail, text)
 	}
 	if status.Limits != o.Limits {

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -17,17 +16,17 @@ import (
 // Status is the answer of /api/v1/status. Times are RFC 3339, durations seconds, sizes bytes.
 type Status struct {
 	Build
-	PID       int              `json:"pid"`
-	Started   time.Time        `json:"started"`
-	Uptime    float64          `json:"uptime_seconds"`
-	Draining  bool             `json:"draining"`
-	Admin     AdminStatus      `json:"admin"`
-	Limits    Limits           `json:"limits"`
-	Loops     []LoopStatus     `json:"loops"`
-	Pipes     PipeStatus       `json:"pipes"`
-	Listeners []ListenerStatus `json:"listeners"`
-	Pools     []PoolStatus     `json:"pools"`
-	Ended     []EndedStatus    `json:"ended"` // only what is not zero
+	PID       int                `json:"pid"`
+	Started   time.Time          `json:"started"`
+	Uptime    float64            `json:"uptime_seconds"`
+	Draining  bool               `json:"draining"`
+	Admin     AdminStatus        `json:"admin"`
+	Limits    Limits             `json:"limits"`
+	Loops     []l4.LoopStats     `json:"loops"`
+	Pipes     l4.PipeStats       `json:"pipes"`
+	Listeners []l4.ListenerStats `json:"listeners"`
+	Pools     []PoolStatus       `json:"pools"`
+	Ended     []l4.EndedStats    `json:"ended"` // only what is not zero
 }
 
 // Build says which sluice this is.
@@ -48,43 +47,6 @@ type Limits struct {
 type AdminStatus struct {
 	Listen string `json:"listen"`
 	Socket string `json:"socket"`
-}
-
-// LoopStatus describes one event loop.
-type LoopStatus struct {
-	Sessions int `json:"sessions"`
-}
-
-// PipeStatus describes the pipes of the splice path.
-type PipeStatus struct {
-	Limit int `json:"limit"`
-	Open  int `json:"open"`
-	Lent  int `json:"lent"` // hold bytes of a session now
-}
-
-// ListenerStatus describes one listener.
-type ListenerStatus struct {
-	Name         string   `json:"name"`
-	Addresses    []string `json:"addresses"` // as bound: port 0 is resolved
-	Protocol     string   `json:"protocol"`
-	Pools        []string `json:"pools"` // where its sessions go, in configured order
-	Sessions     int      `json:"sessions"`
-	MaxSessions  int      `json:"max_sessions"` // 0 = no limit of its own
-	AtLimit      bool     `json:"at_limit"`     // of its sessions, or of those of the process
-	Accepts      uint64   `json:"accepts"`
-	AcceptErrors uint64   `json:"accept_errors"`
-	Resting      bool     `json:"resting"` // new connections wait: at a limit, or out of descriptors or memory
-
-	Clients *ClientTable `json:"clients,omitempty"` // absent: no limits per client
-}
-
-// ClientTable describes what a listener with limits per client knows of its clients.
-type ClientTable struct {
-	Table     int    `json:"table"`     // clients that can be known at a time
-	Busy      int    `json:"busy"`      // those with open sessions
-	Sessions  int    `json:"sessions"`  // that are counted now
-	Forgotten uint64 `json:"forgotten"` // clients that made room for others before they had their whole burst again
-	Untracked uint64 `json:"untracked"` // sessions let in without limits: the table was full of busy clients
 }
 
 // PoolStatus describes one pool.
@@ -138,14 +100,6 @@ type CheckStatus struct {
 	Lag      *float64 `json:"lag_seconds,omitempty"` // of a replica, see sluice_backend_replay_lag_seconds; absent: not known
 }
 
-// EndedStatus counts sessions that ended for one reason.
-type EndedStatus struct {
-	Listener string `json:"listener"`
-	Pool     string `json:"pool"` // empty when none was chosen
-	Reason   string `json:"reason"`
-	Count    uint64 `json:"count"`
-}
-
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) { s.writeJSON(w, s.Status()) }
 
 func (s *Server) writeJSON(w http.ResponseWriter, answer any) {
@@ -167,46 +121,17 @@ func (s *Server) Status() Status {
 		Uptime:    time.Since(s.options.Started).Seconds(),
 		Draining:  s.draining.Load(),
 		Limits:    s.options.Limits,
-		Pipes:     PipeStatus(stats.Pipes),
-		Loops:     make([]LoopStatus, len(stats.Loops)),
-		Listeners: make([]ListenerStatus, len(stats.Listeners)),
+		Pipes:     stats.Pipes,
+		Loops:     stats.Loops,
+		Listeners: stats.Listeners,
 		Pools:     make([]PoolStatus, len(s.options.Pools)),
-		Ended:     make([]EndedStatus, len(stats.Ended)),
+		Ended:     stats.Ended,
 	}
 	s.mu.Lock()
 	status.Admin = AdminStatus{Listen: s.listen, Socket: s.socket}
 	s.mu.Unlock()
-	for i, l := range stats.Loops {
-		status.Loops[i] = LoopStatus{Sessions: l.Sessions}
-	}
-	for i, l := range stats.Listeners {
-		status.Listeners[i] = listenerStatus(l)
-	}
 	for i, p := range s.options.Pools {
 		status.Pools[i] = s.poolStatus(p)
-	}
-	for i, e := range stats.Ended {
-		status.Ended[i] = EndedStatus{Listener: e.Listener, Pool: e.Pool, Reason: e.Reason.String(), Count: e.Count}
-	}
-	return status
-}
-
-func listenerStatus(l l4.ListenerStats) ListenerStatus {
-	status := ListenerStatus{
-		Name: l.Name, Protocol: l.Protocol.String(), Pools: l.Pools, Sessions: l.Sessions,
-		MaxSessions: l.MaxSessions, AtLimit: l.AtLimit,
-		Accepts: l.Accepts, AcceptErrors: l.AcceptErrors, Resting: l.Resting,
-	}
-	if l.Clients.Table > 0 {
-		table := ClientTable(l.Clients)
-		status.Clients = &table
-	}
-	for _, a := range l.Addresses {
-		text := a.String()
-		if !a.IsUnix() && !a.TCP.Addr().IsValid() { // every address of both families
-			text = fmt.Sprintf("*:%d", a.TCP.Port())
-		}
-		status.Addresses = append(status.Addresses, text)
 	}
 	return status
 }
