@@ -43,11 +43,14 @@
 // # The first bytes
 //
 // Where the protocol says more than the address, readHello (startup.go) looks at the
-// first bytes and nothing else: a ClientHello (package tlshello) or a packet
-// of Postgres (package pgwire). They choose the target
-// (targets.go, package route), and go on to the backend as they came. A question for
-// encryption that has to be answered before the name is known is answered by sluice,
-// asked again of the backend, and its answer checked (startup_packet.go, hello.go).
+// first bytes and nothing else: a ClientHello (package tlshello) or a packet of Postgres
+// (package pgwire). They choose the target (targets.go, package route), and go on to the
+// backend as they came. A question for encryption that has to be answered before the name
+// is known is answered by sluice, asked again of the backend, and its answer checked
+// (startup_packet.go, hello.go).
+//
+// What can be said of bytes and addresses without a session is in packages of its own:
+// those three, proxyheader, and clients, with the limits that admission.go applies.
 //
 // A session belongs to a backend from its first answer on. A backend that fails
 // before is exchanged for another one (answer.go), one that goes down after takes

@@ -71,7 +71,7 @@ func New(limits Limits) *Table {
 
 // Admit decides on a session that a client begins now. The address is the real
 // client's; one without an address, on a Unix socket, has no limits. When the
-// answer is Admitted, the session must Leave, once.
+// answer is Admitted, Leave must be called for it, once.
 func (c *Table) Admit(addr netip.Addr, now time.Duration) Verdict {
 	if !addr.IsValid() {
 		return Uncounted
