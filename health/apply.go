@@ -135,6 +135,7 @@ func (p *plannedPool) begin(now time.Time) {
 			t = n.target
 		}
 		b.ask(t)
+		b.backup, b.tier = b.backend.Config().Backup, b.backend.Backup()
 		if b.since.IsZero() {
 			b.begin(now)
 		}

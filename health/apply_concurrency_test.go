@@ -30,8 +30,11 @@ func TestApplyWhileAtWork(t *testing.T) {
 		for i := range uint64(4) {
 			all.Go(func() { r.disturb(ctx, rand.New(rand.NewPCG(6, i)), backends) })
 		}
-		for i := range 500 {
+		for i := range 300 {
 			next := []spec{first}
+			if i%5 == 0 {
+				next[0].backends = "b a"
+			}
 			next[0].cfg.Timeout += time.Duration(i % 3)
 			next[0].cfg.Probe.ProxyVersion = uint8(i / 10 % 3)
 			next[0].cfg.OnDown.Failed.Rate = 100 * (i % 4)

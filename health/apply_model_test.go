@@ -26,6 +26,21 @@ type gameMember struct {
 	target *gameTarget // nil: not checked
 }
 
+// look notes as what backends come that are new to the monitor: up, or as they were when they were removed.
+func (g *game) look() {
+	g.comes = make(map[*pool.Backend]bool)
+	for _, p := range g.pools {
+		for _, b := range p.Backends() {
+			if g.members[b] == nil {
+				g.comes[b] = b.Stats().Up
+				if !g.comes[b] {
+					g.counts.down++
+				}
+			}
+		}
+	}
+}
+
 // applied tells the model that there are other pools now.
 func (g *game) applied() {
 	g.counts.changes++
@@ -50,7 +65,7 @@ func (g *game) applied() {
 	g.follow(targets, wanted)
 	for _, p := range g.pools {
 		for _, b := range p.Backends() {
-			one := &gameMember{up: true}
+			one := &gameMember{up: g.comes[b]}
 			if so := g.members[b]; so != nil {
 				one.up = so.up
 			}
@@ -167,6 +182,9 @@ func (g *game) hear() {
 		}
 		for _, one := range g.members {
 			if one.target == n && n.known {
+				if one.up && !n.up {
+					g.counts.falls++
+				}
 				one.up = n.up
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -26,7 +27,7 @@ type asker struct {
 func (a *asker) Probe(context.Context) (probe.Answer, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	ok := !a.dead[fmt.Sprint(a.server, a.way)]
+	ok := !a.dead[gameQuestion{a.server, a.way}]
 	a.answers = append(a.answers, gameAnswer{a, ok})
 	if ok {
 		return probe.Answer{}, nil
@@ -47,6 +48,12 @@ func (a *asker) Close() {
 	a.closed = true
 }
 
+// gameQuestion is what is asked of whom.
+type gameQuestion struct {
+	server string
+	way    uint8
+}
+
 // gameAnswer is what an asker was told.
 type gameAnswer struct {
 	asker *asker
@@ -58,17 +65,19 @@ type game struct {
 	t      *testing.T
 	random *rand.Rand
 	m      *Monitor
-	pools  []*pool.Pool // that there are
+	pools  []*pool.Pool    // that there are
+	taken  []*pool.Backend // that a session has a slot of
 
 	mu      sync.Mutex
-	dead    map[string]bool // by server and question
+	dead    map[gameQuestion]bool
 	answers []gameAnswer
 	made    []*asker
 
 	members map[*pool.Backend]*gameMember
+	comes   map[*pool.Backend]bool // new ones: whether they come up
 	targets []*gameTarget
 	rules   map[*pool.Pool]Config
-	counts  struct{ changes, kept, moved, copied, patient int }
+	counts  struct{ changes, kept, moved, copied, patient, down, falls int }
 }
 
 const gameServers = 4
@@ -90,12 +99,15 @@ func (g *game) change() (watched []Watched) {
 	var pools []*pool.Pool
 	rules := make(map[*pool.Pool]Config)
 	for _, p := range g.pools {
-		if g.random.IntN(6) == 0 {
+		if g.random.IntN(15) == 0 {
 			continue
 		}
 		pools, rules[p] = append(pools, p), g.rules[p]
 		if g.random.IntN(3) == 0 {
 			rules[p] = g.settings()
+		}
+		if g.random.IntN(3) == 0 {
+			g.update(p)
 		}
 	}
 	for len(pools) < 5 && g.random.IntN(2) == 0 {
@@ -108,6 +120,20 @@ func (g *game) change() (watched []Watched) {
 		watched = append(watched, Watched{p, rules[p]})
 	}
 	return watched
+}
+
+// update gives a pool other backends. Some of the old ones may have sessions: they come back as they were.
+func (g *game) update(p *pool.Pool) {
+	for range 2 {
+		if b, err := p.Reserve(netip.Addr{}, nil); err == nil {
+			g.taken = append(g.taken, b)
+		}
+	}
+	for len(g.taken) > 30 {
+		g.taken[0].Release()
+		g.taken = g.taken[1:]
+	}
+	update(g.t, p, g.servers()...)
 }
 
 // servers returns some, in any order.
@@ -137,14 +163,19 @@ func (g *game) check() {
 // TestRandomApplies: whatever is changed, exactly the targets that are needed run, and states and counts are those of a
 // model that knows nothing of goroutines.
 func TestRandomApplies(t *testing.T) {
-	for seed := range uint64(12) {
+	down := 0
+	for seed := range uint64(8) {
 		synctest.Test(t, func(t *testing.T) {
-			g := &game{t: t, random: rand.New(rand.NewPCG(seed, 5)), dead: map[string]bool{}}
+			g := &game{t: t, random: rand.New(rand.NewPCG(seed, 5)), dead: map[gameQuestion]bool{}}
 			g.play()
-			if c := g.counts; c.kept < 50 || c.moved < 10 || c.copied < 3 || c.patient < 10 {
+			if c := g.counts; c.kept < 50 || c.moved < 10 || c.copied < 3 || c.patient < 10 || c.falls < 10 {
 				t.Errorf("seed %d: %+v: the play is too dull", seed, c)
 			}
+			down += g.counts.down
 		})
+	}
+	if down < 3 {
+		t.Errorf("%d backends came back that had been down: the play is too dull", down)
 	}
 }
 
@@ -164,7 +195,9 @@ func (g *game) play() {
 	running.Go(func() { m.Run(ctx) })
 	synctest.Wait()
 	for range 150 {
-		if err := m.Apply(g.change()); err != nil {
+		watched := g.change()
+		g.look()
+		if err := m.Apply(watched); err != nil {
 			g.t.Fatal(err)
 		}
 		all = append(all, g.made...)
@@ -190,8 +223,8 @@ func (g *game) play() {
 func (g *game) run() {
 	for range g.random.IntN(5) {
 		g.mu.Lock()
-		key := fmt.Sprint("s", g.random.IntN(gameServers), g.random.IntN(3))
-		g.dead[key] = g.random.IntN(2) == 0
+		q := gameQuestion{fmt.Sprint("s", g.random.IntN(gameServers)), uint8(g.random.IntN(3))}
+		g.dead[q] = g.random.IntN(2) == 0
 		g.mu.Unlock()
 		after(time.Duration(1+g.random.IntN(12)) * 100 * time.Millisecond)
 		g.hear()

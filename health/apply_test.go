@@ -27,6 +27,18 @@ func (s *server) flying() int {
 	return s.inFlight
 }
 
+// goroutines returns how many goroutines the monitor has. Those of other tests, and of the runtime, come and go.
+func goroutines() (n int) {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for _, stack := range strings.Split(string(stacks), "\n\n") {
+		if strings.Contains(stack, "sluice/health.(*Monitor).") {
+			n++
+		}
+	}
+	return n
+}
+
 // wantOpen checks how many probers each of some servers has: "a=1 b=0".
 func (r *rig) wantOpen(when, want string) {
 	r.t.Helper()
@@ -63,7 +75,7 @@ func TestApplyOfTheSame(t *testing.T) {
 		r.fail(web.Lookup("a"), 2)
 		r.fail(web.Lookup("d"), 1)
 		r.logged()
-		goroutines := runtime.NumGoroutine()
+		running := goroutines()
 		status := func() (all []Status) {
 			for _, b := range slices.Concat(web.Backends(), r.pool.Backends()) {
 				all = append(all, r.Status(b))
@@ -82,8 +94,8 @@ func TestApplyOfTheSame(t *testing.T) {
 		}
 		r.wantLog("the same")
 		r.wantOpen("the same", "a=1 b=1 c=1 d=1 e=1 pg1=1 pg2=1")
-		if n := runtime.NumGoroutine(); n > goroutines {
-			t.Errorf("%d goroutines, %d before", n, goroutines)
+		if n := goroutines(); n != running {
+			t.Errorf("%d goroutines, %d before", n, running)
 		}
 		for range 100 {
 			after(100 * time.Millisecond)
@@ -106,7 +118,7 @@ func TestApplyOfTheSame(t *testing.T) {
 func TestApplyOtherPools(t *testing.T) {
 	inBubble(t, []spec{{"web", "a b", steady()}, {"app", "b c", steady()}}, nil, func(r *rig) {
 		after(3 * time.Second)
-		goroutines := runtime.NumGoroutine()
+		running := goroutines()
 		asked := len(r.servers["b"].times())
 		r.apply(spec{"web", "a b", steady()}, spec{"new", "d b", steady()})
 		r.wantOpen("app is gone", "a=1 b=1 c=0 d=1")
@@ -128,13 +140,13 @@ func TestApplyOtherPools(t *testing.T) {
 		if n := len(r.servers["c"].times()) - asked; n != 0 {
 			t.Errorf("one that is gone was asked %d times", n)
 		}
-		if n := runtime.NumGoroutine(); n > goroutines {
-			t.Errorf("%d goroutines, %d before", n, goroutines)
+		if n := goroutines(); n != running {
+			t.Errorf("%d goroutines, %d before", n, running)
 		}
 		r.apply()
 		r.wantOpen("all are gone", "a=0 b=0 c=0 d=0")
-		if n := runtime.NumGoroutine(); n > goroutines-3*2-2 { // a target has two, a pool one
-			t.Errorf("%d goroutines, %d before there were no targets and no pools", n, goroutines)
+		if n := goroutines(); n != running-3*2-2 { // a target has two, a pool one
+			t.Errorf("%d goroutines, %d before there were no targets and no pools", n, running)
 		}
 	})
 }

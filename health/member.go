@@ -31,9 +31,9 @@ type poolWatch struct {
 type member struct {
 	pool    *poolWatch
 	backend *pool.Backend
-	backup  bool // it is a backup whatever its role
 
 	// Guarded by Monitor.mu.
+	backup      bool                  // it is a backup whatever its role
 	target      *target               // nil: it is not probed
 	removed     bool                  // from the pools that are watched
 	maint       bool                  // the operator has it in maintenance

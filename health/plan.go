@@ -78,7 +78,7 @@ func (m *Monitor) watchOf(given *pool.Pool) *poolWatch {
 func (m *Monitor) planMember(p *plan, planned *plannedPool, b *pool.Backend) {
 	one := m.member(b)
 	if one == nil {
-		one = &member{pool: planned.watch, backend: b, backup: b.Backup(), tier: b.Backup()}
+		one = &member{pool: planned.watch, backend: b}
 	}
 	p.members[b] = one
 	planned.members = append(planned.members, one)

@@ -198,13 +198,15 @@ func newRig(t *testing.T, specs []spec) *rig {
 // badPort in a configuration makes that there is no prober for it.
 const badPort = 666
 
-// watched returns the pools of specs, which are those so far where they have the same backends.
+// watched returns the pools of specs, which get other backends where they have others.
 func (r *rig) watched(specs []spec) (watched []Watched) {
 	for _, s := range specs {
 		p := r.pools[s.name]
-		if names := strings.Fields(s.backends); p == nil || !slices.Equal(names, namesOf(p)) {
+		if names := strings.Fields(s.backends); p == nil {
 			p = newPool(r.t, s.name, names...)
 			r.pools[s.name] = p
+		} else if !slices.Equal(names, namesOf(p)) {
+			update(r.t, p, names...)
 		}
 		watched = append(watched, Watched{p, s.cfg})
 		for _, b := range p.Backends() {
@@ -235,15 +237,27 @@ func (r *rig) apply(specs ...spec) {
 // newPool returns a pool of backends at Unix sockets of their names.
 func newPool(t *testing.T, name string, backends ...string) *pool.Pool {
 	t.Helper()
-	c := pool.Config{Name: name, Balance: pool.RoundRobin}
-	for _, b := range backends {
-		c.Backends = append(c.Backends, pool.BackendConfig{Name: b, Address: pool.Address{Unix: "/" + b}, Weight: 1})
-	}
-	p, err := pool.New(c)
+	p, err := pool.New(poolConfig(name, backends...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// update gives a pool other backends.
+func update(t *testing.T, p *pool.Pool, backends ...string) {
+	t.Helper()
+	if _, err := p.Update(poolConfig(p.Name(), backends...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func poolConfig(name string, backends ...string) pool.Config {
+	c := pool.Config{Name: name, Balance: pool.RoundRobin}
+	for _, b := range backends {
+		c.Backends = append(c.Backends, pool.BackendConfig{Name: b, Address: pool.Address{Unix: "/" + b}, Weight: 1})
+	}
+	return c
 }
 
 // steady has no jitter, so that a test knows when what happens.
