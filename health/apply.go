@@ -134,7 +134,7 @@ func (p *plannedPool) begin(now time.Time) {
 		if n := p.targets[i]; n != nil {
 			t = n.target
 		}
-		b.ask(t)
+		b.ask(t, now)
 		b.backup, b.tier = b.backend.Config().Backup, b.backend.Backup()
 		if b.since.IsZero() {
 			b.begin(now)
@@ -151,12 +151,16 @@ func (p *plannedPool) begin(now time.Time) {
 
 // ask gives the backend its target; nil: it is not probed. What a database said is of no use when none is asked any more,
 // or one of another kind. The mutex is held.
-func (b *member) ask(t *target) {
-	if b.target.kind() != t.kind() {
+func (b *member) ask(t *target, now time.Time) {
+	so := b.target
+	b.target = t
+	if so.kind() != t.kind() {
 		b.said, b.answer, b.promoted, b.behindKnown = nil, nil, false, false
 		b.lag.forget()
 	}
-	b.target = t
+	if t != nil && t.checks.failures > 0 && (so == nil || so.key.question != t.key.question) {
+		b.fails(now) // others have asked it that before
+	}
 }
 
 // kind returns what the target is asked, and Off when there is none.

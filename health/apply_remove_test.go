@@ -102,3 +102,36 @@ func TestApplyFails(t *testing.T) {
 		}
 	})
 }
+
+// A backend that joins a target that fails knows since when: all checks of a pool that fail at once may be the check's
+// fault.
+func TestApplyJoinsAFailingTarget(t *testing.T) {
+	cfg := with(func(c *Config) { c.Fall = 5 })
+	app := spec{"app", "a b c", cfg}
+	inBubble(t, []spec{{"web", "a c", cfg}, app}, nil, func(r *rig) {
+		after(time.Second)
+		for _, s := range r.servers {
+			s.set(errDead)
+		}
+		after(1300 * time.Millisecond)
+		if s := r.Status(r.backend("a")); s.Failures == 0 || !s.Up {
+			t.Fatalf("status %+v, want some failures", s)
+		}
+		r.apply(app, spec{"web", "a b c", cfg})
+		web := r.pool.Backends()
+		for _, b := range web {
+			r.sessions.open(b, 10)
+		}
+		after(5 * time.Second)
+		for _, b := range web {
+			moves(b)
+		}
+		after(time.Minute)
+		r.wantUp("in the end", "web", "")
+		for _, b := range web {
+			if got := r.sessions.left(b); got != 10 {
+				t.Errorf("%d sessions of %s are left", got, b.Name())
+			}
+		}
+	})
+}

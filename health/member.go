@@ -69,13 +69,20 @@ func (b *member) hear(now time.Time, ok bool) {
 		b.pool.hearProgress(b, t.asked, now)
 	}
 	switch {
-	case !ok && t.checks.failures == 1 && b.verdict.cause != causeFailed:
-		b.failing = failing{now, b.backend.Stats().Received}
+	case !ok && t.checks.failures == 1:
+		b.fails(now)
 	case ok && b.pool.cfg.MaxLag > 0 && t.answer != nil && !b.answer.Primary:
 		b.lag.observe(b.behindKnown && b.behind <= b.pool.cfg.MaxLag, t.cfg.Rise, t.cfg.Fall)
 	}
 	if t.checks.down() || b.answer != nil && b.answer.Primary {
 		b.lag.forget() // the next answer as a replica decides alone
+	}
+}
+
+// fails notes that the checks begin to fail, unless they are what the backend is out for. The mutex is held.
+func (b *member) fails(now time.Time) {
+	if b.verdict.cause != causeFailed {
+		b.failing = failing{now, b.backend.Stats().Received}
 	}
 }
 
