@@ -57,15 +57,12 @@ func parseAddress(text string, rules addressRules) (a pool.Address, host string,
 	return pool.Address{TCP: netip.AddrPortFrom(ip, port)}, host, nil
 }
 
-// maxSocketPath is the room in sockaddr_un, see unix(7).
-const maxSocketPath = 107
-
 // checkSocketAddress takes a path, or a name in the abstract namespace, which has no files.
 func checkSocketAddress(path string) error {
 	if path == "@" {
 		return errors.New("no name after the @: write unix:@NAME for an abstract socket")
 	}
-	if strings.HasPrefix(path, "@") && !strings.ContainsFunc(path, unicode.IsControl) && len(path) <= maxSocketPath {
+	if strings.HasPrefix(path, "@") && !strings.ContainsFunc(path, unicode.IsControl) && len(path) <= pool.MaxUnixPath {
 		return nil
 	}
 	return checkSocketPath(path)
@@ -77,8 +74,8 @@ func checkSocketPath(path string) error {
 		return fmt.Errorf("socket path %s has control characters", quote(path))
 	case !filepath.IsAbs(path):
 		return fmt.Errorf("socket path %s is not absolute: begin it with /", quote(path))
-	case len(path) > maxSocketPath:
-		return fmt.Errorf("socket path has %d bytes: the kernel takes at most %d", len(path), maxSocketPath)
+	case len(path) > pool.MaxUnixPath:
+		return fmt.Errorf("socket path has %d bytes: the kernel takes at most %d", len(path), pool.MaxUnixPath)
 	}
 	return nil
 }

@@ -94,9 +94,12 @@ type Pool struct {
 	l4.Target // without its Pool, which only the program makes
 }
 
+// DefaultSocket is where a sluice and the commands that ask it meet when nothing else is said.
+const DefaultSocket = "/run/sluice/sluice.sock"
+
 func defaultFile() *File {
 	return &File{
-		Admin: Admin{Listen: "127.0.0.1:9600", Socket: "/run/sluice/sluice.sock"},
+		Admin: Admin{Listen: "127.0.0.1:9600", Socket: DefaultSocket},
 		Log:   Log{Level: slog.LevelInfo, Format: FormatText, Sessions: SessionsFailed},
 	}
 }

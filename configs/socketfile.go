@@ -127,7 +127,7 @@ func readAdminSocket(d *decoder, v value, to *Admin) {
 }
 
 func readAdminSocketPath(d *decoder, v value, to *Admin) {
-	text, ok := d.string(v, `the path of a socket, for example /run/sluice/sluice.sock; or "" for none`)
+	text, ok := d.string(v, `the path of a socket, for example `+DefaultSocket+`; or "" for none`)
 	to.Socket = text
 	if !ok || text == "" {
 		return

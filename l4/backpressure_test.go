@@ -135,7 +135,7 @@ func TestStalledReader(t *testing.T) {
 	bothSides(t, func(t *testing.T, near side) {
 		name := [...]string{client: "server does not read", server: "client does not read"}[near]
 		f(name+", splice", near, nil, spliceLimit)
-		f(name+", copy", near, sysutil.NewPipeBudget(0, pipeSize), scratchSize)
+		f(name+", copy", near, sysutil.NewPipeBudget(0, PipeSize), scratchSize)
 	})
 }
 

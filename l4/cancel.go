@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// maxCancels bounds the cancel requests under way at once, and the connections
+	// DefaultMaxCancels is Config.MaxCancels where that is 0. It bounds the cancel requests under way at once, and the connections
 	// for them, unless the configuration does: anybody may send one, and it may be
 	// for many servers.
-	maxCancels = 128
+	DefaultMaxCancels = 128
 	// cancelTimeout bounds each of them: Postgres answers with FIN at once.
 	cancelTimeout = 5 * time.Second
 	// downTimeout bounds those to servers that take no new sessions.

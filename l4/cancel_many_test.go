@@ -20,7 +20,7 @@ import (
 // Cancel requests, which anybody may send, open no more connections at a time than sluice has
 // descriptors for: there may be hundreds of pools.
 func TestCancelAsksBoundedMany(t *testing.T) {
-	t.Run("usual", func(t *testing.T) { testCancelAsksBoundedMany(t, 0, maxCancels, 40) })
+	t.Run("usual", func(t *testing.T) { testCancelAsksBoundedMany(t, 0, DefaultMaxCancels, 40) })
 	t.Run("few descriptors", func(t *testing.T) { testCancelAsksBoundedMany(t, 5, 5, 3) })
 }
 
@@ -43,9 +43,9 @@ func testCancelAsksBoundedMany(t *testing.T, set int, most int64, requests byte)
 
 // manyPoolsRig is a rig with so many pools of one server each, which is the same by many
 // addresses.
-func manyPoolsRig(t *testing.T, server *silentServer, pools, maxCancels int) *rig {
+func manyPoolsRig(t *testing.T, server *silentServer, pools, DefaultMaxCancels int) *rig {
 	t.Helper()
-	return newPostgresRig(t, rigConfig{maxCancels: maxCancels, listener: func(l *ListenerConfig) {
+	return newPostgresRig(t, rigConfig{DefaultMaxCancels: DefaultMaxCancels, listener: func(l *ListenerConfig) {
 		for i := range pools {
 			target := l.Target
 			addr := netip.AddrFrom4([4]byte{127, 0, 1, byte(i + 1)})

@@ -228,7 +228,7 @@ func TestCancelFails(t *testing.T) {
 	f("refused", []pool.Address{refusing(t), refusing(t)}, none, ConnectRefused)
 	f("no such socket", []pool.Address{{Unix: filepath.Join(t.TempDir(), "none")}}, none, ConnectRefused)
 	f("too many under way", nil, func(r *rig) {
-		for range maxCancels {
+		for range DefaultMaxCancels {
 			r.srv.cancelling <- struct{}{}
 		}
 	}, QueueFull)
@@ -243,7 +243,7 @@ func TestCancelSilentServers(t *testing.T) {
 		var got Reason
 		// Who answers has had time to do so when it is long enough.
 		for timeout := 200 * time.Millisecond; got != want && timeout < patient; timeout *= 4 {
-			c := &cancellation{packet: cancelRequest(cancelKey(1, 4)), dialled: make(chan struct{}, maxCancels)}
+			c := &cancellation{packet: cancelRequest(cancelKey(1, 4)), dialled: make(chan struct{}, DefaultMaxCancels)}
 			for _, b := range p.Backends() {
 				c.asked = append(c.asked, addressee{backend: b, dial: new(dialTarget)})
 			}

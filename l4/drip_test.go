@@ -26,7 +26,7 @@ func TestOneByteAtATime(t *testing.T) {
 // Sizes around every number at which something changes.
 func TestMessageSizes(t *testing.T) {
 	sizes := []int{1, 2, 3, 1447, 1448, 1449}
-	for _, edge := range []int{streamRead, scratchSize, 2 * scratchSize, pipeSize, spliceLimit, longestTurn, longestTurn + spliceLimit} {
+	for _, edge := range []int{streamRead, scratchSize, 2 * scratchSize, PipeSize, spliceLimit, longestTurn, longestTurn + spliceLimit} {
 		sizes = append(sizes, edge-1, edge, edge+1)
 	}
 	slices.Sort(sizes)

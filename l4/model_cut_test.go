@@ -20,7 +20,7 @@ func TestRandomCuts(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 11))
 			p := &play{rig: newRig(t, rigConfig{fin: time.Hour}), rnd: rnd, buf: make([]byte, 256<<10)}
 			if rnd.IntN(2) == 0 {
-				p.loop.pipes = sysutil.NewPipePool(sysutil.NewPipeBudget(rnd.IntN(2), pipeSize))
+				p.loop.pipes = sysutil.NewPipePool(sysutil.NewPipeBudget(rnd.IntN(2), PipeSize))
 			}
 			p.cutOnce(t)
 		})

@@ -41,7 +41,7 @@ func postgresPlay(t *testing.T, rnd *rand.Rand) {
 		config.accept = accepting()
 	}
 	if rnd.IntN(2) == 0 {
-		config.pipes = sysutil.NewPipeBudget(rnd.IntN(2), pipeSize)
+		config.pipes = sysutil.NewPipeBudget(rnd.IntN(2), PipeSize)
 	}
 	p := &play{rig: newRig(t, config), rnd: rnd, buf: make([]byte, 256<<10)}
 	p.start(t, p.openPostgres(listeners, config.accept != nil))

@@ -51,7 +51,7 @@ func TestRandomPlays(t *testing.T) {
 func playOnce(t *testing.T, rnd *rand.Rand) {
 	config := rigConfig{}
 	if rnd.IntN(2) == 0 {
-		config.pipes = sysutil.NewPipeBudget(rnd.IntN(2), pipeSize)
+		config.pipes = sysutil.NewPipeBudget(rnd.IntN(2), PipeSize)
 	}
 	p := &play{rig: newRig(t, config), rnd: rnd, buf: make([]byte, 256<<10)}
 	p.start(t, p.pair())

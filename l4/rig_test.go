@@ -53,7 +53,7 @@ type rigConfig struct {
 	queueTimeout       time.Duration
 	pipes              *sysutil.PipeBudget
 	maxSessions        int // of all listeners
-	maxCancels         int
+	DefaultMaxCancels  int
 	listener           func(*ListenerConfig) // sets what is rarely set; nil = nothing is
 }
 
@@ -87,7 +87,7 @@ func newRig(t testing.TB, c rigConfig) *rig {
 		OnDial:      func(_ *pool.Backend, _ time.Duration, result pool.DialResult) { r.dials = append(r.dials, result) },
 		Listeners:   []ListenerConfig{listener},
 		MaxSessions: c.maxSessions,
-		MaxCancels:  c.maxCancels,
+		MaxCancels:  c.DefaultMaxCancels,
 	})
 	if err != nil {
 		t.Fatal(err)

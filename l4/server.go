@@ -51,8 +51,8 @@ func New(config Config) (_ *Server, err error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
-	cancels := cmp.Or(config.MaxCancels, maxCancels)
-	pipes := sysutil.PlanPipes(pipeSize)
+	cancels := cmp.Or(config.MaxCancels, DefaultMaxCancels)
+	pipes := sysutil.PlanPipes(PipeSize)
 	srv := &Server{
 		config: config,
 		log:    config.Logger,

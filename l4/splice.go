@@ -5,8 +5,8 @@ import (
 )
 
 const (
-	// pipeSize is the capacity asked for each pipe where the user may have enough of them.
-	pipeSize = 1 << 20
+	// PipeSize is the capacity in bytes that is asked for each pipe where the user may have enough of them.
+	PipeSize = 1 << 20
 	// spliceLimit is how much one call may move into a pipe.
 	spliceLimit = 1 << 20
 )

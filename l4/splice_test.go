@@ -65,7 +65,7 @@ func TestSpliceFails(t *testing.T) {
 }
 
 func TestNoPipes(t *testing.T) {
-	r := newRig(t, rigConfig{pipes: sysutil.NewPipeBudget(0, pipeSize)})
+	r := newRig(t, rigConfig{pipes: sysutil.NewPipeBudget(0, PipeSize)})
 	ends := r.pair()
 	r.streamBothWays(ends, 4<<20)
 	if n := r.srv.pipes.Open(); n != 0 {
@@ -80,7 +80,7 @@ func TestNoPipes(t *testing.T) {
 
 // One pipe for all: who has none copies, and splices when there is one again.
 func TestPipesExhausted(t *testing.T) {
-	r := newRig(t, rigConfig{pipes: sysutil.NewPipeBudget(1, pipeSize)})
+	r := newRig(t, rigConfig{pipes: sysutil.NewPipeBudget(1, PipeSize)})
 	one := r.pair()
 	r.smallBuffers(one)
 	r.newest().halves[client].streak = streakLimit
@@ -100,7 +100,7 @@ func TestPipesExhausted(t *testing.T) {
 
 // A session that ends with bytes in its pipe must not leave them to the next.
 func TestPipeOfEndedSession(t *testing.T) {
-	r := newRig(t, rigConfig{pipes: sysutil.NewPipeBudget(1, pipeSize)})
+	r := newRig(t, rigConfig{pipes: sysutil.NewPipeBudget(1, PipeSize)})
 	one := r.pair()
 	r.smallBuffers(one)
 	r.newest().halves[client].streak = streakLimit

@@ -17,6 +17,9 @@ type Address struct {
 // IsUnix reports whether the address is a Unix socket.
 func (a Address) IsUnix() bool { return a.Unix != "" }
 
+// MaxUnixPath is the room in bytes for the path of a Unix socket, or its name after the @: see sockaddr_un in unix(7).
+const MaxUnixPath = 107
+
 // IsLocal reports whether what listens there is on this machine: a Unix socket or a loopback address.
 func (a Address) IsLocal() bool { return a.IsUnix() || a.TCP.Addr().IsLoopback() }
 

@@ -26,9 +26,6 @@ import (
 	"sluice/sysutil"
 )
 
-// defaultSocket is where a sluice and the commands that ask it meet when nothing else is said. configs has the same.
-const defaultSocket = "/run/sluice/sluice.sock"
-
 // A balancer is one running configuration: everything it asks for, made and connected. newBalancer takes all that can
 // be refused, such as ports; start only lets it go.
 type balancer struct {
@@ -66,7 +63,7 @@ func newBalancer(file *configs.File, log *slog.Logger, out *logWriter, advice bi
 		b.loops = runtime.GOMAXPROCS(0)
 	}
 	files := raiseFileLimit(log) // first: the number of pipes depends on it
-	pipes := sysutil.PlanPipes(pipeSize)
+	pipes := sysutil.PlanPipes(l4.PipeSize)
 	b.limits = limitsOf(file, b.loops, files, pipes.Limit)
 	if err := b.makePools(); err != nil {
 		return nil, err
@@ -166,7 +163,7 @@ func (b *balancer) bindSocket(advice bindAdvice) (err error) {
 		return nil
 	}
 	b.socket, err = openControlSocket(path, b.file.Admin.SocketFile)
-	if err != nil && path == defaultSocket && advice.socketOptional && denied(err) {
+	if err != nil && path == configs.DefaultSocket && advice.socketOptional && denied(err) {
 		b.log.Warn("the control socket is off: choose a path with admin.socket or --socket", "error", err)
 		return nil
 	}
@@ -192,7 +189,7 @@ func advise(err error, advice string) error {
 // openControlSocket opens the socket at path. The default one's directory may be made too: no package has installed
 // sluice then, and nobody chose that path.
 func openControlSocket(path string, file l4.SocketFile) (net.Listener, error) {
-	if path == defaultSocket {
+	if path == configs.DefaultSocket {
 		if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !os.IsExist(err) {
 			return nil, err
 		}

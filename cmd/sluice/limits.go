@@ -9,6 +9,7 @@ import (
 	"sluice/cmd/sluice/internal/admin"
 	"sluice/configs"
 	"sluice/health/probe"
+	"sluice/l4"
 	"sluice/sysutil"
 )
 
@@ -16,8 +17,6 @@ const (
 	// descriptorsPerSession: the client's socket and the backend's.
 	descriptorsPerSession = 2
 	descriptorsPerPipe    = 2
-	// pipeSize is that of l4, whose pipes are counted here before there are any. A test compares the numbers.
-	pipeSize = 1 << 20
 )
 
 // Descriptors for what is neither a session nor a pipe.
@@ -29,8 +28,6 @@ const (
 	descriptorsPerPostgresCheck = 2
 	// adminDescriptors: the two listening sockets, and connections of scrapers and people.
 	adminDescriptors = 2 + admin.TCPConns + admin.SocketConns
-	// cancelDescriptors: a listener for Postgres passes on so many cancel requests at a time.
-	cancelDescriptors = 128
 	// cancelShare: where descriptors are few, cancel requests get no more than one in so many.
 	cancelShare = 16
 	// programDescriptors: standard input, output and the log; the runtime's epoll instance and eventfd; /proc for a
@@ -85,9 +82,9 @@ func cancelsOf(file *configs.File, files uint64) int {
 		return 0
 	}
 	if files == 0 { // not known
-		return cancelDescriptors
+		return l4.DefaultMaxCancels
 	}
-	return int(min(cancelDescriptors, max(files/cancelShare, 1)))
+	return int(min(l4.DefaultMaxCancels, max(files/cancelShare, 1)))
 }
 
 // checkDescriptors is for the check of one backend.

@@ -95,7 +95,7 @@ func TestPipeSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	if got, want := sysutil.PlanPipes(pipeSize).Limit, server.Stats().Pipes.Limit; got != want {
+	if got, want := sysutil.PlanPipes(l4.PipeSize).Limit, server.Stats().Pipes.Limit; got != want {
 		t.Errorf("%d pipes are expected, and l4 opens up to %d", got, want)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"sluice/configs"
+	"sluice/pool"
 )
 
 // runOptions are the flags of run.
@@ -140,9 +141,6 @@ func (o *runOptions) load() (*configs.File, error) {
 // unresolved reports whether a problem is of the network, not of the one who wrote the flag.
 func unresolved(p configs.Problem) bool { return strings.Contains(p.Message, "does not resolve") }
 
-// maxSocketPath is the room in sockaddr_un, see unix(7). configs holds files to the same.
-const maxSocketPath = 107
-
 // override puts the flags that were given in place of what the file says.
 func (o *runOptions) override(file *configs.File, flags *pflag.FlagSet) error {
 	if flags.Changed("admin") {
@@ -159,9 +157,9 @@ func (o *runOptions) override(file *configs.File, flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	if len(path) > maxSocketPath {
+	if len(path) > pool.MaxUnixPath {
 		return misused("--socket %q: the path has %d bytes, and the kernel takes at most %d", o.socket, len(path),
-			maxSocketPath)
+			pool.MaxUnixPath)
 	}
 	file.Admin.Socket = path
 	return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice/cmd/sluice/internal/admin"
+	"sluice/configs"
 )
 
 // askTimeout bounds a question to a running sluice: it answers within milliseconds, or something is wrong.
@@ -39,7 +40,7 @@ func newStatusCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the answer of /api/v1/status as it is")
-	c.Flags().StringVar(&socket, "socket", defaultSocket, "`PATH` of the running sluice's control socket")
+	c.Flags().StringVar(&socket, "socket", configs.DefaultSocket, "`PATH` of the running sluice's control socket")
 	return c
 }
 

@@ -17,8 +17,8 @@ func TestDefaultSocketIsThatOfConfigs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if file.Admin.Socket != defaultSocket {
-		t.Errorf("a running sluice has its socket at %s, status asks at %s", file.Admin.Socket, defaultSocket)
+	if file.Admin.Socket != configs.DefaultSocket {
+		t.Errorf("a running sluice has its socket at %s, status asks at %s", file.Admin.Socket, configs.DefaultSocket)
 	}
 }
 
