@@ -114,6 +114,7 @@ var poolFields = noteKeys(fields[poolDraft]{
 
 var poolTimeouts = fields[Pool]{
 	duration("connect", 0, func(p *Pool) *time.Duration { return &p.ConnectTimeout }),
+	duration("answer", 0, func(p *Pool) *time.Duration { return &p.AnswerTimeout }),
 	deadPeer(func(p *Pool) *time.Duration { return &p.DeadPeer }),
 }
 

@@ -1,6 +1,7 @@
 package l4
 
 import (
+	"cmp"
 	"slices"
 	"syscall"
 	"time"
@@ -57,13 +58,13 @@ func (o *opening) addAnswer(data []byte) []byte {
 	return data
 }
 
-// answerDeadline is when a backend has had as long to answer as to be connected to; zero =
-// never.
+// answerDeadline is when a backend has had long enough to answer, unless it is said otherwise
+// as long as to be connected to; zero = never.
 func (s *session) answerDeadline() time.Duration {
 	if s.opening.lone {
 		return 0 // from here on only the kernel tells
 	}
-	return after(s.active, s.target.config.ConnectTimeout)
+	return after(s.active, cmp.Or(s.target.config.AnswerTimeout, s.target.config.ConnectTimeout))
 }
 
 // answerLate is called when answerDeadline has passed. A process that is stopped has a

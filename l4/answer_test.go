@@ -205,6 +205,33 @@ func TestPacketAfterFailedConnects(t *testing.T) {
 	r.expectEnd(ClientClosed)
 }
 
+// A server that has been connected to may need longer to answer, or get less time, than a connect.
+func TestAnswerTimeout(t *testing.T) {
+	f := func(connect, answer, want time.Duration) {
+		t.Helper()
+		listeners, addresses := listenMany(t, 2)
+		r := newPostgresRig(t, rigConfig{backends: addresses, retries: 1, connect: connect,
+			listener: func(l *ListenerConfig) { l.Target.AnswerTimeout = answer }})
+		c := r.dial()
+		r.write(c, startup)
+		late := r.acceptFrom(listeners[0])
+		r.expect(late, startup)
+		r.now += want - 2*tick
+		r.expectNothing(c, late)
+		r.now += 3 * tick
+		s := r.acceptFrom(listeners[1])
+		r.expect(s, startup)
+		r.write(s, loginAnswer(cancelKey(1, 4)))
+		r.expect(c, loginAnswer(cancelKey(1, 4)))
+		c.Close()
+		s.Close()
+		r.expectEnd(ClientClosed)
+	}
+	f(time.Second, 5*time.Second, 5*time.Second)
+	f(5*time.Second, time.Second, time.Second)
+	f(3*time.Second, 0, 3*time.Second)
+}
+
 // Direct TLS has no packet that could be sent twice, but a connect that fails has
 // sent nothing.
 func TestDirectTLSAfterFailedConnects(t *testing.T) {

@@ -108,6 +108,9 @@ type Target struct {
 	// connect gets its even share of what is left. 0 = the kernel's own limit
 	// for each, about two minutes.
 	ConnectTimeout time.Duration
+	// AnswerTimeout bounds the wait for a backend's answer to the first packet of a
+	// Postgres client while there is another backend to try; 0 = as ConnectTimeout.
+	AnswerTimeout time.Duration
 	// Retries is how many further backends are tried in one round, when a
 	// connect fails or a backend hangs up before it has answered. Where the
 	// pool has a queue, the next round begins after a second of waiting.
