@@ -1,10 +1,6 @@
 package health
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
+import "sluice/pool/words"
 
 // Role is which servers of a database a pool wants. A primary of Postgres is not in recovery, one of MySQL is not
 // read_only, and a replica is the other kind.
@@ -21,27 +17,15 @@ const (
 	RolePreferReplica
 )
 
-var roleWords = []string{
+var roleWords = words.Table[Role]{Type: "Role", What: "role", Words: []string{
 	RoleAny: "any", RolePrimary: "primary", RoleReplica: "replica", RolePreferReplica: "prefer_replica",
-}
+}}
 
 // Roles returns the word of every role, for messages that say what can be written.
-func Roles() []string { return slices.Clone(roleWords) }
+func Roles() []string { return roleWords.All() }
 
 // String returns the role's word, such as "primary".
-func (r Role) String() string {
-	if int(r) < len(roleWords) {
-		return roleWords[r]
-	}
-	return fmt.Sprintf("Role(%d)", uint8(r))
-}
+func (r Role) String() string { return roleWords.Of(r) }
 
 // UnmarshalText sets the role from its word.
-func (r *Role) UnmarshalText(text []byte) error {
-	i := slices.Index(roleWords, string(text))
-	if i < 0 {
-		return fmt.Errorf("unknown role %q: want %s", text, strings.Join(roleWords, ", "))
-	}
-	*r = Role(i)
-	return nil
-}
+func (r *Role) UnmarshalText(text []byte) error { return roleWords.Unmarshal(text, r) }

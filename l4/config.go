@@ -11,6 +11,7 @@ import (
 	"sluice/l4/clients"
 	"sluice/l4/route"
 	"sluice/pool"
+	"sluice/pool/words"
 	"sluice/sysutil"
 )
 
@@ -151,21 +152,21 @@ const (
 	ProxyV2
 )
 
-var proxyVersions = []string{ProxyOff: "off", ProxyV1: "v1", ProxyV2: "v2"}
+var proxyVersions = words.Table[ProxyVersion]{
+	Type: "ProxyVersion", What: "PROXY version", Words: []string{ProxyOff: "off", ProxyV1: "v1", ProxyV2: "v2"},
+}
 
 // ProxyVersions returns the words that UnmarshalText takes.
-func ProxyVersions() []string { return slices.Clone(proxyVersions) }
+func ProxyVersions() []string { return proxyVersions.All() }
 
 // String returns the word for v.
-func (v ProxyVersion) String() string { return wordOf(proxyVersions, v) }
+func (v ProxyVersion) String() string { return proxyVersions.Of(v) }
 
 // MarshalText returns the word for v.
-func (v ProxyVersion) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+func (v ProxyVersion) MarshalText() ([]byte, error) { return proxyVersions.Marshal(v) }
 
 // UnmarshalText sets v from its word.
-func (v *ProxyVersion) UnmarshalText(text []byte) error {
-	return readWord("PROXY version", proxyVersions, text, v)
-}
+func (v *ProxyVersion) UnmarshalText(text []byte) error { return proxyVersions.Unmarshal(text, v) }
 
 func (c *Config) validate() error {
 	if c.Loops < 0 {

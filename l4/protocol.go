@@ -1,6 +1,6 @@
 package l4
 
-import "slices"
+import "sluice/pool/words"
 
 // Protocol is what is known of the bytes of a listener's sessions.
 type Protocol uint8
@@ -32,18 +32,19 @@ var protocolTable = [...]protocolTraits{
 	ProtocolTLS:      {word: "tls", peeks: true, hello: true},
 }
 
-var protocolWords = func() (words []string) {
+var protocolWords = func() (t words.Table[Protocol]) {
+	t.Type, t.What = "Protocol", "protocol"
 	for _, row := range protocolTable {
-		words = append(words, row.word)
+		t.Words = append(t.Words, row.word)
 	}
-	return words
+	return t
 }()
 
 // traits are those of the protocol of s.
 func (s *session) traits() *protocolTraits { return &protocolTable[s.rules.config.Protocol] }
 
 // Protocols returns the words that Protocol.UnmarshalText takes.
-func Protocols() []string { return slices.Clone(protocolWords) }
+func Protocols() []string { return protocolWords.All() }
 
 // Peeks reports whether a client's first bytes are read, so that there may be routes.
 func (p Protocol) Peeks() bool { return protocolTable[p].peeks }
@@ -56,12 +57,10 @@ func (p Protocol) HasStartup() bool { return protocolTable[p].startup }
 func (p Protocol) HasCancels() bool { return protocolTable[p].cancels }
 
 // String returns the word for p.
-func (p Protocol) String() string { return wordOf(protocolWords, p) }
+func (p Protocol) String() string { return protocolWords.Of(p) }
 
 // MarshalText returns the word for p.
-func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+func (p Protocol) MarshalText() ([]byte, error) { return protocolWords.Marshal(p) }
 
 // UnmarshalText sets p from its word.
-func (p *Protocol) UnmarshalText(text []byte) error {
-	return readWord("protocol", protocolWords, text, p)
-}
+func (p *Protocol) UnmarshalText(text []byte) error { return protocolWords.Unmarshal(text, p) }

@@ -16,7 +16,7 @@ func TestProtocolText(t *testing.T) {
 	if err := p.UnmarshalText([]byte("mysql")); err == nil || p != ProtocolPostgres {
 		t.Errorf("an unknown word: %v, %v", p, err)
 	}
-	if s := Protocol(200).String(); s != "unknown" {
+	if s := Protocol(200).String(); s != "Protocol(200)" {
 		t.Errorf("an unknown protocol is called %q", s)
 	}
 }

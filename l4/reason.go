@@ -1,6 +1,9 @@
 package l4
 
-import "sluice/l4/pgwire"
+import (
+	"sluice/l4/pgwire"
+	"sluice/pool/words"
+)
 
 // A Reason is the one word that says why a session ended. The same word is
 // the log field, the metric label and the API field.
@@ -80,25 +83,22 @@ var reasonTable = [numReasons]struct {
 	Shutdown:        {word: "shutdown", alert: alertInternal},
 }
 
-// String returns the word for r.
-func (r Reason) String() string {
-	if r < numReasons {
-		return reasonTable[r].word
+var reasonWords = func() (t words.Table[Reason]) {
+	t.Type, t.What = "Reason", "reason"
+	for _, row := range reasonTable {
+		t.Words = append(t.Words, row.word)
 	}
-	return "unknown"
-}
+	return t
+}()
+
+// String returns the word for r.
+func (r Reason) String() string { return reasonWords.Of(r) }
 
 // MarshalText returns the word for r.
-func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+func (r Reason) MarshalText() ([]byte, error) { return reasonWords.Marshal(r) }
 
 // UnmarshalText sets r from its word.
-func (r *Reason) UnmarshalText(text []byte) error {
-	words := make([]string, numReasons)
-	for i := range words {
-		words[i] = reasonTable[i].word
-	}
-	return readWord("reason", words, text, r)
-}
+func (r *Reason) UnmarshalText(text []byte) error { return reasonWords.Unmarshal(text, r) }
 
 // Clean reports whether the session ended because both peers were done.
 func (r Reason) Clean() bool { return r < numReasons && reasonTable[r].clean }

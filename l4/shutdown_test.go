@@ -301,7 +301,7 @@ func TestReasonText(t *testing.T) {
 		}
 		seen[r.String()] = true
 	}
-	if len(seen) != int(numReasons)-1 || seen["none"] || Reason(200).String() != "unknown" {
+	if len(seen) != int(numReasons)-1 || seen["none"] || Reason(200).String() != "Reason(200)" {
 		t.Errorf("the reasons are %v", seen)
 	}
 }

@@ -3,11 +3,11 @@ package l4
 import (
 	"fmt"
 	"hash/crc32"
-	"slices"
 
 	"github.com/pires/go-proxyproto"
 
 	"sluice/l4/proxyheader"
+	"sluice/pool/words"
 )
 
 // A TLV is one of the fields that a PROXY header of version 2 can have beside the
@@ -23,19 +23,21 @@ const (
 	numTLVs
 )
 
-var tlvWords = []string{TLVAuthority: "authority", TLVALPN: "alpn", TLVUniqueID: "unique_id", TLVCRC32C: "crc32c"}
+var tlvWords = words.Table[TLV]{Type: "TLV", What: "TLV", Words: []string{
+	TLVAuthority: "authority", TLVALPN: "alpn", TLVUniqueID: "unique_id", TLVCRC32C: "crc32c",
+}}
 
 // TLVWords returns the words that TLV.UnmarshalText takes.
-func TLVWords() []string { return slices.Clone(tlvWords) }
+func TLVWords() []string { return tlvWords.All() }
 
 // String returns the word for t.
-func (t TLV) String() string { return wordOf(tlvWords, t) }
+func (t TLV) String() string { return tlvWords.Of(t) }
 
 // MarshalText returns the word for t.
-func (t TLV) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+func (t TLV) MarshalText() ([]byte, error) { return tlvWords.Marshal(t) }
 
 // UnmarshalText sets t from its word.
-func (t *TLV) UnmarshalText(text []byte) error { return readWord("TLV", tlvWords, text, t) }
+func (t *TLV) UnmarshalText(text []byte) error { return tlvWords.Unmarshal(text, t) }
 
 // addTLVs adds to a header what the pool wants to know of s. What was read here goes
 // before what an earlier hop has said of it, but a unique ID stays what it is.

@@ -12,7 +12,7 @@ func FuzzReserve(f *testing.F) {
 	f.Add([]byte{13, 4, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 2, 0, 2, 2, 4, 0, 4, 1, 4, 2, 4, 0, 8, 0, 6, 0})
 	f.Add([]byte{15, 1, 15, 1, 2, 13, 4, 0, 4, 0, 14, 3, 14, 1, 12, 4, 12, 0, 11, 12, 11, 0, 10, 2})
 	f.Fuzz(func(t *testing.T, program []byte) {
-		for policy := range Policy(len(policyWords)) {
+		for policy := range Policy(len(policyWords.Words)) {
 			if policy == SourceHash && len(program) > 128 {
 				continue // each change of weight makes a table of 65537 entries
 			}

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"errors"
+	"sluice/pool/words"
 	"syscall"
 )
 
@@ -21,12 +22,12 @@ const (
 	numObstacles
 )
 
-var obstacleWords = []string{
+var obstacleWords = words.Table[Obstacle]{Type: "Obstacle", Words: []string{
 	NoObstacle: "none", NoPort: "no_port", BacklogFull: "backlog_full", NoResources: "no_resources",
-}
+}}
 
 // String returns the obstacle's word: "none", "no_port", "backlog_full" or "no_resources".
-func (o Obstacle) String() string { return wordOf(obstacleWords, "Obstacle", uint8(o)) }
+func (o Obstacle) String() string { return obstacleWords.Of(o) }
 
 // Obstacles returns every obstacle but NoObstacle: what BackendStats.Obstacles counts.
 func Obstacles() []Obstacle { return []Obstacle{NoPort, BacklogFull, NoResources} }

@@ -2,7 +2,7 @@ package pool
 
 import (
 	"net/netip"
-	"slices"
+	"sluice/pool/words"
 )
 
 // Policy is how a pool chooses among the backends that can take a session.
@@ -21,28 +21,21 @@ const (
 	First
 )
 
-var policyWords = []string{
+var policyWords = words.Table[Policy]{Type: "Policy", What: "balance policy", Words: []string{
 	LeastConn: "least_conn", RoundRobin: "round_robin", Random: "random", SourceHash: "source_hash", First: "first",
-}
+}}
 
 // Policies returns the word of every policy, for messages that say what can be written.
-func Policies() []string { return slices.Clone(policyWords) }
+func Policies() []string { return policyWords.All() }
 
 // String returns the policy's word, such as "least_conn".
-func (p Policy) String() string { return wordOf(policyWords, "Policy", uint8(p)) }
+func (p Policy) String() string { return policyWords.Of(p) }
 
 // MarshalText returns the policy's word.
-func (p Policy) MarshalText() ([]byte, error) { return marshalWord(policyWords, "Policy", uint8(p)) }
+func (p Policy) MarshalText() ([]byte, error) { return policyWords.Marshal(p) }
 
 // UnmarshalText sets the policy from its word.
-func (p *Policy) UnmarshalText(text []byte) error {
-	v, err := parseWord(policyWords, "balance policy", text)
-	if err != nil {
-		return err
-	}
-	*p = Policy(v)
-	return nil
-}
+func (p *Policy) UnmarshalText(text []byte) error { return policyWords.Unmarshal(text, p) }
 
 // A balancer is a policy at work in one pool. A change of weights, or of the backends, makes a new one.
 type balancer interface {

@@ -79,7 +79,7 @@ func New(c Config) (*Pool, error) {
 // check returns every problem of the configuration.
 func (c Config) check() error {
 	var problems []error
-	if int(c.Balance) >= len(policyWords) {
+	if int(c.Balance) >= len(policyWords.Words) {
 		problems = append(problems, fmt.Errorf("unknown balance policy %v", c.Balance))
 	}
 	if len(c.Backends) > math.MaxUint16 { // positions in a Maglev table are 16 bits
@@ -118,7 +118,7 @@ func (c BackendConfig) check() error {
 	if !c.Address.dialable() && !late {
 		address = fmt.Errorf("address %q: want an address and a port, or a socket path", c.Address)
 	}
-	if int(c.State) >= len(adminStateWords) {
+	if int(c.State) >= len(adminStateWords.Words) {
 		state = fmt.Errorf("unknown state %v", c.State)
 	}
 	return errors.Join(name, address, checkWeight(c.Weight), checkMaxConns(c.MaxConns), state)

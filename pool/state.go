@@ -1,6 +1,6 @@
 package pool
 
-import "slices"
+import "sluice/pool/words"
 
 // AdminState is what the operator wants of a backend, whatever its health.
 type AdminState uint8
@@ -14,25 +14,18 @@ const (
 	Maint
 )
 
-var adminStateWords = []string{Ready: "ready", Drain: "drain", Maint: "maint"}
+var adminStateWords = words.Table[AdminState]{
+	Type: "AdminState", What: "state", Words: []string{Ready: "ready", Drain: "drain", Maint: "maint"},
+}
 
 // AdminStates returns the word of every state, for messages that say what can be written.
-func AdminStates() []string { return slices.Clone(adminStateWords) }
+func AdminStates() []string { return adminStateWords.All() }
 
 // String returns the state's word: "ready", "drain" or "maint".
-func (s AdminState) String() string { return wordOf(adminStateWords, "AdminState", uint8(s)) }
+func (s AdminState) String() string { return adminStateWords.Of(s) }
 
 // MarshalText returns the state's word.
-func (s AdminState) MarshalText() ([]byte, error) {
-	return marshalWord(adminStateWords, "AdminState", uint8(s))
-}
+func (s AdminState) MarshalText() ([]byte, error) { return adminStateWords.Marshal(s) }
 
 // UnmarshalText sets the state from its word.
-func (s *AdminState) UnmarshalText(text []byte) error {
-	v, err := parseWord(adminStateWords, "state", text)
-	if err != nil {
-		return err
-	}
-	*s = AdminState(v)
-	return nil
-}
+func (s *AdminState) UnmarshalText(text []byte) error { return adminStateWords.Unmarshal(text, s) }

@@ -1,6 +1,9 @@
 package pool
 
-import "sync/atomic"
+import (
+	"sluice/pool/words"
+	"sync/atomic"
+)
 
 // DialResult is how a connection attempt to a backend ended.
 type DialResult uint8
@@ -18,10 +21,12 @@ const (
 	numDialResults
 )
 
-var dialResultWords = []string{DialOK: "ok", DialRefused: "refused", DialTimeout: "timeout", DialError: "error"}
+var dialResultWords = words.Table[DialResult]{
+	Type: "DialResult", Words: []string{DialOK: "ok", DialRefused: "refused", DialTimeout: "timeout", DialError: "error"},
+}
 
 // String returns the result's word: "ok", "refused", "timeout" or "error".
-func (r DialResult) String() string { return wordOf(dialResultWords, "DialResult", uint8(r)) }
+func (r DialResult) String() string { return dialResultWords.Of(r) }
 
 // DialFailures returns every result but DialOK: the reasons that BackendStats.ConnectFailures counts.
 func DialFailures() []DialResult { return []DialResult{DialRefused, DialTimeout, DialError} }

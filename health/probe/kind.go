@@ -1,10 +1,6 @@
 package probe
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
+import "sluice/pool/words"
 
 // Kind is what a probe asks.
 type Kind uint8
@@ -26,35 +22,18 @@ const (
 	MySQL
 )
 
-var kindWords = []string{
+var kindWords = words.Table[Kind]{Type: "Kind", What: "check type", Words: []string{
 	TCP: "tcp", Off: "off", TLS: "tls", HTTP: "http", Postgres: "postgres", Expect: "expect", MySQL: "mysql",
-}
+}}
 
 // Kinds returns the word of every kind, for messages that say what can be written.
-func Kinds() []string { return slices.Clone(kindWords) }
+func Kinds() []string { return kindWords.All() }
 
 // String returns the kind's word, such as "tcp".
-func (k Kind) String() string {
-	if int(k) < len(kindWords) {
-		return kindWords[k]
-	}
-	return fmt.Sprintf("Kind(%d)", uint8(k))
-}
+func (k Kind) String() string { return kindWords.Of(k) }
 
 // MarshalText returns the kind's word.
-func (k Kind) MarshalText() ([]byte, error) {
-	if int(k) >= len(kindWords) {
-		return nil, fmt.Errorf("marshal Kind: no word for value %d", uint8(k))
-	}
-	return []byte(kindWords[k]), nil
-}
+func (k Kind) MarshalText() ([]byte, error) { return kindWords.Marshal(k) }
 
 // UnmarshalText sets the kind from its word.
-func (k *Kind) UnmarshalText(text []byte) error {
-	i := slices.Index(kindWords, string(text))
-	if i < 0 {
-		return fmt.Errorf("unknown check type %q: want %s", text, strings.Join(kindWords, ", "))
-	}
-	*k = Kind(i)
-	return nil
-}
+func (k *Kind) UnmarshalText(text []byte) error { return kindWords.Unmarshal(text, k) }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -39,6 +40,12 @@ func TestClusterQuiet(t *testing.T) {
 	r.untilMembers("primary", second.name)
 	r.untilMembers("replicas", third.name)
 	third.query("select pg_wal_replay_pause()")
+	until(t, third.name+" replays nothing more", func() error {
+		if state := third.query("select pg_get_wal_replay_pause_state()"); state != "paused" {
+			return errors.New(state)
+		}
+		return nil
+	})
 	second.query("insert into journal values (1)")
 	r.untilLogged("WARN", "every replica lags more than max_lag", "replicas", third.name)
 	r.untilChecked("replicas", third.name)

@@ -125,7 +125,7 @@ func (p *peer) take(data []byte, err error) {
 	p.want.Read(want)
 	switch {
 	case !bytes.Equal(data, want):
-		p.readErr = fmt.Errorf("wrong bytes after %d", p.got.Load())
+		p.readErr = wrongBytes(p.got.Load())
 	case err == io.EOF:
 		p.sawEnd.Store(true)
 	default:
@@ -133,6 +133,17 @@ func (p *peer) take(data []byte, err error) {
 	}
 	p.got.Add(int64(len(data)))
 }
+
+// misread reports whether the bytes that the peer got were wrong after so many.
+func (p *peer) misread(after int64) bool {
+	var wrong wrongBytes
+	return errors.As(p.readErr, &wrong) && int64(wrong) == after
+}
+
+// wrongBytes is how many bytes were right before.
+type wrongBytes int64
+
+func (w wrongBytes) Error() string { return fmt.Sprintf("wrong bytes after %d", int64(w)) }
 
 // finish sends FIN: the peer has nothing more to say, and goes on to receive.
 func (p *peer) finish() {

@@ -15,6 +15,7 @@ type play struct {
 	number         int    // of the scenario
 	client, server string // what they saw
 	late           time.Duration
+	stranger       bool // the server had somebody else's connection
 	err            error
 }
 
@@ -76,6 +77,9 @@ func playAll(t *testing.T, plays []*play) (again []*play) {
 		if p.late > tooLate {
 			t.Logf("%s, %s: a peer was late by %v", p.scenario().name, p.way.name, p.late)
 			again = append(again, p)
+		} else if p.stranger {
+			t.Logf("%s, %s: a stranger came to the server", p.scenario().name, p.way.name)
+			again = append(again, p)
 		}
 	}
 	return again
@@ -99,6 +103,7 @@ func (p *play) play() {
 	acting.Wait()
 	p.client, p.server = client.saw(p.scenario().cut), server.saw(p.scenario().cut)
 	p.late = time.Duration(max(client.late.Load(), server.late.Load()))
+	p.stranger = server.misread(0) && server.sent.Load() > 0 && client.got.Load() == 0
 }
 
 // seen is what both have seen.
