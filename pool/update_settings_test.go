@@ -249,10 +249,10 @@ func TestUpdateLetsGo(t *testing.T) {
 		}
 		gone := weak.Make(p.Lookup("a"))
 		comeBack(p.Lookup("a"))
-		if b, err := p.Reserve(noClient, nil); err != nil {
+		if b, err := p.Reserve(noClient, []*Backend{p.Lookup("a")}); err != nil {
 			t.Fatal(err)
 		} else {
-			defer b.Release()
+			defer b.Release() // one that stays
 			sequence(p, 9)
 		}
 		for b := p.Lookup("a"); b.Stats().Active > 0; {
