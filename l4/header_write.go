@@ -46,7 +46,7 @@ func (l *loop) sentFirst(s *session) state {
 	if s.packet() == nil {
 		return l.startRelay(s)
 	}
-	s.opening.sent = l.now
+	s.opening.sent, s.opening.lone = l.now, false // however long the step before has taken
 	return stateAnswering
 }
 
