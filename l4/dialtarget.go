@@ -31,7 +31,8 @@ type dialTarget struct {
 
 // dialTargets are those of a set of backends. They do not change, so loops share them: who
 // finds that the pool has another set by now, or that the address of a name has become
-// known, puts others in their place. What a backend that was removed had goes then.
+// known, puts others in their place. What a backend had that was removed and has no session
+// any more goes then.
 type dialTargets struct {
 	set []*pool.Backend // as the pool returned it
 	of  map[*pool.Backend]*dialTarget
@@ -46,13 +47,14 @@ func (t *target) dial(b *pool.Backend) *dialTarget {
 				return at
 			}
 		}
+		all := t.config.Pool.All() // after set, so that who leaves it meanwhile is there
 		switch a := b.Address(); {
 		case !a.IsUnix() && !a.TCP.Addr().IsValid():
 			return &dialTarget{errno: syscall.EHOSTUNREACH} // nobody asks for one that is not usable
-		case !slices.Contains(set, b): // it was removed after a session had taken a slot
+		case !slices.Contains(all, b): // it is only to be asked to cancel what its last session did
 			return newDialTarget(a, t.own, t.config.Sources)
 		}
-		t.dials.CompareAndSwap(known, t.dialTargets(known, set))
+		t.dials.CompareAndSwap(known, t.dialTargets(known, set, all))
 	}
 }
 
@@ -61,10 +63,11 @@ func sameSet(a, b []*pool.Backend) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
-// dialTargets returns those of a set, with what is known of those that it has known.
-func (t *target) dialTargets(known *dialTargets, set []*pool.Backend) *dialTargets {
-	next := &dialTargets{set, make(map[*pool.Backend]*dialTarget, len(set))}
-	for _, b := range set {
+// dialTargets returns those of a set and of those that were removed and have sessions, which
+// may still be trying, with what is known of those that it has known.
+func (t *target) dialTargets(known *dialTargets, set, all []*pool.Backend) *dialTargets {
+	next := &dialTargets{set, make(map[*pool.Backend]*dialTarget, len(all))}
+	for _, b := range all {
 		if known != nil && known.of[b] != nil {
 			next.of[b] = known.of[b]
 		} else if a := b.Address(); a.IsUnix() || a.TCP.Addr().IsValid() {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -195,6 +196,29 @@ func TestDialWhileTheSetChanges(t *testing.T) {
 	}
 	close(stop)
 	loops.Wait()
+}
+
+// A session that something is in the way of goes on to try a backend that was removed from its
+// pool, and says so no more often than of any other.
+func TestObstacleAtRemovedBackend(t *testing.T) {
+	full, other := newFullSocket(t), listenTCP(t, "127.0.0.1:0")
+	r := newRig(t, rigConfig{backends: []pool.Address{full.address}, connect: time.Minute})
+	c := r.dial()
+	r.untilPutOff()
+	b := newPool(t, 1, 0, full.address, tcpAddress(other.Addr())).Backends()[1].Config()
+	replace(r.pool, b)
+	r.pool.Lookup(b.Name).SetUp(false)
+	before := r.pool.All()[1].Stats().Obstacles[pool.BacklogFull]
+	r.until("it is tried again and again", func() bool {
+		r.now += 100 * time.Millisecond
+		return r.pool.All()[1].Stats().Obstacles[pool.BacklogFull] == before+10
+	})
+	if n := strings.Count(r.logs.String(), "the backlog of a backend is full"); n != 1 {
+		t.Errorf("%d warnings, want 1:\n%s", n, r.logs.String())
+	}
+	full.empty()
+	r.now += 2 * longestPause
+	r.exchange(c, r.acceptFrom(full), 2)
 }
 
 // numbered is an address on loopback that nobody connects to.
