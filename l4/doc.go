@@ -22,8 +22,8 @@
 //	waiting     ──► read_hello, dialling, connecting, paused     (in the pool's queue)
 //	connecting  ──► read_hello, dialling, waiting, paused, sending
 //	paused      ──► read_hello, dialling, waiting, connecting    (something here is in the way of the connect)
-//	sending     ──► read_hello, dialling, waiting, connecting, paused, answering, relaying (never stands)
-//	answering   ──► read_hello, dialling, waiting, connecting, paused, sending, relaying
+//	sending     ──► read_hello, dialling, waiting, answering, relaying (never stands)
+//	answering   ──► read_hello, dialling, waiting, sending, relaying
 //	cancelling  ──►                                              (a cancel request is passed on)
 //	relaying    ──►                                              (bytes pass both ways)
 //

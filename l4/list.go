@@ -11,7 +11,7 @@ type SessionStats struct {
 	Listener   string
 	Pool       string         // "" while none is chosen
 	Backend    string         // "" while it has none
-	State      string         // read_header | read_hello | waiting | connecting | answering | cancelling | relaying
+	State      string         // read_header | read_hello | waiting | connecting | paused | answering | cancelling | relaying
 	Client     netip.AddrPort // as in End
 	ServerName string         // as in End
 	UniqueID   string         // as in End

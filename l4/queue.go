@@ -47,8 +47,11 @@ func (s *session) waits() bool { return s.opening != nil && s.opening.waiting !=
 func (l *loop) waitForRetry(s *session) state {
 	s.opening.waiter.Tried = slices.Clone(s.target.config.Pool.Backends())
 	backend, next := l.wait(s)
-	if backend != nil { // a new one
-		return l.connect(s, backend)
+	if backend != nil {
+		// One that has come this moment. It is given back and asked for again: a connect that
+		// began here would not be looked at if s has come from another one, see advance.
+		backend.Release()
+		return stateDialling
 	}
 	return next
 }
