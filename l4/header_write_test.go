@@ -260,7 +260,7 @@ func TestProxyVersionText(t *testing.T) {
 	if err := v.UnmarshalText([]byte("v3")); err == nil || !strings.Contains(err.Error(), "off, v1, v2") {
 		t.Errorf("v3: %v, want an error with the words there are", err)
 	}
-	if ProxyVersion(9).String() != "unknown" {
+	if ProxyVersion(9).String() != "ProxyVersion(9)" {
 		t.Errorf("version 9 is called %q", ProxyVersion(9))
 	}
 }

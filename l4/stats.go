@@ -32,7 +32,7 @@ type LoopStats struct {
 type ListenerStats struct {
 	Name         string         `json:"name"`
 	Addresses    []pool.Address `json:"addresses"` // as bound: port 0 is resolved
-	Protocol     Protocol       `json:"protocol"`
+	Protocol     string         `json:"protocol"`
 	Pools        []string       `json:"pools"` // where its sessions go, each once, in configured order
 	Sessions     int            `json:"sessions"`
 	MaxSessions  int            `json:"max_sessions"` // 0 = no limit of its own
@@ -120,7 +120,7 @@ func (ls *listener) stats() ListenerStats {
 	stats := ListenerStats{
 		Name:         ls.name,
 		Addresses:    slices.Clone(ls.bound),
-		Protocol:     rules.config.Protocol,
+		Protocol:     rules.config.Protocol.String(),
 		Pools:        pools,
 		Sessions:     int(ls.sessions.Load()),
 		Accepts:      ls.accepts.Load(),
