@@ -182,7 +182,7 @@ func command(t *testing.T, path string, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patient)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = patient
 	dieWithTest(cmd, syscall.SIGKILL)
 	return cmd
 }

@@ -21,11 +21,13 @@ listeners:
   web:
     bind: "127.0.0.1:0"
     protocol: tls
+    timeouts: {peek: 1m} # the test looks for each piece in a table that may be long
     routes: [{sni: [shop.example.com], alpn: [h2], pool: shop}]
     pool: other
   dump:
     bind: "127.0.0.1:0"
     protocol: tls
+    timeouts: {peek: 1m} # the test looks for each piece in a table that may be long
     routes: [{sni: [shop.example.com], pool: dump}]
 pools:
   shop:
