@@ -33,7 +33,7 @@ func TestPgNames(t *testing.T) {
 	}
 	direct.check(r.address("named"))
 	s.expectPolite()
-	r.expectNamesLogged(map[string]string{firstName: "db1", secondName: "db2", "replica.db2.test": "db2",
+	r.untilNamesLogged(map[string]string{firstName: "db1", secondName: "db2", "replica.db2.test": "db2",
 		directName: "direct", "plain.test": "plain", "early.test": "early"})
 }
 
@@ -137,21 +137,24 @@ func (s *pgNames) untilNameLogged(r *rig, name string) {
 	})
 }
 
-// expectNamesLogged checks that sessions with a server name are logged with its pool.
-func (r *rig) expectNamesLogged(pools map[string]string) {
+// untilNamesLogged waits until sessions with each server name are logged, and checks that they are with its pool.
+func (r *rig) untilNamesLogged(pools map[string]string) {
 	r.t.Helper()
-	seen := make(map[string]bool)
-	for _, line := range r.sessions() {
-		if want, ok := pools[line.ServerName]; ok && line.Reason != "no_route" {
-			seen[line.ServerName] = true
-			if line.Pool != want {
-				r.t.Errorf("a session for %s is logged with %+v", line.ServerName, line)
+	until(r.t, "sessions are logged with their names", func() error {
+		seen := make(map[string]bool)
+		for _, line := range r.sessions() {
+			if want, ok := pools[line.ServerName]; ok && line.Reason != "no_route" {
+				seen[line.ServerName] = true
+				if line.Pool != want {
+					r.t.Fatalf("a session for %s is logged with %+v", line.ServerName, line)
+				}
 			}
 		}
-	}
-	if len(seen) != len(pools) {
-		r.t.Errorf("the names %v are logged, want %v", seen, pools)
-	}
+		if len(seen) != len(pools) {
+			return fmt.Errorf("only %v are, want %v", seen, pools)
+		}
+		return nil
+	})
 }
 
 // connects is how often sluice has connected to the two servers.

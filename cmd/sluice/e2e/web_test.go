@@ -202,24 +202,27 @@ func TestNodeDies(t *testing.T) {
 	visits = append(visits, last...)
 	expectLogged(t, nodes, clientsOf(visits))
 	r.expectClean(uint64(len(visits)))
-	r.expectRetries()
+	r.untilRetries()
 }
 
-// expectRetries checks that the sessions together tried another backend as often as a connect failed.
-func (r *rig) expectRetries() {
+// untilRetries waits until the sessions that are logged have together tried another backend as often as a connect failed.
+func (r *rig) untilRetries() {
 	r.t.Helper()
-	var retries, failures uint64
-	for _, line := range r.sessions() {
-		retries += line.Retries
-	}
-	for _, p := range r.status().Pools {
-		for _, b := range p.Backends {
-			for _, n := range b.ConnectFailures {
-				failures += n
+	until(r.t, "each failed connect is a retry of a session that is logged", func() error {
+		var retries, failures uint64
+		for _, line := range r.sessions() {
+			retries += line.Retries
+		}
+		for _, p := range r.status().Pools {
+			for _, b := range p.Backends {
+				for _, n := range b.ConnectFailures {
+					failures += n
+				}
 			}
 		}
-	}
-	if retries != failures || retries == 0 {
-		r.t.Errorf("%d retries are logged, %d connects have failed", retries, failures)
-	}
+		if retries != failures || retries == 0 {
+			return fmt.Errorf("%d retries, %d failures", retries, failures)
+		}
+		return nil
+	})
 }
