@@ -209,7 +209,7 @@ func (p *openingPlay) check() {
 			held[s.backend]++
 		}
 		waitsForKernel := s.state == stateAnswering || s.state == stateConnecting // see answerLate, connectLate
-		if at, _ := s.deadline(); at != 0 && s.timer.at == 0 && !waitsForKernel {
+		if s.deadline() != 0 && s.timer.at == 0 && !waitsForKernel {
 			p.t.Errorf("session %d in state %v has no timer", s.id, s.state)
 		}
 		for side, end := range s.ends {

@@ -10,8 +10,7 @@ import (
 
 // rules are what a listener does with its sessions: a value that does not change. A
 // listener points at those for new sessions, and a session at those under which its client
-// was let in.
-// What is counted is no part of them, and outlives them.
+// was let in. What is counted is no part of them, and outlives them.
 type rules struct {
 	listener *listener
 	config   ListenerConfig

@@ -113,7 +113,7 @@ func (l *loop) overdue(s *session, reason Reason) state {
 			return l.answerLate(s)
 		}
 	case stateRelaying:
-		return l.quietLong(s)
+		return l.quietLong(s, reason)
 	}
 	return l.end(s, reason, 0)
 }
@@ -153,21 +153,18 @@ func (l *loop) advance(s *session, next state) {
 // rearm sets the timer to the deadline of the present state.
 func (l *loop) rearm(s *session) {
 	s.untimed = false
-	if at, _ := s.deadline(); at != 0 {
+	if at := s.deadline(); at != 0 {
 		l.timers.set(s.slot, at)
 	} else {
 		l.timers.cancel(s.slot)
 	}
 }
 
-// deadline is when s ends if nothing happens, and why; zero = never. noReason
-// stands for a look at the peers.
-func (s *session) deadline() (time.Duration, Reason) {
-	at, reason := s.timeLimit()
-	if s.lookAt != 0 && (at == 0 || s.lookAt < at) {
-		return s.lookAt, noReason
-	}
-	return at, reason
+// deadline is when something is to be done about s if nothing happens: its state has
+// lasted too long, or its peers are to be looked at; zero = never.
+func (s *session) deadline() time.Duration {
+	at, _ := s.timeLimit()
+	return shorter(at, s.lookAt)
 }
 
 // expire is called when the timer of a session fires. Activity does not move
@@ -233,9 +230,9 @@ func (s *session) quietLimit() (time.Duration, Reason) {
 
 // quietLong is called when no byte has moved for as long as may be. Bytes that the
 // kernel holds for a peer move too, while the peer takes them.
-func (l *loop) quietLong(s *session) state {
+func (l *loop) quietLong(s *session, reason Reason) state {
 	l.noteTaken(s)
-	if at, reason := s.timeLimit(); at != 0 && at <= l.now {
+	if l.isOverdue(s) {
 		return l.end(s, reason, 0)
 	}
 	return stateRelaying

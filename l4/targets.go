@@ -60,12 +60,12 @@ func (t *tally) neverEncrypts(kind pgwire.Kind) bool {
 func (ls *listener) newTargets(config *ListenerConfig, own *ownPorts) (*targets, error) {
 	t := new(targets)
 	for _, r := range config.Routes {
-		t.routed = append(t.routed, t.add(r.Target, ls.tallyOf(r.Target.Pool), own))
+		t.routed = append(t.routed, t.add(ls, r.Target, own))
 		t.byTLS = t.byTLS || len(r.SNI)+len(r.ALPN) > 0
 		t.byStartup = t.byStartup || len(r.Database)+len(r.User) > 0
 	}
 	if config.Target.Pool != nil {
-		t.fallback = t.add(config.Target, ls.tallyOf(config.Target.Pool), own)
+		t.fallback = t.add(ls, config.Target, own)
 	}
 	if len(config.Routes) == 0 {
 		return t, nil
@@ -76,11 +76,11 @@ func (ls *listener) newTargets(config *ListenerConfig, own *ownPorts) (*targets,
 }
 
 // add returns the target of a pool, which is made when the pool is first named.
-func (t *targets) add(config Target, tally *tally, own *ownPorts) *target {
+func (t *targets) add(ls *listener, config Target, own *ownPorts) *target {
 	if known := t.of(config.Pool); known != nil {
 		return known
 	}
-	made := &target{tally: tally, config: config, own: own}
+	made := &target{tally: ls.tallyOf(config.Pool), config: config, own: own}
 	for _, tlv := range config.TLVs {
 		made.tlvs[tlv] = true
 	}
