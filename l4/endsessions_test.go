@@ -2,11 +2,15 @@ package l4
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 
+	"sluice/l4/pgwire"
+	"sluice/l4/tlshello"
+	"sluice/l4/tlshello/hellotest"
 	"sluice/pool"
 )
 
@@ -216,7 +220,7 @@ func TestEndSessionsAfterShutdown(t *testing.T) {
 	defer c.Close()
 	shutDown(t, srv)
 	for _, limit := range []int{0, 1, 100} {
-		if n := srv.EndSessions(p.Backends()[0], limit); n != 0 {
+		if n := srv.EndSessions(p.Backends()[0], BackendDown, limit); n != 0 {
 			t.Errorf("EndSessions ended %d sessions", n)
 		}
 		srv.Redispatch(p.Backends()[0])
@@ -241,7 +245,7 @@ func TestEndSessionsDuringShutdown(t *testing.T) {
 		for limit := range 4 {
 			callers.Go(func() {
 				for range 3 {
-					ended.Add(int64(srv.EndSessions(p.Backends()[0], limit)))
+					ended.Add(int64(srv.EndSessions(p.Backends()[0], BackendDown, limit)))
 					srv.Redispatch(p.Backends()[0])
 				}
 			})
@@ -269,11 +273,63 @@ func TestEndSessionsAcrossLoops(t *testing.T) {
 	b := p.Backends()[0]
 	for left := sessions; left > 0; left -= 7 {
 		want := min(left, 7)
-		if n := srv.EndSessions(b, 7); n != want || b.Stats().Active != left-want {
+		if n := srv.EndSessions(b, BackendDown, 7); n != want || b.Stats().Active != left-want {
 			t.Errorf("of %d, %d were ended and %d are left; want %d and %d", left, n, b.Stats().Active, want, left-want)
 		}
 	}
-	if n := srv.EndSessions(b, 0); n != 0 {
+	if n := srv.EndSessions(b, BackendDown, 0); n != 0 {
 		t.Errorf("%d sessions were left", n)
 	}
+}
+
+// The backend of a session is drained: one that relays ends with that word, and one that it
+// has not answered goes to another backend, for that reason too.
+func TestEndSessionsDrained(t *testing.T) {
+	listeners, addresses := listenMany(t, 2)
+	r := newPostgresRig(t, rigConfig{backends: addresses})
+	relaying := r.dial()
+	r.write(relaying, startup)
+	s := r.acceptFrom(listeners[0])
+	r.expect(s, startup)
+	r.write(s, loginAnswer(cancelKey(1, 4)))
+	r.expect(relaying, loginAnswer(cancelKey(1, 4)))
+	moving := r.dial()
+	r.write(moving, startup)
+	r.expect(r.acceptFrom(listeners[0]), startup)
+
+	b := r.pool.Backends()[0]
+	b.SetUp(false)
+	r.endSessionsFor(Drained, b, 0, 1)
+	r.expectReset(relaying, nil)
+	r.expectEnd(Drained)
+	s = r.acceptFrom(listeners[1])
+	r.expect(s, startup)
+	reset(moving)
+	if end := r.expectEnd(ClientReset); len(end.Tried) != 1 || end.Tried[0].Reason != Drained || end.Tried[0].Backend != "b0" {
+		t.Errorf("ended with %+v, want b0 tried and drained", end)
+	}
+
+	r.pool.Backends()[1].SetUp(false)
+	b.SetUp(true)
+	c := r.dial()
+	r.write(c, startup)
+	r.expect(r.acceptFrom(listeners[0]), startup)
+	r.endSessionsFor(Drained, b, 0, 1) // nobody else is there
+	if text := r.expectRefusal(c, pgwire.CannotConnectNow); !strings.Contains(text, "(drained)") {
+		t.Errorf("the client is told %q", text)
+	}
+	r.expectEnd(Drained)
+}
+
+// In TLS, too, a client whose session has come to nothing is told so.
+func TestEndSessionsDrainedTLS(t *testing.T) {
+	r := newRig(t, rigConfig{protocol: ProtocolTLS})
+	hello := hellotest.OfSize(t, 600)
+	c := r.dial()
+	r.write(c, hello)
+	r.expect(r.accept(), hello)
+	r.endSessionsFor(Drained, r.pool.Backends()[0], 0, 1)
+	r.expect(c, tlshello.AlertInternalError.Record())
+	r.expectFIN(c)
+	r.expectEnd(Drained)
 }

@@ -15,18 +15,20 @@ func (srv *Server) Redispatch(b *pool.Backend) {
 	}
 }
 
-// EndSessions ends at most limit sessions of a backend, with reason
-// backend_down, and returns how many: fewer than limit means that none is left but
-// those that only deliver what was finished. A limit of 0 means all. It waits for the
-// loops, so it must not be called on one.
-func (srv *Server) EndSessions(b *pool.Backend, limit int) int {
+// EndSessions ends at most limit sessions of a backend for a reason, which is BackendDown
+// or Drained, and returns how many: fewer than limit means that none is left but those that
+// only deliver what was finished. A limit of 0 means all. It waits for the loops, so it must
+// not be called on one.
+func (srv *Server) EndSessions(b *pool.Backend, reason Reason, limit int) int {
 	total := 0
 	for _, l := range srv.loops {
 		if limit > 0 && total == limit {
 			break
 		}
 		ended := make(chan int, 1)
-		l.inbox.post(message{kind: endBackend, backend: b, limit: max(limit-total, 0), ended: func(n int) { ended <- n }})
+		l.inbox.post(message{
+			kind: endBackend, backend: b, reason: reason, limit: max(limit-total, 0), ended: func(n int) { ended <- n },
+		})
 		select {
 		case n := <-ended:
 			total += n
@@ -115,7 +117,7 @@ func (s *session) cutLimit() time.Duration {
 // endBackend ends at most limit sessions of a backend; 0 = all. Those that it has
 // not answered move on instead. It goes on where the last call stopped: who is
 // ended a few at a time is not looked for from the start each time.
-func (l *loop) endBackend(b *pool.Backend, limit int) (ended int) {
+func (l *loop) endBackend(b *pool.Backend, reason Reason, limit int) (ended int) {
 	slots := l.sessions.size()
 	for range slots {
 		if limit > 0 && ended == limit {
@@ -125,7 +127,7 @@ func (l *loop) endBackend(b *pool.Backend, limit int) (ended int) {
 			l.cursor = 0
 		}
 		s := l.sessions.at(l.cursor)
-		if s.state != stateClosed && s.backend == b && s.cut == noReason && !l.moveOn(s) && l.cutOff(s, BackendDown) {
+		if s.state != stateClosed && s.backend == b && s.cut == noReason && !l.moveOn(s, reason) && l.cutOff(s, reason) {
 			ended++
 		}
 		l.cursor++
@@ -137,16 +139,16 @@ func (l *loop) endBackend(b *pool.Backend, limit int) (ended int) {
 func (l *loop) redispatch(b *pool.Backend) {
 	l.sessions.each(func(s *session) {
 		if s.backend == b {
-			l.moveOn(s)
+			l.moveOn(s, BackendDown)
 		}
 	})
 }
 
-// moveOn lets s, which its backend has not answered, try another one. It reports
-// whether s has left its backend.
-func (l *loop) moveOn(s *session) bool {
+// moveOn lets s, which its backend has not answered, try another one, for a reason. It
+// reports whether s has left its backend.
+func (l *loop) moveOn(s *session, reason Reason) bool {
 	from := s.backend
-	l.advance(s, l.forsaken(s))
+	l.advance(s, l.forsaken(s, reason))
 	return s.backend != from
 }
 

@@ -182,7 +182,7 @@ func TestFlappingBackends(t *testing.T) {
 		b := p.Backends()[rnd.IntN(2)]
 		b.SetUp(false)
 		srv.Redispatch(b)
-		ended += srv.EndSessions(b, rnd.IntN(4))
+		ended += srv.EndSessions(b, BackendDown, rnd.IntN(4))
 		if i%10 == 0 { // let some get through, and wait, with one of two
 			so := served.Load()
 			eventually(t, "others are served", func() bool { return served.Load() > so })

@@ -214,7 +214,7 @@ func (l *loop) readInbox() {
 		case redispatch:
 			l.redispatch(m.backend)
 		case endBackend:
-			m.ended(l.endBackend(m.backend, m.limit))
+			m.ended(l.endBackend(m.backend, m.reason, m.limit))
 		case visitSessions:
 			l.sessions.each(m.visit)
 			m.done()

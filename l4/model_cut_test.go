@@ -57,7 +57,7 @@ func (p *play) cutOnce(t *testing.T) {
 		p.loop.cutOff(s, Shutdown)
 		late = 0 // the kernel has the rest: who sends more now makes it reset the connection
 	default:
-		p.loop.endBackend(s.backend, p.rnd.IntN(2))
+		p.loop.endBackend(s.backend, BackendDown, p.rnd.IntN(2))
 	}
 	p.acts(t, near, late)
 	p.expectRest(t, finished)

@@ -34,6 +34,8 @@ const (
 	RateLimited            // the client begins sessions faster than it may
 	ClientLimit            // the client has as many sessions open as it may
 	BackendDown            // cut because the backend went down, lost its role or is in maintenance
+	Drained                // cut because the backend is drained or was removed
+	Killed                 // cut by an operator
 	Shutdown               // cut because the process ends
 	numReasons
 )
@@ -80,6 +82,8 @@ var reasonTable = [numReasons]struct {
 	RateLimited:     {word: "rate_limited", refused: true},
 	ClientLimit:     {word: "client_limit", refused: true},
 	BackendDown:     {word: "backend_down", alert: alertInternal, sqlState: pgwire.CannotConnectNow},
+	Drained:         {word: "drained", alert: alertInternal, sqlState: pgwire.CannotConnectNow},
+	Killed:          {word: "killed", alert: alertInternal, sqlState: pgwire.AdminShutdown},
 	Shutdown:        {word: "shutdown", alert: alertInternal},
 }
 

@@ -68,6 +68,8 @@ func (s *session) postgresWord(reason Reason) []byte {
 	switch state := reasonTable[reason].sqlState; state {
 	case "":
 		return nil
+	case pgwire.AdminShutdown:
+		return pgwire.ErrorResponse(state, fmt.Sprintf("an operator has ended this session (%v)", reason))
 	case pgwire.InvalidCatalogName:
 		// Postgres knows no name of more than 63 bytes (NAMEDATALEN).
 		return pgwire.ErrorResponse(state, fmt.Sprintf("no route for database %.64q and user %.64q",

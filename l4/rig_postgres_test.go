@@ -113,11 +113,16 @@ func (r *rig) expectActive(want ...int) {
 	}
 }
 
-// endSessions calls EndSessions while the loop runs.
+// endSessions calls EndSessions for a backend that is down while the loop runs.
 func (r *rig) endSessions(b *pool.Backend, limit, want int) {
 	r.t.Helper()
+	r.endSessionsFor(BackendDown, b, limit, want)
+}
+
+func (r *rig) endSessionsFor(reason Reason, b *pool.Backend, limit, want int) {
+	r.t.Helper()
 	var got int
-	r.while("EndSessions", func() error { got = r.srv.EndSessions(b, limit); return nil })
+	r.while("EndSessions", func() error { got = r.srv.EndSessions(b, reason, limit); return nil })
 	if got != want {
 		r.t.Errorf("EndSessions(%s, %d) = %d, want %d", b.Name(), limit, got, want)
 	}

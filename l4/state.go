@@ -118,15 +118,15 @@ func (l *loop) overdue(s *session, reason Reason) state {
 	return l.end(s, reason, 0)
 }
 
-// forsaken is called when the backend of s has gone down. Before it has answered nothing is
-// lost with it: another one may be tried.
-func (l *loop) forsaken(s *session) state {
+// forsaken is called when the backend of s is to have no sessions any more. Before it has
+// answered nothing is lost with it: another one may be tried.
+func (l *loop) forsaken(s *session, reason Reason) state {
 	switch s.state {
 	case stateReadHello: // the backend has said that it does not encrypt, and the client goes on
 		l.dropBackend(s)
 	case stateConnecting, statePaused, stateAnswering:
 		if l.canMove(s) {
-			l.noteTry(s, BackendDown, 0)
+			l.noteTry(s, reason, 0)
 			l.dropBackend(s)
 			return stateDialling
 		}

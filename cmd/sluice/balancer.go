@@ -137,7 +137,7 @@ type liveSessions struct{ b *balancer }
 func (s liveSessions) Redispatch(backend *pool.Backend) { s.b.server.Redispatch(backend) }
 
 func (s liveSessions) End(backend *pool.Backend, limit int) int {
-	return s.b.server.EndSessions(backend, limit)
+	return s.b.server.EndSessions(backend, l4.BackendDown, limit)
 }
 
 // bind takes every address the configuration names.

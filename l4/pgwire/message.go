@@ -35,6 +35,7 @@ const (
 // SQLSTATEs (PostgreSQL documentation, appendix A).
 const (
 	CannotConnectNow   = "57P03" // starting up, shutting down or in recovery
+	AdminShutdown      = "57P01" // an operator has ended it
 	TooManyConnections = "53300"
 	InvalidCatalogName = "3D000" // no such database
 
