@@ -51,10 +51,13 @@ func empty(n int) *Table {
 // Check returns what is wrong with a rule by itself.
 func (r Rule) Check() error { return errors.Join(empty(1).add(0, &r, false)...) }
 
+// inClear reports whether a rule asks for what is known of a start-up in clear.
+func (r *Rule) inClear() bool { return len(r.Database)+len(r.User) > 0 }
+
 // add lists route i by its server names, or else by its databases or users, and
 // notes the rest of its conditions.
 func (r *Table) add(i int32, rule *Rule, byUser bool) (errs []error) {
-	inClear := len(rule.Database)+len(rule.User) > 0
+	inClear := rule.inClear()
 	if inClear && len(rule.SNI)+len(rule.ALPN) > 0 {
 		errs = append(errs, errNeverBothOf)
 	}
