@@ -8,26 +8,26 @@ import (
 
 // Status is what a monitor knows of one backend.
 type Status struct {
-	Checked bool      // probes are made of it: its pool's check is not off
-	Up      bool      // by active checks
-	Reason  string    // why it is not up, in one line; "" when it is
-	Standby bool      // it is not up only because of its role: it answers, and waits for its turn
-	Since   time.Time // when it went up or down; at the start: when the monitor was made
+	Checked bool      `json:"-"`                // probes are made of it: its pool's check is not off
+	Up      bool      `json:"-"`                // by active checks
+	Reason  string    `json:"reason,omitempty"` // why it is not up, in one line; "" when it is
+	Standby bool      `json:"-"`                // it is not up only because of its role: it answers, and waits for its turn
+	Since   time.Time `json:"since"`            // when it went up or down; at the start: when the monitor was made
 
-	Successes int       // probes in a row that succeeded
-	Failures  int       // probes in a row that failed
-	LastProbe time.Time // start of the last finished probe; zero: none yet
-	Took      time.Duration
-	Error     string // why it failed; "" = it succeeded
+	Successes int           `json:"successes"`     // probes in a row that succeeded
+	Failures  int           `json:"failures"`      // probes in a row that failed
+	LastProbe time.Time     `json:"last,omitzero"` // start of the last finished probe; zero: none yet
+	Took      time.Duration `json:"-"`
+	Error     string        `json:"error,omitempty"` // why it failed; "" = it succeeded
 
-	Role     string        // of a database server that answers: "primary" or "replica"; "" = unknown
-	Timeline uint32        // that it writes, or replays; 0 = unknown
-	Lag      time.Duration // of a replica: 0 when it has replayed all that a server of the pool was seen to have
-	LagKnown bool          // false: no replica, or it cannot tell
+	Role     string        `json:"role,omitempty"`     // of a database server that answers: "primary" or "replica"; "" = unknown
+	Timeline uint32        `json:"timeline,omitempty"` // that it writes, or replays; 0 = unknown
+	Lag      time.Duration `json:"-"`                  // of a replica: 0 when it has replayed all that a server of the pool was seen to have
+	LagKnown bool          `json:"-"`                  // false: no replica, or it cannot tell
 
-	CertificateEnds time.Time // of the server's certificate, as the last TLS handshake of a check saw it; zero: none did
+	CertificateEnds time.Time `json:"certificate_ends,omitzero"` // of the server's certificate, as the last TLS handshake of a check saw it; zero: none did
 
-	EjectedUntil time.Time // zero: not ejected
+	EjectedUntil time.Time `json:"ejected_until,omitzero"` // zero: not ejected
 }
 
 // Status returns a copy of what is known of a backend of the pools, and the zero Status for any other.
@@ -74,9 +74,9 @@ func (t *target) fill(s *Status) {
 
 // PoolStatus is what a monitor knows of one pool.
 type PoolStatus struct {
-	SplitBrain  bool   // two servers claim to be the primary
-	SplitBrains uint64 // how often that began
-	AllLag      bool   // replicas that lag more than MaxLag serve, for want of others
+	SplitBrain  bool   `json:"split_brain"` // two servers claim to be the primary
+	SplitBrains uint64 `json:"-"`           // how often that began
+	AllLag      bool   `json:"all_lag"`     // replicas that lag more than MaxLag serve, for want of others
 }
 
 // PoolStatus returns a copy of what is known of one of the pools, and the zero PoolStatus for any other. Only pools that

@@ -7,18 +7,18 @@ import (
 
 // SessionStats describes one open session.
 type SessionStats struct {
-	ID         uint64
-	Listener   string
-	Pool       string         // "" while none is chosen
-	Backend    string         // "" while it has none
-	State      string         // read_header | read_hello | waiting | connecting | paused | answering | cancelling | relaying
-	Client     netip.AddrPort // as in End
-	ServerName string         // as in End
-	UniqueID   string         // as in End
-	Age        time.Duration  // since accept
-	Idle       time.Duration  // since a byte last moved, or was seen to be taken by its peer
-	Received   uint64         // bytes passed from the backend to the client
-	Sent       uint64         // bytes passed to the backend, the PROXY header included
+	ID         uint64         `json:"id"`
+	Listener   string         `json:"listener"`
+	Pool       string         `json:"pool"`                  // "" while none is chosen
+	Backend    string         `json:"backend"`               // "" while it has none
+	State      string         `json:"state"`                 // read_header | read_hello | waiting | connecting | paused | answering | cancelling | relaying
+	Client     netip.AddrPort `json:"-"`                     // as in End
+	ServerName string         `json:"server_name,omitempty"` // as in End
+	UniqueID   string         `json:"unique_id,omitempty"`   // as in End
+	Age        time.Duration  `json:"-"`                     // since accept
+	Idle       time.Duration  `json:"-"`                     // since a byte last moved, or was seen to be taken by its peer
+	Received   uint64         `json:"received_bytes"`        // passed from the backend to the client
+	Sent       uint64         `json:"sent_bytes"`            // passed to the backend, the PROXY header included
 }
 
 // idleShown is how long a session has been quiet before its list asks the kernel

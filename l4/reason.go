@@ -88,7 +88,7 @@ var reasonTable = [numReasons]struct {
 }
 
 var reasonWords = func() (t words.Table[Reason]) {
-	t.Type, t.What = "Reason", "reason"
+	t.Type = "Reason"
 	for _, row := range reasonTable {
 		t.Words = append(t.Words, row.word)
 	}
@@ -100,9 +100,6 @@ func (r Reason) String() string { return reasonWords.Of(r) }
 
 // MarshalText returns the word for r.
 func (r Reason) MarshalText() ([]byte, error) { return reasonWords.Marshal(r) }
-
-// UnmarshalText sets r from its word.
-func (r *Reason) UnmarshalText(text []byte) error { return reasonWords.Unmarshal(text, r) }
 
 // Clean reports whether the session ended because both peers were done.
 func (r Reason) Clean() bool { return r < numReasons && reasonTable[r].clean }

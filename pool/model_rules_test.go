@@ -111,6 +111,15 @@ func (m *model) compare() {
 		m.fatalf("%d wait, want %d", got, len(m.waiting))
 	}
 	m.compareBackends()
+	want := Stats{Balance: m.config.Balance.String(), Waiting: len(m.waiting), QueueMax: m.config.QueueMax}
+	for _, b := range m.backends {
+		if b.Usable {
+			want.Usable++
+		}
+	}
+	if got := m.p.Stats(); got != want {
+		m.fatalf("the pool is %+v, want %+v", got, want)
+	}
 	for _, w := range m.waiting {
 		if m.p.HasOther(nil, w.Tried) {
 			m.fatalf("a slot is free that one who waits could take")

@@ -162,7 +162,10 @@ func (p *Pool) Lookup(name string) *Backend {
 func (p *Pool) Usable() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := 0
+	return p.usable()
+}
+
+func (p *Pool) usable() (n int) {
 	for _, b := range p.Backends() {
 		if b.usable() {
 			n++

@@ -31,30 +31,47 @@ func (r DialResult) String() string { return dialResultWords.Of(r) }
 // DialFailures returns every result but DialOK: the reasons that BackendStats.ConnectFailures counts.
 func DialFailures() []DialResult { return []DialResult{DialRefused, DialTimeout, DialError} }
 
+// Stats is what a pool is and how it stands, all of one moment.
+type Stats struct {
+	Name     string `json:"name"`
+	Balance  string `json:"balance"`   // the policy's word
+	Usable   int    `json:"usable"`    // backends that could be given sessions
+	Waiting  int    `json:"waiting"`   // sessions in the queue
+	QueueMax int    `json:"queue_max"` // sessions that may wait
+}
+
+// Stats returns a copy of the pool's states.
+func (p *Pool) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Stats{Name: p.name, Balance: p.policy.String(), Usable: p.usable(), Waiting: p.queue.length, QueueMax: p.queueMax}
+}
+
 // BackendStats is a copy of what a backend is and did. The states and Active are of one moment; the counters, which
 // only ever grow, are read right after.
 type BackendStats struct {
-	Pool    string
-	Name    string
-	Address Address
-	Host    string // the name that stands for the IP of Address; "" = it was configured
-	Backup  bool
+	Pool    string  `json:"-"`
+	Name    string  `json:"name"`
+	Address Address `json:"address"`
+	Host    string  `json:"-"` // the name that stands for the IP of Address; "" = it was configured
+	Backup  bool    `json:"backup"`
 
-	State    AdminState
-	Up       bool // by active checks, and its address is known
-	Ejected  bool // by passive evidence
-	Usable   bool // could be given sessions: ready, up, not ejected, weight > 0
-	Weight   int
-	Share    int // percent of the weight that counts: 100, or less during slow start
-	MaxConns int // 0 = no limit
-	Active   int // connections now, dials in flight included
+	State    AdminState `json:"state"`
+	Up       bool       `json:"up"`      // by active checks, and its address is known
+	Ejected  bool       `json:"ejected"` // by passive evidence
+	Usable   bool       `json:"usable"`  // could be given sessions: ready, up, not ejected, weight > 0
+	Weight   int        `json:"weight"`
+	Share    int        `json:"share_percent"` // of the weight that counts: 100, or less during slow start
+	MaxConns int        `json:"max_conns"`     // 0 = no limit
+	Active   int        `json:"active"`        // connections now, dials in flight included
 
-	Changes uint64 // how often State, Up or Ejected changed
+	Changes uint64 `json:"-"` // how often State, Up or Ejected changed
 
-	Connects        uint64                 // dials that succeeded
-	ConnectFailures [numDialResults]uint64 // dials that failed, by DialResult; see DialFailures
-	Obstacles       [numObstacles]uint64   // dials that could not be made, by Obstacle; see Obstacles
-	Received, Sent  uint64                 // bytes from and to the backend
+	Connects        uint64                 `json:"connects"`       // dials that succeeded
+	ConnectFailures [numDialResults]uint64 `json:"-"`              // dials that failed, by DialResult; see DialFailures
+	Obstacles       [numObstacles]uint64   `json:"-"`              // dials that could not be made, by Obstacle; see Obstacles
+	Received        uint64                 `json:"received_bytes"` // from the backend
+	Sent            uint64                 `json:"sent_bytes"`     // to the backend
 }
 
 // Stats returns a copy of the backend's states and counters.

@@ -83,8 +83,8 @@ func newBalancer(file *configs.File, log *slog.Logger, out *logWriter, advice bi
 	b.access = newAccessReloader(file.Listeners, b.server, log)
 	b.admin = admin.New(admin.Options{
 		Build: thisBuild(), Started: time.Now(), Limits: b.limits, Hosts: adminHosts(&file.Admin), Stats: b.server.Stats, Sessions: b.server.Sessions,
-		Pools: b.pools, Health: b.monitor.Status, PoolHealth: b.monitor.PoolStatus, Checked: b.checked, Metrics: b.metrics, Logger: log,
-		LinesDropped: out.linesDropped, Reloads: b.access.counts,
+		Pools: func() []*pool.Pool { return b.pools }, Health: b.monitor.Status, PoolHealth: b.monitor.PoolStatus, Checked: b.checked,
+		Metrics: b.metrics, Logger: log, LinesDropped: out.linesDropped, Reloads: b.access.counts,
 	})
 	return b, nil
 }

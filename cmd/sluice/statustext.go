@@ -109,7 +109,7 @@ func backendTable(pools []admin.PoolStatus) *table {
 
 // poolNotice is what somebody who looks must not miss of a pool; "" = nothing.
 func poolNotice(p admin.PoolStatus) (text string) {
-	if p.Split {
+	if p.SplitBrain {
 		text += fmt.Sprintf("\npool %s: SPLIT BRAIN: more than one server claims to be the primary\n", p.Name)
 	}
 	if p.Waiting > 0 {
@@ -122,8 +122,8 @@ func poolNotice(p admin.PoolStatus) (text string) {
 func backendState(b admin.BackendStatus) string {
 	state := "up"
 	switch {
-	case b.State != pool.Ready:
-		state = b.State.String()
+	case b.State != pool.Ready.String():
+		state = b.State
 	case !b.Up:
 		state = "down"
 	case b.Ejected:
@@ -150,7 +150,7 @@ func checkText(c admin.CheckStatus) string {
 	switch {
 	case c.Reason != "":
 		return c.Reason
-	case c.Last.IsZero():
+	case c.LastProbe.IsZero():
 		return "-"
 	case c.Error != "":
 		return c.Error
@@ -158,7 +158,7 @@ func checkText(c admin.CheckStatus) string {
 	return "ok in " + time.Duration(c.Took*float64(time.Second)).Round(10*time.Microsecond).String()
 }
 
-func endedTable(ended []l4.EndedStats) *table {
+func endedTable(ended []admin.EndedStatus) *table {
 	t := newTable("ENDED", "LISTENER", "POOL", "SESSIONS>")
 	for _, e := range ended {
 		t.row(e.Reason, e.Listener, e.Pool, e.Count)

@@ -7,6 +7,7 @@ import (
 
 	"sluice/cmd/sluice/internal/admin"
 	"sluice/configs"
+	"sluice/health"
 	"sluice/l4"
 	"sluice/l4/clients"
 	"sluice/pool"
@@ -39,31 +40,31 @@ func TestByteText(t *testing.T) {
 }
 
 func TestBackendState(t *testing.T) {
-	f := func(b admin.BackendStatus, want string) {
+	f := func(state string, b pool.BackendStats, want string) {
 		t.Helper()
-		if got := backendState(b); got != want {
+		if got := backendState(admin.BackendStatus{BackendStats: b, State: state}); got != want {
 			t.Errorf("backendState = %q, want %q", got, want)
 		}
 	}
-	f(admin.BackendStatus{Up: true}, "up")
-	f(admin.BackendStatus{}, "down")
-	f(admin.BackendStatus{Up: true, Ejected: true}, "ejected")
-	f(admin.BackendStatus{Up: true, Backup: true}, "up,backup")
+	f("ready", pool.BackendStats{Up: true}, "up")
+	f("ready", pool.BackendStats{}, "down")
+	f("ready", pool.BackendStats{Up: true, Ejected: true}, "ejected")
+	f("ready", pool.BackendStats{Up: true, Backup: true}, "up,backup")
 	// What the operator wants is told before what checks say.
-	f(admin.BackendStatus{State: pool.Maint}, "maint")
-	f(admin.BackendStatus{State: pool.Drain, Up: true}, "drain")
+	f("maint", pool.BackendStats{}, "maint")
+	f("drain", pool.BackendStats{Up: true}, "drain")
 }
 
 func TestCheckText(t *testing.T) {
-	f := func(c admin.CheckStatus, want string) {
+	f := func(s health.Status, took float64, want string) {
 		t.Helper()
-		if got := checkText(c); got != want {
+		if got := checkText(admin.CheckStatus{Status: s, Took: took}); got != want {
 			t.Errorf("checkText = %q, want %q", got, want)
 		}
 	}
-	f(admin.CheckStatus{}, "-")
-	f(admin.CheckStatus{Last: time.Unix(1, 0), Took: .0012345}, "ok in 1.23ms")
-	f(admin.CheckStatus{Last: time.Unix(1, 0), Error: "connection refused"}, "connection refused")
+	f(health.Status{}, 0, "-")
+	f(health.Status{LastProbe: time.Unix(1, 0)}, .0012345, "ok in 1.23ms")
+	f(health.Status{LastProbe: time.Unix(1, 0), Error: "connection refused"}, 0, "connection refused")
 }
 
 func TestTable(t *testing.T) {

@@ -19,7 +19,7 @@ type counters struct {
 	loops     []labels
 	ended     []endedSeries
 	backends  []backendSeries
-	pools     []labels // in the order of Options.Pools
+	pools     []poolSeries
 	routed    map[routedKey]labels
 	resources resources
 }
@@ -36,6 +36,12 @@ type routedKey struct{ listener, pool string }
 type endedKey struct {
 	listener, pool string
 	reason         l4.Reason
+}
+
+// poolSeries is one pool's lines.
+type poolSeries struct {
+	pool   *pool.Pool
+	labels labels
 }
 
 // backendSeries is one backend's lines.
@@ -64,8 +70,8 @@ func newCounters(o Options) *counters {
 			c.routed[routedKey{l.Name, pool}] = labelled("listener", l.Name, "pool", pool)
 		}
 	}
-	for _, p := range o.Pools {
-		c.pools = append(c.pools, labelled("pool", p.Name()))
+	for _, p := range o.Pools() {
+		c.pools = append(c.pools, poolSeries{p, labelled("pool", p.Name())})
 		for _, b := range p.Backends() {
 			c.addBackend(b)
 		}
@@ -192,28 +198,28 @@ func (c *counters) writeRetries(e *exposition, stats l4.Stats) {
 
 func (c *counters) writePools(e *exposition) {
 	e.gauge("sluice_pool_usable", "Backends that could be given sessions.")
-	for i, p := range c.options.Pools {
-		e.sample(c.pools[i], uint64(p.Usable()))
+	for _, s := range c.pools {
+		e.sample(s.labels, uint64(s.pool.Usable()))
 	}
 	e.gauge("sluice_pool_queue", "Sessions that wait for a backend now.")
-	for i, p := range c.options.Pools {
-		e.sample(c.pools[i], uint64(p.Waiting()))
+	for _, s := range c.pools {
+		e.sample(s.labels, uint64(s.pool.Waiting()))
 	}
-	all := make([]health.PoolStatus, len(c.options.Pools))
-	for i, p := range c.options.Pools {
-		all[i] = c.options.PoolHealth(p)
+	all := make([]health.PoolStatus, len(c.pools))
+	for i, s := range c.pools {
+		all[i] = c.options.PoolHealth(s.pool)
 	}
 	e.gauge("sluice_pool_split_brain", "1 while two or more servers of the pool claim to be the primary.")
 	for i, s := range all {
-		e.sample(c.pools[i], flag(s.SplitBrain))
+		e.sample(c.pools[i].labels, flag(s.SplitBrain))
 	}
 	e.counter("sluice_pool_split_brains_total", "How often two or more servers began to claim to be the primary.")
 	for i, s := range all {
-		e.sample(c.pools[i], s.SplitBrains)
+		e.sample(c.pools[i].labels, s.SplitBrains)
 	}
 	e.gauge("sluice_pool_all_lag", "1 while replicas that lag more than max_lag serve, for want of others.")
 	for i, s := range all {
-		e.sample(c.pools[i], flag(s.AllLag))
+		e.sample(c.pools[i].labels, flag(s.AllLag))
 	}
 }
 

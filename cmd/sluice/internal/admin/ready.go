@@ -70,7 +70,7 @@ func (s *Server) unprobed(p *pool.Pool, backends []*pool.Backend) (n int) {
 }
 
 func (s *Server) pool(name string) *pool.Pool {
-	for _, p := range s.options.Pools {
+	for _, p := range s.options.Pools() {
 		if p.Name() == name {
 			return p
 		}

@@ -25,7 +25,7 @@ type Options struct {
 	Stats   func() l4.Stats
 	// Sessions returns the open sessions, at most limit of them.
 	Sessions func(limit int) []l4.SessionStats
-	Pools    []*pool.Pool
+	Pools    func() []*pool.Pool
 	Health   func(*pool.Backend) health.Status
 
 	PoolHealth func(*pool.Pool) health.PoolStatus

@@ -50,7 +50,7 @@ func options(pools ...*pool.Pool) Options {
 		Limits:     Limits{Descriptors: 1024, Reserved: 24, Sessions: 500},
 		Stats:      func() l4.Stats { return stats },
 		Sessions:   func(int) []l4.SessionStats { return nil },
-		Pools:      pools,
+		Pools:      func() []*pool.Pool { return pools },
 		Health:     func(*pool.Backend) health.Status { return health.Status{} },
 		PoolHealth: func(*pool.Pool) health.PoolStatus { return health.PoolStatus{} },
 		Checked:    func(*pool.Pool) bool { return false },
@@ -146,7 +146,7 @@ func TestReadyz(t *testing.T) {
 	web, mail := newPool(t, "web", "a", "b"), newPool(t, "mail", "c")
 	unused := newPool(t, "unused")
 	o := options(web, mail)
-	o.Pools = append(o.Pools, unused)
+	o.Pools = func() []*pool.Pool { return []*pool.Pool{web, mail, unused} }
 	s, tcp, _ := serve(t, o)
 	f := func(status int, body string) {
 		t.Helper()
@@ -202,7 +202,7 @@ func TestNotReadyAtTheLimit(t *testing.T) {
 func TestReadyzOfRoutes(t *testing.T) {
 	web, shop := newPool(t, "web", "a"), newPool(t, "shop", "b")
 	o := options(web)
-	o.Pools = append(o.Pools, shop)
+	o.Pools = func() []*pool.Pool { return []*pool.Pool{web, shop} }
 	o.Stats().Listeners[0].Pools = []string{"shop", "web"}
 	_, tcp, _ := serve(t, o)
 	shop.Backends()[0].SetUp(false)

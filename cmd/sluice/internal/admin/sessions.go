@@ -28,20 +28,12 @@ type Sessions struct {
 	Complete bool            `json:"complete"` // false: there are, or may be, more than were asked for
 }
 
-// SessionStatus describes one open session.
+// SessionStatus describes one open session. Its own fields stand for those of the same names, in the form of the API.
 type SessionStatus struct {
-	ID         uint64  `json:"id"`
-	Listener   string  `json:"listener"`
-	Pool       string  `json:"pool"`    // empty while none is chosen
-	Backend    string  `json:"backend"` // empty while it has none
-	State      string  `json:"state"`
-	Client     string  `json:"client"`                // after a PROXY header; unix for one without an address
-	ServerName string  `json:"server_name,omitempty"` // that the client asked for with TLS
-	UniqueID   string  `json:"unique_id,omitempty"`   // as sent to the backend or received
-	Age        float64 `json:"age_seconds"`
-	Idle       float64 `json:"idle_seconds"` // since a byte last moved
-	Received   uint64  `json:"received_bytes"`
-	Sent       uint64  `json:"sent_bytes"`
+	l4.SessionStats
+	Client string  `json:"client"` // after a PROXY header; unix for one without an address
+	Age    float64 `json:"age_seconds"`
+	Idle   float64 `json:"idle_seconds"` // since a byte last moved
 }
 
 // ClientText is how a client's address is written everywhere. A client of a Unix socket has none.
@@ -141,17 +133,9 @@ func (q sessionQuery) answer(sessions func(limit int) []l4.SessionStats) Session
 	}
 	answer := Sessions{Sessions: make([]SessionStatus, len(found)), Complete: complete}
 	for i, s := range found {
-		answer.Sessions[i] = sessionStatus(s)
+		answer.Sessions[i] = SessionStatus{s, ClientText(s.Client), seconds(s.Age), seconds(s.Idle)}
 	}
 	return answer
-}
-
-func sessionStatus(s l4.SessionStats) SessionStatus {
-	return SessionStatus{
-		ID: s.ID, Listener: s.Listener, Pool: s.Pool, Backend: s.Backend, State: s.State, Client: ClientText(s.Client),
-		ServerName: s.ServerName, UniqueID: s.UniqueID, Age: seconds(s.Age), Idle: seconds(s.Idle),
-		Received: s.Received, Sent: s.Sent,
-	}
 }
 
 // seconds leaves out what is finer than a millisecond: nobody reads it.
