@@ -9,7 +9,6 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"strings"
 	"syscall"
@@ -35,7 +34,7 @@ func TestCheckProbes(t *testing.T) {
 	f := func(settings string, want probe.Config) {
 		t.Helper()
 		got := checkedPool(t, ".", settings).Health.Probe
-		if !reflect.DeepEqual(got, want) {
+		if !equal(got, want) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", settings, got, want)
 		}
 	}
@@ -87,7 +86,7 @@ func TestCheckTarget(t *testing.T) {
 		t.Helper()
 		got := checkedPool(t, ".", settings).Health.Probe
 		want := probe.Config{Address: address, Port: port, ProxyVersion: version}
-		if !reflect.DeepEqual(got, want) {
+		if !equal(got, want) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", settings, got, want)
 		}
 	}

@@ -26,6 +26,7 @@ type File struct {
 	Listeners []Listener // in the order of the file; at least one
 	Pools     []Pool     // in the order of the file; at least one
 	Warnings  Problems   // what is not wrong, and yet hardly meant
+	Written   Written    // but for listeners, pools and defaults
 }
 
 // Pool returns the pool of that name; nil when there is none.
@@ -79,6 +80,7 @@ type Listener struct {
 	Routes      []Route  // in the order of the file: the first that takes a session wins
 	Pool        string   // of the sessions that no route takes: one of File.Pools, or "" = they are refused
 	Allow, Deny Networks // by real client address; an Allow that is zero means everybody; Deny wins
+	Written     Written
 }
 
 // Route says which sessions of a listener go to a pool.
@@ -91,7 +93,8 @@ type Route struct {
 type Pool struct {
 	Config    pool.Config // Shards is left 0: only the program knows how many loops will run
 	Health    health.Config
-	l4.Target // without its Pool, which only the program makes
+	l4.Target         // without its Pool, which only the program makes
+	Written   Written // but for backends
 }
 
 // DefaultSocket is where a sluice and the commands that ask it meet when nothing else is said.

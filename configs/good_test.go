@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"log/slog"
 	"net/netip"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -77,7 +76,7 @@ func TestParse(t *testing.T) {
 		want := minimalFile()
 		change(want)
 		got.Warnings = nil // see the scripts of check
-		if !reflect.DeepEqual(got, want) {
+		if !equal(got, want) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", name, got, want)
 		}
 	}
@@ -156,7 +155,7 @@ func TestParseListener(t *testing.T) {
 		want.Name = "l"
 		want.PeekTimeout = cmp.Or(want.PeekTimeout, 5*time.Second)
 		want.DeadPeer = cmp.Or(want.DeadPeer, 50*time.Second)
-		if !reflect.DeepEqual(got.Listeners, []Listener{{ListenerConfig: want, Pool: "web"}}) {
+		if !equal(got.Listeners, []Listener{{ListenerConfig: want, Pool: "web"}}) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", settings, got.Listeners[0], want)
 		}
 	}
@@ -205,7 +204,7 @@ func TestParsePool(t *testing.T) {
 		}
 		want := minimalFile().Pools[0]
 		change(&want)
-		if !reflect.DeepEqual(got.Pools, []Pool{want}) {
+		if !equal(got.Pools, []Pool{want}) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", settings, got.Pools[0], want)
 		}
 	}
@@ -254,7 +253,7 @@ func TestParseBackends(t *testing.T) {
 			t.Errorf("%s:\n%v", backends, err)
 			return
 		}
-		if !reflect.DeepEqual(got.Pools[0].Config.Backends, want) {
+		if !equal(got.Pools[0].Config.Backends, want) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", backends, got.Pools[0].Config.Backends, want)
 		}
 	}

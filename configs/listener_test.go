@@ -2,7 +2,6 @@ package configs
 
 import (
 	"net/netip"
-	"reflect"
 	"testing"
 
 	"sluice/l4"
@@ -24,7 +23,7 @@ func checkListener(t *testing.T, settings string, change func(*Listener)) {
 	want := defaultListener("l")
 	want.Bind = []pool.Address{everywhere(443)}
 	change(&want)
-	if got := file.Listeners[0]; !reflect.DeepEqual(got, want) {
+	if got := file.Listeners[0]; !equal(got, want) {
 		t.Errorf("%s:\ngot  %+v\nwant %+v", settings, got, want)
 	}
 }

@@ -12,6 +12,8 @@ import (
 type Networks struct {
 	List  []netip.Prefix
 	Files []string // absolute, or relative to the working directory
+	// InForce is what List and Files came to when a program read them; Load leaves it out.
+	InForce []netip.Prefix
 }
 
 // Read returns List and what the files hold now. The error has a line for everything that is wrong; where a line of a

@@ -1,7 +1,6 @@
 package configs
 
 import (
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -101,14 +100,14 @@ func TestFullSampleShowsDefaults(t *testing.T) {
 		t.Errorf("the control socket has mode %v, want what it has without one", file.Admin.SocketFile.Mode)
 	}
 	file.Admin.SocketFile = l4.SocketFile{}
-	if want := defaultListener("web"); !reflect.DeepEqual(l, want) {
+	if want := defaultListener("web"); !equal(l, want) {
 		t.Errorf("listener:\ngot  %+v\nwant %+v", l, want)
 	}
-	if want := defaultPool("web"); !reflect.DeepEqual(p, want) {
+	if want := defaultPool("web"); !equal(p, want) {
 		t.Errorf("pool:\ngot  %+v\nwant %+v", p, want)
 	}
 	f := defaultFile()
-	if file.Loops != f.Loops || !reflect.DeepEqual(file.Admin, f.Admin) || file.Log != f.Log {
+	if file.Loops != f.Loops || !equal(file.Admin, f.Admin) || file.Log != f.Log {
 		t.Errorf("got %+v, want %+v", file, f)
 	}
 }

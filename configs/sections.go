@@ -28,6 +28,7 @@ func (d *decoder) decode(root ast.Node, file *File) {
 		slices.SortStableFunc(m.Values, func(a, b *ast.MappingValueNode) int { return cmp.Compare(rank(a), rank(b)) })
 	}
 	fileFields.decode(d, whole, file)
+	file.Written = d.written(whole, "listeners", "pools", "defaults")
 	d.checkPoolRefs()
 	if !d.adminListens {
 		d.bindAdmin(file)
@@ -106,6 +107,7 @@ func readListeners(d *decoder, v value, to *File) {
 		l.finishRoutes(d)
 		l.checkCancels(d)
 		l.finishSocket(d)
+		l.Written = d.written(v)
 		to.Listeners = append(to.Listeners, l.Listener)
 	})
 }
@@ -215,6 +217,7 @@ func readPools(d *decoder, v value, to *File) {
 		p.check.finish(d, &p.Pool)
 		p.onDown.apply(&p.check.OnDown)
 		p.Health = p.check.Config
+		p.Written = d.written(v, "backends")
 		d.checks = append(d.checks, checkSite{len(to.Pools), p.check.at, p.check.address})
 		to.Pools = append(to.Pools, p.Pool)
 	})

@@ -1,7 +1,6 @@
 package configs
 
 import (
-	"reflect"
 	"strings"
 	"testing"
 
@@ -19,7 +18,7 @@ func TestSimple(t *testing.T) {
 		want := minimalFile()
 		want.Listeners[0].Name, want.Listeners[0].Pool, want.Pools[0].Config.Name = "default", "default", "default"
 		change(want)
-		if !reflect.DeepEqual(got, want) {
+		if !equal(got, want) {
 			t.Errorf("%v %v:\ngot  %+v\nwant %+v", listen, backends, got, want)
 		}
 	}
