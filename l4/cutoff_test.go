@@ -97,6 +97,39 @@ func TestResetAfterFINSparesFinished(t *testing.T) {
 	}
 }
 
+// A FIN alone is owed as well, by a peer that was sent nothing before it: whoever waits for it to be taken ends then.
+func TestCutSparesBareFIN(t *testing.T) {
+	f := func(name string, cut func(r *rig, near conn), reason func(near side) Reason) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			bothSides(t, func(t *testing.T, near side) {
+				r := newRig(t, rigConfig{fin: time.Hour})
+				ends := r.pair()
+				far := ends[near.other()]
+				silence(far) // or its kernel acknowledges the FIN now or in 40 ms, as it likes
+				ends[near].CloseWrite()
+				r.until("the FIN is passed on", func() bool { return r.newest().halves[near].done })
+				cut(r, ends[near])
+				r.until("it waits", func() bool { return r.newest().cut != noReason })
+				r.now += cutLook
+				if r.settle(); len(r.ended) != 0 {
+					t.Fatalf("ended before the FIN was taken: %+v", r.ended[0])
+				}
+				syscall.SetsockoptInt(descriptor(far), syscall.SOL_SOCKET, syscall.SO_DETACH_FILTER, 0)
+				r.acknowledged() // when it is sent again
+				r.now += cutLook
+				if r.settle(); len(r.ended) == 0 {
+					t.Fatal("the session goes on after the FIN was taken")
+				}
+				r.expectEnd(reason(near))
+				r.expectFIN(far)
+			})
+		})
+	}
+	f("reset", func(_ *rig, near conn) { reset(near) }, closedBy)
+	f("backend down", func(r *rig, _ conn) { r.endSessions(r.pool.Backends()[0], 0, 0) }, func(side) Reason { return BackendDown })
+}
+
 // leaveUnsent writes data to one side of a session whose other peer reads nothing. The
 // kernel does not take all of it.
 func (r *rig) leaveUnsent(near side, ends [2]conn, data []byte) {

@@ -125,8 +125,8 @@ func (l *loop) lookSoon(s *session) {
 func (l *loop) lookAtPeers(s *session) state {
 	s.lookAt = 0
 	l.guard(s)
-	if s.state != stateRelaying || s.halves[client].bytes+s.halves[server].bytes == 0 {
-		return s.state // nothing is owed, or it is awaitAnswer that is told
+	if s.state != stateRelaying || s.cut == noReason && s.halves[client].bytes+s.halves[server].bytes == 0 {
+		return s.state // no byte is owed and nobody waits for a FIN to be, or it is awaitAnswer that is told
 	}
 	owing := l.noteTaken(s)
 	if s.cut != noReason && !s.finishing() {
