@@ -18,13 +18,48 @@ import (
 //
 // The error names every pool that is given twice, and every backend whose check cannot work.
 func (m *Monitor) Apply(pools []Watched) error {
+	p, err := m.Prepare(pools)
+	if err != nil {
+		return err
+	}
+	p.Commit()
+	return nil
+}
+
+// Prepare makes what an Apply needs, and changes nothing. Until Commit or Abandon is called there must be no other
+// Prepare or Apply. The error is Apply's.
+func (m *Monitor) Prepare(pools []Watched) (*Prepared, error) {
 	p := m.plan(pools)
 	if err := p.check(); err != nil {
 		p.giveUp()
-		return err
+		return nil, err
 	}
-	m.carryOut(p, time.Now())
-	return nil
+	return &Prepared{m, p}, nil
+}
+
+// Prepared is an Apply that is ready to be carried out. Of Commit and Abandon the first call counts, and there must be
+// one.
+type Prepared struct {
+	monitor *Monitor
+	plan    *plan // nil: it is over
+}
+
+// Commit carries the Apply out. Pools whose backends were given with Watched.Backends have them by now.
+func (p *Prepared) Commit() {
+	if p.plan == nil {
+		return
+	}
+	p.monitor.carryOut(p.plan, time.Now())
+	p.plan = nil
+}
+
+// Abandon closes what Prepare has made. After Commit it does nothing, so that it can be deferred.
+func (p *Prepared) Abandon() {
+	if p.plan == nil {
+		return
+	}
+	p.plan.giveUp()
+	p.plan = nil
 }
 
 // carryOut does what is planned. Nothing of it can fail.

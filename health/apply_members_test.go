@@ -144,7 +144,7 @@ func TestApplyOtherTiers(t *testing.T) {
 			if _, err := r.pool.Update(c); err != nil {
 				t.Fatal(err)
 			}
-			if err := r.Apply([]Watched{{r.pool, postgres(role)}}); err != nil {
+			if err := r.Apply([]Watched{{Pool: r.pool, Config: postgres(role)}}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -77,7 +77,7 @@ type game struct {
 	comes   map[*pool.Backend]bool // new ones: whether they come up
 	targets []*gameTarget
 	rules   map[*pool.Pool]Config
-	counts  struct{ changes, kept, moved, copied, patient, down, falls int }
+	counts  struct{ changes, abandoned, kept, moved, copied, patient, down, falls int }
 }
 
 const gameServers = 4
@@ -94,36 +94,44 @@ func (g *game) settings() Config {
 	return c
 }
 
+// gameChange is a change that is prepared.
+type gameChange struct {
+	pools   []*pool.Pool
+	rules   map[*pool.Pool]Config
+	updates []*pool.Update
+	watched []Watched
+}
+
 // change makes up the next pools: some of those that there are, with other settings perhaps, and new ones.
-func (g *game) change() (watched []Watched) {
-	var pools []*pool.Pool
-	rules := make(map[*pool.Pool]Config)
+func (g *game) change() *gameChange {
+	c := &gameChange{rules: make(map[*pool.Pool]Config)}
 	for _, p := range g.pools {
 		if g.random.IntN(15) == 0 {
 			continue
 		}
-		pools, rules[p] = append(pools, p), g.rules[p]
+		c.pools, c.rules[p] = append(c.pools, p), g.rules[p]
 		if g.random.IntN(3) == 0 {
-			rules[p] = g.settings()
-		}
-		if g.random.IntN(3) == 0 {
-			g.update(p)
+			c.rules[p] = g.settings()
 		}
 	}
-	for len(pools) < 5 && g.random.IntN(2) == 0 {
-		p := newPool(g.t, fmt.Sprint("p", g.counts.changes, len(pools)), g.servers()...)
-		pools, rules[p] = append(pools, p), g.settings()
+	for len(c.pools) < 5 && g.random.IntN(2) == 0 {
+		p := newPool(g.t, fmt.Sprint("p", g.counts.changes, len(c.pools)), g.servers()...)
+		c.pools, c.rules[p] = append(c.pools, p), g.settings()
 	}
-	g.random.Shuffle(len(pools), func(i, j int) { pools[i], pools[j] = pools[j], pools[i] })
-	g.pools, g.rules = pools, rules
-	for _, p := range pools {
-		watched = append(watched, Watched{p, rules[p]})
+	g.random.Shuffle(len(c.pools), func(i, j int) { c.pools[i], c.pools[j] = c.pools[j], c.pools[i] })
+	for _, p := range c.pools {
+		w := Watched{Pool: p, Config: c.rules[p]}
+		if g.rules[p].Rise > 0 && g.random.IntN(3) == 0 {
+			u := g.update(p)
+			c.updates, w.Backends = append(c.updates, u), u.Backends()
+		}
+		c.watched = append(c.watched, w)
 	}
-	return watched
+	return c
 }
 
-// update gives a pool other backends. Some of the old ones may have sessions: they come back as they were.
-func (g *game) update(p *pool.Pool) {
+// update prepares other backends for a pool. Some of the old ones may have sessions: they come back as they were.
+func (g *game) update(p *pool.Pool) *pool.Update {
 	for range 2 {
 		if b, err := p.Reserve(netip.Addr{}, nil); err == nil {
 			g.taken = append(g.taken, b)
@@ -133,7 +141,11 @@ func (g *game) update(p *pool.Pool) {
 		g.taken[0].Release()
 		g.taken = g.taken[1:]
 	}
-	update(g.t, p, g.servers()...)
+	u, err := p.Prepare(poolConfig(p.Name(), g.servers()...))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return u
 }
 
 // servers returns some, in any order.
@@ -168,7 +180,7 @@ func TestRandomApplies(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := &game{t: t, random: rand.New(rand.NewPCG(seed, 5)), dead: map[gameQuestion]bool{}}
 			g.play()
-			if c := g.counts; c.kept < 50 || c.moved < 10 || c.copied < 3 || c.patient < 10 || c.falls < 10 {
+			if c := g.counts; c.abandoned < 30 || c.kept < 50 || c.moved < 10 || c.copied < 3 || c.patient < 10 || c.falls < 10 {
 				t.Errorf("seed %d: %+v: the play is too dull", seed, c)
 			}
 			down += g.counts.down
@@ -194,14 +206,19 @@ func (g *game) play() {
 	var running sync.WaitGroup
 	running.Go(func() { m.Run(ctx) })
 	synctest.Wait()
-	for range 150 {
-		watched := g.change()
-		g.look()
-		if err := m.Apply(watched); err != nil {
+	for range 200 {
+		change := g.change()
+		p, err := m.Prepare(change.watched)
+		if err != nil {
 			g.t.Fatal(err)
 		}
 		all = append(all, g.made...)
-		g.applied()
+		g.run() // nothing has changed yet
+		if g.random.IntN(4) == 0 {
+			g.abandon(change, p)
+		} else {
+			g.commit(change, p)
+		}
 		synctest.Wait()
 		g.hear()
 		g.check()
@@ -217,6 +234,29 @@ func (g *game) play() {
 	if slices.ContainsFunc(all, func(a *asker) bool { return !a.closed }) {
 		g.t.Error("a prober is left open in the end")
 	}
+}
+
+// commit carries a change out, and tells the model.
+func (g *game) commit(c *gameChange, p *Prepared) {
+	for _, u := range c.updates {
+		u.Commit()
+	}
+	g.pools, g.rules = c.pools, c.rules
+	g.look()
+	p.Commit()
+	p.Abandon() // too late
+	g.applied()
+}
+
+// abandon gives a change up. The model is not told.
+func (g *game) abandon(c *gameChange, p *Prepared) {
+	for _, u := range c.updates {
+		u.Abandon()
+	}
+	p.Abandon()
+	p.Commit() // too late
+	g.made = nil
+	g.counts.abandoned++
 }
 
 // run lets time pass and servers come and go.

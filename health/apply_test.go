@@ -248,7 +248,7 @@ func TestApplyAndLateAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := &server{lost: make(chan struct{})}
-		m, err := New([]Watched{{p, steady()}}, Options{NewProber: func(probe.Config, pool.Address) (probe.Prober, error) {
+		m, err := New([]Watched{{Pool: p, Config: steady()}}, Options{NewProber: func(probe.Config, pool.Address) (probe.Prober, error) {
 			s.probers++
 			return s, nil
 		}})
@@ -258,7 +258,7 @@ func TestApplyAndLateAddress(t *testing.T) {
 		go m.Run(t.Context())
 		a := p.Backends()[0]
 		after(10 * time.Second)
-		if err := m.Apply([]Watched{{p, with(func(c *Config) { c.Rise = 3 })}}); err != nil {
+		if err := m.Apply([]Watched{{Pool: p, Config: with(func(c *Config) { c.Rise = 3 })}}); err != nil {
 			t.Fatal(err)
 		}
 		failures := m.Status(a).Failures
@@ -271,7 +271,7 @@ func TestApplyAndLateAddress(t *testing.T) {
 		if before.Successes != 1 {
 			t.Errorf("%+v when the address has come", before)
 		}
-		if err := m.Apply([]Watched{{p, steady()}}); err != nil {
+		if err := m.Apply([]Watched{{Pool: p, Config: steady()}}); err != nil {
 			t.Fatal(err)
 		}
 		if got := m.Status(a); got.Successes != 1 || got.LastProbe != before.LastProbe || s.open() != 1 {

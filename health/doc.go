@@ -21,7 +21,7 @@
 // An ejected backend comes back after a while by itself, because nothing but sessions can show whether it works again.
 //
 // Monitor.Apply replaces pools, backends and settings while all this goes on; New is an Apply to a monitor of nothing. It
-// plans first, which can fail, and then carries out (plan.go, apply.go). What is known of a server belongs to the question
+// is Prepare, which plans and can fail (plan.go), and Commit, which carries out (apply.go). What is known of a server belongs to the question
 // that it is asked, and goes on for as long as somebody asks that.
 //
 // Monitor.Run holds two goroutines per target and one per probe in flight, one per pool that closes sessions, and two

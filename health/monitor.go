@@ -16,6 +16,16 @@ import (
 type Watched struct {
 	Pool   *pool.Pool
 	Config Config
+	// Backends are those that the pool is to have when the monitor is told to Commit, from pool.Update; nil: it has them.
+	Backends []*pool.Backend
+}
+
+// backends returns what is to be watched of the pool.
+func (w *Watched) backends() []*pool.Backend {
+	if w.Backends != nil {
+		return w.Backends
+	}
+	return w.Pool.Backends()
 }
 
 // Options is what a Monitor may be given besides the pools. The zero Options is ready for use.

@@ -110,7 +110,7 @@ func TestUnavailableTakesDownAtOnce(t *testing.T) {
 func TestNewErrors(t *testing.T) {
 	p, q := newPool(t, "web", "a", "b"), newPool(t, "other", "c")
 	s := &server{}
-	_, err := New([]Watched{{p, steady()}, {q, steady()}, {p, steady()}}, Options{
+	_, err := New([]Watched{{Pool: p, Config: steady()}, {Pool: q, Config: steady()}, {Pool: p, Config: steady()}}, Options{
 		NewProber: func(_ probe.Config, a pool.Address) (probe.Prober, error) {
 			if a.Unix == "/b" {
 				return nil, errors.New("no user")
@@ -141,7 +141,7 @@ func TestOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, "web", "a")
 		p.Backends()[0].SetUp(false)
-		m, err := New([]Watched{{p, cfg}}, Options{
+		m, err := New([]Watched{{Pool: p, Config: cfg}}, Options{
 			NewProber: func(probe.Config, pool.Address) (probe.Prober, error) { return nil, errDead },
 		})
 		if err != nil {
@@ -163,7 +163,7 @@ func TestOnProbe(t *testing.T) {
 		var got []string
 		p := newPool(t, "web", "a", "b")
 		servers := map[string]*server{"/a": {}, "/b": {err: errDead}}
-		m, err := New([]Watched{{p, steady()}}, Options{
+		m, err := New([]Watched{{Pool: p, Config: steady()}}, Options{
 			NewProber: func(_ probe.Config, a pool.Address) (probe.Prober, error) { return servers[a.Unix], nil },
 			OnProbe: func(b *pool.Backend, took time.Duration, err error) {
 				mu.Lock()

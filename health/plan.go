@@ -47,7 +47,7 @@ func (m *Monitor) plan(pools []Watched) *plan {
 		planned := plannedPool{watch: m.watchOf(given.Pool), twice: p.watched[given.Pool], cfg: given.Config.withDefaults()}
 		if !planned.twice {
 			p.watched[given.Pool] = true
-			for _, b := range given.Pool.Backends() {
+			for _, b := range given.backends() {
 				m.planMember(p, &planned, b)
 			}
 		}

@@ -208,7 +208,7 @@ func (r *rig) watched(specs []spec) (watched []Watched) {
 		} else if !slices.Equal(names, namesOf(p)) {
 			update(r.t, p, names...)
 		}
-		watched = append(watched, Watched{p, s.cfg})
+		watched = append(watched, Watched{Pool: p, Config: s.cfg})
 		for _, b := range p.Backends() {
 			if r.servers[b.Name()] == nil {
 				r.servers[b.Name()] = &server{lost: make(chan struct{})}

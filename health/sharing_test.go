@@ -64,7 +64,7 @@ func TestBackendsOfOnePoolShareAProbe(t *testing.T) {
 		}
 		s := &server{lost: make(chan struct{}), err: errDead}
 		var told []string
-		m, err := New([]Watched{{p, steady()}}, Options{
+		m, err := New([]Watched{{Pool: p, Config: steady()}}, Options{
 			NewProber: func(probe.Config, pool.Address) (probe.Prober, error) { s.probers++; return s, nil },
 			OnProbe:   func(b *pool.Backend, _ time.Duration, err error) { told = append(told, b.Name()+" "+err.Error()) },
 		})

@@ -42,6 +42,8 @@
 //	   └─────────────────────────────┘
 //	          Update with it
 //
+// Prepare works an update out without a change, for who has more to prepare that can fail; Commit cannot.
+//
 // One mutex guards the states of a pool. Each session takes it twice, for well under a microsecond; what takes
 // longer, a new Maglev table, is made outside it. Byte counters, which change with every message, are kept outside it
 // in one shard per event loop.

@@ -306,7 +306,7 @@ func testLikeTheModel(t *testing.T, policy Policy, keeps bool) {
 		if grants < steps/50 {
 			t.Errorf("seed %d: %d grants in %d steps prove nothing", seed, grants, steps)
 		}
-		if u := m.updates; u.done < steps/40 || u.refused == 0 || u.revived < u.done/100 || u.removed < u.done/4 {
+		if u := m.updates; u.done < steps/40 || u.refused == 0 || u.abandoned < steps/200 || u.meanwhile < u.done || u.revived < u.done/100 || u.removed < u.done/4 {
 			t.Errorf("seed %d: updates %+v in %d steps prove nothing", seed, u, steps)
 		}
 		t.Logf("seed %d: %d grants, updates %+v in %d steps", seed, grants, m.updates, steps)

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// A Change is what an Update has done to the backends of a pool.
+// A Change is what an update has done to the backends of a pool.
 type Change struct {
 	Added   []*Backend // new, or back, in configured order
 	Kept    []*Backend // in configured order
@@ -33,16 +33,58 @@ type Change struct {
 // Those who wait keep their places, even those that a smaller QueueMax would not have let in. Sessions that a lower limit
 // would not have let in stay, too.
 func (p *Pool) Update(c Config) (Change, error) {
+	u, err := p.Prepare(c)
+	if err != nil {
+		return Change{}, err
+	}
+	return u.Commit(), nil
+}
+
+// Prepare works out an Update, and changes nothing. Until Commit or Abandon is called whoever else wants to update the
+// pool, or to set a weight or an address in it, waits; sessions go on.
+func (p *Pool) Prepare(c Config) (*Update, error) {
 	if err := errors.Join(p.checkFixed(c), c.check()); err != nil {
-		return Change{}, fmt.Errorf("update pool %q: %w", p.name, err)
+		return nil, fmt.Errorf("update pool %q: %w", p.name, err)
 	}
 	p.changing.Lock()
+	return p.plan(c), nil
+}
+
+// An Update is what is to become of a pool. Of Commit and Abandon the first call counts, and there must be one, from
+// whatever goroutine; not from two at a time.
+type Update struct {
+	pool     *Pool // nil: it is over
+	change   Change
+	config   Config
+	all      []*Backend // in the order of config.Backends
+	balancer balancer   // made beforehand: that can take long
+	anew     bool       // the policy's turns begin anew
+}
+
+// Backends returns the backends that the pool is to have, in configured order. Those that are new are in no pool yet. The
+// slice must not be changed.
+func (u *Update) Backends() []*Backend { return u.all }
+
+// Commit makes the update the pool's configuration, and returns what that has done.
+func (u *Update) Commit() Change {
+	p := u.pool
+	if p == nil {
+		return Change{}
+	}
+	u.pool = nil
 	defer p.changing.Unlock()
-	u := p.plan(c)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.carryOut(u)
-	return u.Change, nil
+	return u.change
+}
+
+// Abandon leaves the pool as it is. After Commit it does nothing, so that it can be deferred.
+func (u *Update) Abandon() {
+	if p := u.pool; p != nil {
+		u.pool = nil
+		p.changing.Unlock()
+	}
 }
 
 // checkFixed returns what differs of that which cannot change.
@@ -57,18 +99,9 @@ func (p *Pool) checkFixed(c Config) error {
 	return errors.Join(name, shards)
 }
 
-// An update is what becomes of a pool. All that takes long is done before the pool's mutex is taken.
-type update struct {
-	Change
-	config   Config
-	all      []*Backend // in the order of config.Backends
-	balancer balancer
-	anew     bool // the policy's turns begin anew
-}
-
 // plan works out an update. Pool.changing is held.
-func (p *Pool) plan(c Config) *update {
-	u := &update{config: c, all: make([]*Backend, len(c.Backends))}
+func (p *Pool) plan(c Config) *Update {
+	u := &Update{pool: p, config: c, all: make([]*Backend, len(c.Backends))}
 	before := p.Backends()
 	known := make(map[string][]*Backend, len(before))
 	for _, b := range p.All() {
@@ -84,19 +117,19 @@ func (p *Pool) plan(c Config) *update {
 			b = newBackend(p, bc)
 			fallthrough
 		case b.removed:
-			u.Added = append(u.Added, b)
+			u.change.Added = append(u.change.Added, b)
 		default:
-			u.Kept, kept[b] = append(u.Kept, b), true
+			u.change.Kept, kept[b] = append(u.change.Kept, b), true
 			u.anew = u.anew || b.weight != bc.Weight
 		}
 		u.all[i], weights[i] = b, bc.Weight
 	}
 	for _, b := range before {
 		if !kept[b] {
-			u.Removed = append(u.Removed, b)
+			u.change.Removed = append(u.change.Removed, b)
 		}
 	}
-	if u.balancer = p.balancer; u.anew || len(u.Added)+len(u.Removed) > 0 {
+	if u.balancer = p.balancer; u.anew || len(u.change.Added)+len(u.change.Removed) > 0 {
 		u.balancer = newBalancer(c.Balance, u.all, weights)
 	}
 	return u
@@ -122,8 +155,8 @@ func (b *Backend) is(c BackendConfig) bool {
 }
 
 // carryOut makes an update the pool's configuration. Both mutexes are held.
-func (p *Pool) carryOut(u *update) {
-	for _, b := range u.Removed {
+func (p *Pool) carryOut(u *Update) {
+	for _, b := range u.change.Removed {
 		p.remove(b)
 	}
 	for i, b := range u.all {
@@ -132,7 +165,7 @@ func (p *Pool) carryOut(u *update) {
 		}
 		b.configure(u.config.Backends[i])
 	}
-	if inherit(u.Removed, u.Kept); u.anew {
+	if inherit(u.change.Removed, u.change.Kept); u.anew {
 		forgetTurns(u.all)
 	}
 	all := u.all // of its own: a pointer into u would keep those that are removed

@@ -81,14 +81,19 @@ func (c *churn) note() {
 	}
 }
 
-// update replaces the set.
+// update replaces the set, or is about to.
 func (c *churn) update(policy Policy, rnd *rand.Rand) {
-	c.turn.Add(1)
-	change, err := c.p.Update(churnConfig(policy, rnd))
+	u, err := c.p.Prepare(churnConfig(policy, rnd))
 	if err != nil {
 		c.t.Error(err)
+		return
 	}
-	for _, b := range change.Removed {
+	if runtime.Gosched(); rnd.IntN(3) == 0 {
+		u.Abandon()
+		return
+	}
+	c.turn.Add(1)
+	for _, b := range u.Commit().Removed {
 		if b.Usable() {
 			c.t.Errorf("%s was removed, and is usable", b.Name())
 		}

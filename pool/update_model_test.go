@@ -7,38 +7,90 @@ import (
 )
 
 // modelUpdates counts what a run has done to the set of backends.
-type modelUpdates struct{ done, refused, added, kept, revived, removed int }
+type modelUpdates struct{ done, refused, abandoned, meanwhile, added, kept, revived, removed int }
 
-// update replaces the configuration by one that the argument and the step make up, and works out what must become of
-// each backend: it is found, by name and address, among those there are and those that leave, or must be new.
+// update replaces the configuration by one that the argument and the step make up, or is about to and leaves it at that.
 func (m *model) update(arg byte) {
 	rnd := rand.New(rand.NewPCG(uint64(arg), uint64(m.steps)))
 	c := m.randomConfig(rnd)
 	if rnd.IntN(8) == 0 {
 		spoil(&c, rnd)
-		if change, err := m.p.Update(c); err == nil || len(change.Added)+len(change.Kept)+len(change.Removed) > 0 {
-			m.fatalf("update to %+v: %+v, error %v", c, change, err)
+		if u, err := m.p.Prepare(c); err == nil || u != nil {
+			m.fatalf("update to %+v: %+v, error %v", c, u, err)
 		}
 		m.updates.refused++
 		return // compare sees what has changed
 	}
-	before, leave := m.backends, m.leaving
-	var want Change
-	m.backends = make([]*modelBackend, len(c.Backends))
-	m.leaving = nil
+	u, err := m.p.Prepare(c)
+	if err != nil {
+		m.fatalf("update to %+v: error %v", c, err)
+	}
+	found := m.find(c)
+	m.compare()
+	m.meanwhile(rnd)
+	if rnd.IntN(4) == 0 {
+		u.Abandon()
+		m.updates.abandoned++
+		return
+	}
+	want := m.replace(c, found)
+	next := u.Backends()
+	got := u.Commit()
+	u.Abandon() // too late
+	if len(next) != len(m.backends) || !slices.Equal(m.p.Backends(), next) {
+		m.fatalf("update to %+v: %d backends, were to be %d", c, len(m.p.Backends()), len(next))
+	}
+	m.meet(c, &want)
+	if !slices.Equal(got.Added, want.Added) || !slices.Equal(got.Kept, want.Kept) || !slices.Equal(got.Removed, want.Removed) {
+		m.fatalf("update has done %+v, want %+v", got, want)
+	}
+	m.updates.done++
+	m.updates.added += len(want.Added)
+	m.updates.kept += len(want.Kept)
+	m.updates.removed += len(want.Removed)
+	m.settings(c)
+}
+
+// meanwhile lets sessions and states go on while an update is prepared. Weights and other updates would wait for it.
+func (m *model) meanwhile(rnd *rand.Rand) {
+	for range max(rnd.IntN(9)-4, 0) {
+		if op := byte(rnd.IntN(16)); op != 12 {
+			m.step(op, byte(rnd.Uint32()))
+			m.updates.meanwhile++
+		}
+	}
+	m.calls = m.calls[:0]
+}
+
+// find returns the backend of each configuration, by name and address, of those there are and those that leave; nil: it
+// must be a new one.
+func (m *model) find(c Config) []*modelBackend {
+	found := make([]*modelBackend, len(c.Backends))
 	for i, bc := range c.Backends {
-		same := func(s *modelBackend) bool { return s.Name == bc.Name && s.Address == bc.Address }
-		if at := slices.IndexFunc(before, same); at >= 0 {
-			m.backends[i] = before[at]
-			want.Kept = append(want.Kept, before[at].b)
-		} else if at := slices.IndexFunc(leave, same); at >= 0 {
-			m.backends[i] = leave[at]
-			m.backends[i].revive(bc)
+		all := m.all()
+		if at := slices.IndexFunc(all, func(s *modelBackend) bool { return s.Name == bc.Name && s.Address == bc.Address }); at >= 0 {
+			found[i] = all[at]
+		}
+	}
+	return found
+}
+
+// replace puts the backends that were found in the place of those there are, and works out what that changes.
+func (m *model) replace(c Config, found []*modelBackend) (want Change) {
+	before, leave := m.backends, m.leaving
+	m.backends, m.leaving = found, nil
+	for i, s := range found {
+		switch {
+		case s == nil:
+		case s.removed:
+			s.revive(c.Backends[i])
 			m.updates.revived++
+		default:
+			want.Kept = append(want.Kept, s.b)
 		}
 	}
 	for _, s := range before {
-		if !slices.Contains(m.backends, s) {
+		if !slices.Contains(found, s) {
 			s.removed, s.Usable = true, false
 			want.Removed = append(want.Removed, s.b)
 		}
@@ -48,10 +100,11 @@ func (m *model) update(arg byte) {
 			m.leaving = append(m.leaving, s)
 		}
 	}
-	got, err := m.p.Update(c)
-	if err != nil || len(m.p.Backends()) != len(m.backends) {
-		m.fatalf("update to %+v: %d backends, error %v", c, len(m.p.Backends()), err)
-	}
+	return want
+}
+
+// meet takes in what the pool has made of the new backends, and configures all.
+func (m *model) meet(c Config, want *Change) {
 	for i, bc := range c.Backends {
 		b := m.p.Backends()[i]
 		if m.backends[i] == nil {
@@ -65,14 +118,6 @@ func (m *model) update(arg byte) {
 			want.Added = append(want.Added, b)
 		}
 	}
-	if !slices.Equal(got.Added, want.Added) || !slices.Equal(got.Kept, want.Kept) || !slices.Equal(got.Removed, want.Removed) {
-		m.fatalf("update has done %+v, want %+v", got, want)
-	}
-	m.updates.done++
-	m.updates.added += len(want.Added)
-	m.updates.kept += len(want.Kept)
-	m.updates.removed += len(want.Removed)
-	m.settings(c)
 }
 
 // settings takes over what is not of the backends.
