@@ -30,6 +30,20 @@ func faultPlan(target netip.AddrPort, flow Flow, want error) Plan {
 	return plan
 }
 
+// runLonger measures until something has moved in every flow, each time for longer: a busy machine may not get to all of
+// them in the first time. Before it measures again it calls again.
+func runLonger(plan Plan, again func()) (*Report, error) {
+	plan.Patience = patient
+	for {
+		report, err := Run(context.Background(), plan)
+		if !errors.Is(err, ErrNothingMoved) || plan.Duration > patient {
+			return report, err
+		}
+		plan.Duration *= 4
+		again()
+	}
+}
+
 // TestFaultsFailTheRun: whatever a balancer may do wrong, no report results.
 func TestFaultsFailTheRun(t *testing.T) {
 	f := func(name string, flow Flow, handle func(net.Conn), want error) {

@@ -41,8 +41,8 @@ func openFiles(t *testing.T) int {
 func TestPause(t *testing.T) {
 	backend := startBackend(t, BackendConfig{})
 	const sessions, pause = 4, 20 * time.Millisecond
-	report, err := Run(context.Background(), Plan{Target: backend.Addrs()[0], Duration: 200 * time.Millisecond,
-		Flows: []Flow{{Work: Exchange, Sessions: sessions, Size: 64, Pause: pause}}})
+	report, err := runLonger(Plan{Target: backend.Addrs()[0], Duration: 200 * time.Millisecond,
+		Flows: []Flow{{Work: Exchange, Sessions: sessions, Size: 64, Pause: pause}}}, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestGeneratorAgainstBackend(t *testing.T) {
 		plan.Target = backend.Addrs()[0]
 		plan.Begin = func() error { began++; return nil }
 		plan.End = func() error { began *= 10; return nil }
-		report, err := Run(context.Background(), plan)
+		report, err := runLonger(plan, func() { began = 0 })
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			return
@@ -146,9 +146,9 @@ func TestRepliesWereGiven(t *testing.T) {
 	var made atomic.Uint64
 	target := serve(t, answering(-1, func(b []byte) []byte { made.Add(1); return b }))
 	var before uint64
-	report, err := Run(context.Background(), Plan{Target: target, Duration: time.Second,
+	report, err := runLonger(Plan{Target: target, Duration: time.Second,
 		Flows: []Flow{{Work: Exchange, Sessions: 5, Size: 64}},
-		Begin: func() error { before = made.Load(); return nil }})
+		Begin: func() error { before = made.Load(); return nil }}, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,8 +22,8 @@ func TestRefusalsAreCounted(t *testing.T) {
 		target := serve(t, func(c net.Conn) { made.Add(1); refuse(c) })
 		flow := Flow{Work: Refused, Sessions: 3}
 		var before uint64
-		report, err := Run(context.Background(), Plan{Target: target, Flows: []Flow{flow}, Duration: 200 * time.Millisecond,
-			Begin: func() error { before = made.Load(); return nil }})
+		report, err := runLonger(Plan{Target: target, Flows: []Flow{flow}, Duration: 200 * time.Millisecond,
+			Begin: func() error { before = made.Load(); return nil }}, func() {})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			return
