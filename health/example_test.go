@@ -27,7 +27,7 @@ func ExampleNew() {
 		return
 	}
 
-	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 	checked := make(chan string)
 	m, err := health.New([]health.Watched{{Pool: p, Config: health.DefaultConfig()}}, health.Options{

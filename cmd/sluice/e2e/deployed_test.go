@@ -71,7 +71,7 @@ listeners:
 pools:
   web:
     balance: first
-    check: {interval: 200ms, fast_interval: 200ms, fall: 2}
+    check: {interval: 200ms, fast_interval: 200ms, fall: 2, timeout: 30s}
     on_down: {sessions: close, grace: 0s, rate: 0}
     backends: [{name: web, address: "WEB"}, {name: other, address: "OTHER"}]
 `))

@@ -38,7 +38,7 @@ func directly(t *testing.T) *way { return newWay(t, "directly") }
 // exitingPool is one whose server leaves, which checks find out, while another one stays.
 const exitingPool = `
     balance: first
-    check: {interval: 200ms, jitter: 0, fast_interval: 100ms, timeout: 5s, rise: 1, fall: 2}
+    check: {interval: 200ms, jitter: 0, fast_interval: 100ms, timeout: 30s, rise: 1, fall: 2}
     on_down: {grace: 500ms, rate: 0}
     backends: [{name: %[1]s, address: %[2]q}, {name: %[1]s-spare, address: %[3]q}]
 `

@@ -22,7 +22,7 @@ listeners:
 pools:
   db:
     queue: {max: 1024, timeout: 60s}
-    check: {interval: 200ms, fast_interval: 100ms, down_interval: 200ms, rise: 1}
+    check: {interval: 200ms, fast_interval: 100ms, down_interval: 200ms, rise: 1, timeout: 30s}
     eject: {failures: 0}
     backends: [{name: pg1, address: "127.0.0.1:%d"}, {name: pg2, address: "127.0.0.1:%d"}]
 `

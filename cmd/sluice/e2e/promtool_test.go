@@ -14,7 +14,7 @@ listeners:
 pools:
   tls:
     balance: first
-    check: {type: tls, interval: 500ms}
+    check: {type: tls, interval: 500ms, timeout: 30s}
     backends:
       - {name: gone, address: "127.0.0.1:%d"}
       - {name: node, address: "127.0.0.1:%d", max_conns: 50}

@@ -13,7 +13,7 @@ listeners:
 pools:
   db:
     queue: {max: 0}
-    check: {interval: 200ms, fast_interval: 100ms, fall: 1}
+    check: {interval: 200ms, fast_interval: 100ms, fall: 1, timeout: 30s}
     backends: [{name: pg, address: "127.0.0.1:%d"}]
 `
 

@@ -3,16 +3,17 @@ package admin
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
-const patient = 30 * time.Second
+const patient = time.Minute
 
 // keepAlive opens a connection and has one answer on it.
 func keepAlive(t *testing.T, at net.Addr) net.Conn {
@@ -39,15 +40,33 @@ func dial(t *testing.T, at net.Addr) net.Conn {
 	return conn
 }
 
-// open counts the connections that the server has not ended.
-func open(conns []net.Conn) (n int) {
+// open counts the connections that the server has not ended. It waits for none of them.
+func open(t *testing.T, conns []net.Conn) (n int) {
+	t.Helper()
 	for _, c := range conns {
-		c.SetReadDeadline(time.Now().Add(time.Millisecond))
-		if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
-			n++
+		raw, err := c.(syscall.Conn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := raw.Control(func(fd uintptr) {
+			if _, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT); err == syscall.EAGAIN {
+				n++
+			}
+		}); err != nil {
+			t.Fatal(err)
 		}
 	}
 	return n
+}
+
+// eventually waits until a condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patient); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not in %v", what, patient)
+		}
+	}
 }
 
 // TestIdleConnectionsMakeRoom: whoever comes is answered, and those who have waited longest lose their places. The
@@ -60,12 +79,11 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 		for range 3 * most {
 			idle = append(idle, keepAlive(t, first.addr))
 		}
-		if n := open(idle); n >= most || n == 0 {
-			t.Errorf("%d of %d idle connections are open, want some, and fewer than %d", n, len(idle), most)
+		eventually(t, fmt.Sprintf("fewer than %d idle connections are open", most), func() bool { return open(t, idle) < most })
+		if open(t, idle) == 0 {
+			t.Error("all idle connections have ended")
 		}
-		if open(idle[:most]) > 0 {
-			t.Errorf("the oldest connections are open")
-		}
+		eventually(t, "the oldest connections have ended", func() bool { return open(t, idle[:most]) == 0 })
 		for _, c := range []*client{first, second} {
 			if answer, _ := c.do("GET", "/readyz"); answer.StatusCode != http.StatusOK {
 				t.Errorf("beside idle connections: %s", answer.Status)
@@ -130,9 +148,7 @@ func TestWorkIsNotCut(t *testing.T) {
 	for range most - 1 {
 		<-arrived
 	}
-	for !p.crowd.Load() {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "somebody waits for a place", p.crowd.Load)
 	close(release)
 	<-arrived // one has left its place to the last
 	leaving := 0
@@ -168,9 +184,7 @@ func TestCloseWhileSomebodyWaits(t *testing.T) {
 	dial(t, l.Addr())
 	ended := make(chan error, 1)
 	go func() { _, err := p.Accept(); ended <- err }()
-	for !p.crowd.Load() {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "somebody waits for a place", p.crowd.Load)
 	p.Close()
 	if err := <-ended; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept returns %v", err)
