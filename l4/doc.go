@@ -8,7 +8,8 @@
 // timers and its pipes; so nothing in a session is locked or atomic. Other
 // goroutines post a message to the loop's inbox and wake it. What loops share
 // is the listening sockets, the pools (package pool has its own lock, taken
-// once per session), and counters.
+// once per session), and counters. Who looks through all sessions does so some at a time, in
+// as many turns of the loop (walk.go).
 //
 // # The life of a session
 //

@@ -2,6 +2,7 @@ package l4
 
 import (
 	"cmp"
+	"context"
 	"time"
 
 	"sluice/pool"
@@ -17,23 +18,40 @@ func (srv *Server) Redispatch(b *pool.Backend) {
 
 // EndSessions ends at most limit sessions of a backend for a reason, which is BackendDown
 // or Drained, and returns how many: fewer than limit means that none is left but those that
-// only deliver what was finished. A limit of 0 means all. It waits for the loops, so it must
-// not be called on one.
+// only deliver what was finished. A limit of 0 means all. Those that the backend has not
+// answered move on instead. It waits for the loops, so it must not be called on one.
 func (srv *Server) EndSessions(b *pool.Backend, reason Reason, limit int) int {
 	total := 0
 	for _, l := range srv.loops {
 		if limit > 0 && total == limit {
 			break
 		}
-		ended := make(chan int, 1)
-		l.inbox.post(message{
-			kind: endBackend, backend: b, reason: reason, limit: max(limit-total, 0), ended: func(n int) { ended <- n },
+		total += srv.endSessionsOf(l, b, reason, max(limit-total, 0))
+	}
+	return total
+}
+
+// endSessionsOf is EndSessions for one loop. It goes on where the last call stopped: who is
+// ended a few at a time is not looked for from the start each time.
+func (srv *Server) endSessionsOf(l *loop, b *pool.Backend, reason Reason, limit int) (total int) {
+	for round, over := srv.walk(l, l.cursor.Load()), false; !over; l.cursor.Store(round.next) {
+		ended, acts := 0, 0
+		var err error
+		over, err = round.step(context.Background(), func(s *session) bool {
+			if s.backend != b || s.cut != noReason {
+				return true
+			}
+			acts++
+			if !l.moveOn(s, reason) && l.cutOff(s, reason) {
+				ended++
+			}
+			return acts < walkEnds && (limit == 0 || total+ended < limit)
 		})
-		select {
-		case n := <-ended:
-			total += n
-		case <-srv.life.Done():
+		if err != nil {
 			return total
+		}
+		if total += ended; limit > 0 && total == limit {
+			over = true
 		}
 	}
 	return total
@@ -112,27 +130,6 @@ func (s *session) cutLimit() time.Duration {
 		return min(limit, cutPatience)
 	}
 	return limit
-}
-
-// endBackend ends at most limit sessions of a backend; 0 = all. Those that it has
-// not answered move on instead. It goes on where the last call stopped: who is
-// ended a few at a time is not looked for from the start each time.
-func (l *loop) endBackend(b *pool.Backend, reason Reason, limit int) (ended int) {
-	slots := l.sessions.size()
-	for range slots {
-		if limit > 0 && ended == limit {
-			break
-		}
-		if l.cursor >= slots {
-			l.cursor = 0
-		}
-		s := l.sessions.at(l.cursor)
-		if s.state != stateClosed && s.backend == b && s.cut == noReason && !l.moveOn(s, reason) && l.cutOff(s, reason) {
-			ended++
-		}
-		l.cursor++
-	}
-	return ended
 }
 
 // redispatch takes sessions that a backend has not answered away from it.

@@ -19,8 +19,7 @@ const (
 	reportDrained                      // close loop.drained when no session is left
 	slotGranted                        // the session of token has a backend
 	redispatch                         // let sessions that backend has not answered try another one
-	endBackend                         // end sessions of backend, at most limit, and call ended
-	visitSessions                      // call visit for every session, then done
+	visitSlots                         // call visit for the sessions in some slots, from slot on, and stopped with where it stopped
 	cancelDone                         // the cancel request of token is over, for reason
 	cutSessions                        // end every session with reason shutdown, but those that deliver what is finished
 	endSessions                        // end every session with reason shutdown
@@ -35,11 +34,11 @@ type message struct {
 	rules   *rules
 	token   token
 	backend *pool.Backend
-	limit   int
 	reason  Reason
 	ended   func(n int)
-	visit   func(*session)
-	done    func()
+	slot    int32
+	visit   func(*session) (more bool)
+	stopped func(walkStop)
 }
 
 // An inbox is how other goroutines reach a loop: they append, the loop takes

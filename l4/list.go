@@ -1,6 +1,8 @@
 package l4
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"time"
 )
@@ -19,39 +21,55 @@ type SessionStats struct {
 	Idle       time.Duration  `json:"-"`                     // since a byte last moved, or was seen to be taken by its peer
 	Received   uint64         `json:"received_bytes"`        // passed from the backend to the client
 	Sent       uint64         `json:"sent_bytes"`            // passed to the backend, the PROXY header included
+
+	slot int32
 }
 
 // idleShown is how long a session has been quiet before its list asks the kernel
 // whether its peers still take in what they were sent.
 const idleShown = time.Second
 
-// Sessions returns the open sessions, at most limit of them; 0 = all. It asks every
-// loop, so it must not be called on one. Of a server that has ended there are none.
-func (srv *Server) Sessions(limit int) []SessionStats {
-	answers := make(chan []SessionStats, len(srv.loops))
+// VisitSessions calls visit with the open sessions, some hundreds at a time. It keeps no loop
+// from its sessions, however many there are and however long visit takes. Sessions that begin
+// or end meanwhile may be among them, none twice. The slice is good until visit returns; its
+// error ends the visit and is returned. VisitSessions waits for the loops, so it must not be
+// called on one.
+func (srv *Server) VisitSessions(ctx context.Context, visit func([]SessionStats) error) error {
+	chunk := make([]SessionStats, 0, walkSlots)
 	for _, l := range srv.loops {
-		var list []SessionStats
-		l.inbox.post(message{
-			kind: visitSessions,
-			visit: func(s *session) {
-				if limit == 0 || len(list) < limit {
-					list = append(list, l.describe(s))
-				}
-			},
-			done: func() { answers <- list },
-		})
-	}
-	var all []SessionStats
-	for range srv.loops {
-		select {
-		case list := <-answers:
-			all = append(all, list...)
-		case <-srv.life.Done():
-			return nil
+		for round, over := srv.walk(l, 0), false; !over; chunk = chunk[:0] {
+			var err error
+			over, err = round.step(ctx, func(s *session) bool {
+				chunk = append(chunk, l.describe(s))
+				return true
+			})
+			if err == nil && len(chunk) > 0 {
+				err = visit(chunk)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
-	if limit > 0 && len(all) > limit {
-		all = all[:limit]
+	return nil
+}
+
+// errEnough ends a visit that has found all it was to find.
+var errEnough = errors.New("enough")
+
+// Sessions returns the open sessions, at most limit of them; 0 = all. Of a server that has
+// ended there are none.
+func (srv *Server) Sessions(limit int) (all []SessionStats) {
+	err := srv.VisitSessions(context.Background(), func(chunk []SessionStats) error {
+		if limit > 0 && len(all)+len(chunk) >= limit {
+			all = append(all, chunk[:limit-len(all)]...)
+			return errEnough
+		}
+		all = append(all, chunk...)
+		return nil
+	})
+	if err == ErrEnded {
+		return nil
 	}
 	return all
 }
@@ -62,6 +80,7 @@ func (l *loop) describe(s *session) SessionStats {
 	}
 	stats := SessionStats{
 		ID:         s.id,
+		slot:       s.slot,
 		Listener:   s.rules.listener.name,
 		State:      s.state.String(),
 		Client:     s.client,

@@ -21,7 +21,7 @@ const (
 )
 
 // A loop is one epoll loop on one locked thread. Everything in it belongs to
-// its goroutine, except the inbox and the counters load and stale.
+// its goroutine, except the inbox and the atomics at the end.
 type loop struct {
 	server   *Server
 	index    int
@@ -42,7 +42,6 @@ type loop struct {
 	tolerate time.Duration // how late the loop may be before it has stood still; 0 = as late as it likes
 	small    time.Duration // when a session last moved a message that is no part of a stream
 	lastID   uint64
-	cursor   int32         // slot at which endBackend goes on to look
 	resting  int           // sockets that rest after an error
 	shortBy  time.Duration // until when sessions at hand come first with descriptors and memory
 	freed    bool          // a session ended since resting sockets were last looked at
@@ -51,8 +50,9 @@ type loop struct {
 	drained  chan struct{}
 	log      *slog.Logger
 
-	load  atomic.Int64 // sessions, those on their way in the inbox included
-	stale atomic.Uint64
+	load   atomic.Int64 // sessions, those on their way in the inbox included
+	stale  atomic.Uint64
+	cursor atomic.Int32 // slot at which EndSessions goes on to look
 }
 
 func newLoop(srv *Server, index int) (_ *loop, err error) {
@@ -213,11 +213,8 @@ func (l *loop) readInbox() {
 			l.slotGranted(m.token)
 		case redispatch:
 			l.redispatch(m.backend)
-		case endBackend:
-			m.ended(l.endBackend(m.backend, m.reason, m.limit))
-		case visitSessions:
-			l.sessions.each(m.visit)
-			m.done()
+		case visitSlots:
+			l.visitSlots(m)
 		case cancelDone:
 			l.cancelDone(m.token, m.reason)
 		case reportDrained:

@@ -57,7 +57,7 @@ func (p *play) cutOnce(t *testing.T) {
 		p.loop.cutOff(s, Shutdown)
 		late = 0 // the kernel has the rest: who sends more now makes it reset the connection
 	default:
-		p.loop.endBackend(s.backend, BackendDown, p.rnd.IntN(2))
+		p.loop.cutOff(s, []Reason{BackendDown, Drained, Killed}[p.rnd.IntN(3)])
 	}
 	p.acts(t, near, late)
 	p.expectRest(t, finished)
@@ -125,7 +125,7 @@ func (p *play) expectRest(t *testing.T, finished [2]bool) {
 		}
 	}
 	switch p.ended[0].Reason {
-	case ClientClosed, ServerClosed, BackendDown, Shutdown:
+	case ClientClosed, ServerClosed, BackendDown, Drained, Killed, Shutdown:
 	default:
 		t.Errorf("ended with %+v", p.ended[0])
 	}
