@@ -117,13 +117,18 @@ func SocketError(fd int) syscall.Errno {
 // socket. See getsockname(2).
 func LocalAddr(fd int) (netip.AddrPort, syscall.Errno) {
 	var sa Sockaddr
-	sa.len = uint32(len(sa.raw))
-	_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa.raw)),
-		uintptr(unsafe.Pointer(&sa.len)))
-	if errno != 0 {
+	if errno := sa.local(fd); errno != 0 {
 		return netip.AddrPort{}, errno
 	}
 	return sa.AddrPort(), 0
+}
+
+// local makes sa the address that a socket is bound to.
+func (sa *Sockaddr) local(fd int) syscall.Errno {
+	sa.len = uint32(len(sa.raw))
+	_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa.raw)),
+		uintptr(unsafe.Pointer(&sa.len)))
+	return errno
 }
 
 // Recv reads what has arrived. n == 0 with errno zero means that the peer has
