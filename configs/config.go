@@ -23,6 +23,7 @@ type File struct {
 	Loops     int // event loops; 0 = one per CPU this process may use
 	Admin     Admin
 	Log       Log
+	Shutdown  Shutdown
 	Listeners []Listener // in the order of the file; at least one
 	Pools     []Pool     // in the order of the file; at least one
 	Warnings  Problems   // what is not wrong, and yet hardly meant
@@ -53,6 +54,12 @@ type Log struct {
 	Level    slog.Level
 	Format   LogFormat
 	Sessions SessionLog
+}
+
+// Shutdown says how the process ends once it is asked to.
+type Shutdown struct {
+	Delay time.Duration // for so long it serves as before, and says only that it is not ready; 0 = not at all
+	Drain time.Duration // bounds the wait for the sessions that are open after that; 0 = until they end
 }
 
 // LogFormat is how a log line looks.

@@ -83,6 +83,9 @@ func TestParse(t *testing.T) {
 	same := func(*File) {}
 	f("defaults", minimalText, same)
 	f("defaults written out", minimalText+fullPoolDefaults, same)
+	f("shutdown", "shutdown: {delay: 5s, drain: 5m}"+minimalText, func(file *File) {
+		file.Shutdown = Shutdown{Delay: 5 * time.Second, Drain: 5 * time.Minute}
+	})
 	f("byte order mark and CRLF", "\ufeff"+strings.ReplaceAll(minimalText, "\n", "\r\n"), same)
 	f("document markers", "---"+minimalText+"...\n", same)
 	f("JSON", `{"listeners":{"web":{"bind":":8080","pool":"web"}},"pools":{"web":{"backends":["10.0.0.1:80"]}}}`, same)

@@ -107,7 +107,7 @@ func TestFullSampleShowsDefaults(t *testing.T) {
 		t.Errorf("pool:\ngot  %+v\nwant %+v", p, want)
 	}
 	f := defaultFile()
-	if file.Loops != f.Loops || !equal(file.Admin, f.Admin) || file.Log != f.Log {
+	if file.Loops != f.Loops || !equal(file.Admin, f.Admin) || file.Log != f.Log || file.Shutdown != f.Shutdown {
 		t.Errorf("got %+v, want %+v", file, f)
 	}
 }

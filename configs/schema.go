@@ -22,6 +22,7 @@ var fileFields = fields[File]{
 	number("loops", 0, maxLoops, func(f *File) *int { return &f.Loops }),
 	section("admin", adminFields, func(f *File) *Admin { return &f.Admin }),
 	section("log", logFields, func(f *File) *Log { return &f.Log }),
+	section("shutdown", shutdownFields, func(f *File) *Shutdown { return &f.Shutdown }),
 	{key: "defaults", read: readDefaults, sub: defaultsFields},
 	{key: "listeners", read: readListeners, sub: listenerFields, example: `listeners: {web: {bind: ":8080", pool: web}}`},
 	{key: "pools", read: readPools, sub: poolFields, example: "pools: {web: {backends: [10.0.0.1:80]}}"},
@@ -45,6 +46,11 @@ var logFields = fields[Log]{
 	word("level", []string{"debug", "info", "warn", "error"}, unmarshal, func(l *Log) *slog.Level { return &l.Level }),
 	word("format", []string{"text", "json"}, assign, func(l *Log) *LogFormat { return &l.Format }),
 	word("sessions", []string{"off", "failed", "all"}, assign, func(l *Log) *SessionLog { return &l.Sessions }),
+}
+
+var shutdownFields = fields[Shutdown]{
+	duration("delay", 0, func(s *Shutdown) *time.Duration { return &s.Delay }),
+	duration("drain", 0, func(s *Shutdown) *time.Duration { return &s.Drain }),
 }
 
 var listenerFields = noteKeys(fields[listenerDraft]{

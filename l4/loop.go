@@ -215,6 +215,8 @@ func (l *loop) readInbox() {
 			l.redispatch(m.backend)
 		case visitSlots:
 			l.visitSlots(m)
+		case answerNow:
+			m.ended(0)
 		case cancelDone:
 			l.cancelDone(m.token, m.reason)
 		case reportDrained:

@@ -61,6 +61,7 @@ func runDemo(listen, adminListen string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return usageError{err} // the rest of the file is fine, so it is a flag
 	}
+	file.Shutdown.Drain = demoDrain
 	log, out := newLogger(stderr, file.Log)
 	defer out.close()
 	b, err := newBalancer(file, log, out, bindAdvice{
@@ -77,7 +78,7 @@ func runDemo(listen, adminListen string, stdout, stderr io.Writer) error {
 		b.release()
 		return err
 	}
-	return b.serve(signals, demoDrain)
+	return b.serve(signals, nil)
 }
 
 // fillIn replaces the placeholders of the demo's configuration.

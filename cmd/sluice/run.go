@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"sluice/cmd/sluice/internal/systemd"
 	"sluice/configs"
 	"sluice/pool"
 )
@@ -37,8 +38,9 @@ func newRunCommand() *cobra.Command {
 		Short: "Serve",
 		Long: "Serve what a configuration says, or one listener and one pool given by flags. Several files, or a folder of\n" +
 			"*.yaml and *.yml, are one configuration.\n\n" +
-			"SIGTERM and SIGINT end it: no new connections, the sessions there are go on until they end by themselves\n" +
-			"or --drain-timeout is over. A second signal cuts them, a third ends the process.\n\n" +
+			"SIGTERM and SIGINT end it. For shutdown.delay /readyz says no and connections are still taken; then all\n" +
+			"addresses are given up, and the sessions there are go on until they end by themselves or shutdown.drain\n" +
+			"is over. One more signal ends the delay, the next cuts the sessions, and one more ends the process.\n\n" +
 			"SIGHUP makes it read the files of networks that allow and deny name again;\n" + restIsReadLater + ".",
 		Example: "  sluice run -c /etc/sluice/sluice.yaml\n" +
 			"  sluice run --listen :8080 --backend 10.0.0.1:80 --backend 10.0.0.2:80",
@@ -56,7 +58,8 @@ func newRunCommand() *cobra.Command {
 	f.StringArrayVar(&o.backends, "backend", nil, "send them to the server at `ADDRESS`; may be repeated")
 	f.StringVar(&o.admin, "admin", "", "`ADDRESS` of the read-only API and metrics in place of admin.listen; \"\" = off")
 	f.StringVar(&o.socket, "socket", "", "`PATH` of the control socket in place of admin.socket; \"\" = off")
-	f.DurationVar(&o.drainTimeout, "drain-timeout", 0, "cut what is left `DURATION` after SIGTERM; 0 = never")
+	f.DurationVar(&o.drainTimeout, "drain-timeout", 0,
+		"cut what is left after `DURATION` of draining, in place of shutdown.drain; 0 = never")
 	return c
 }
 
@@ -117,7 +120,17 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return b.serve(signals, o.drainTimeout)
+	return b.serve(signals, serviceManager(log))
+}
+
+// serviceManager returns who is to be told how the process fares; nil for nobody. What is wrong with that is no reason
+// not to serve.
+func serviceManager(log *slog.Logger) *systemd.Notifier {
+	n, err := systemd.NewNotifier()
+	if err != nil {
+		log.Warn("the service manager is not told", "error", err)
+	}
+	return n
 }
 
 // logWarnings says what check warns of: who starts without it is to know as well.
@@ -143,6 +156,9 @@ func unresolved(p configs.Problem) bool { return strings.Contains(p.Message, "do
 
 // override puts the flags that were given in place of what the file says.
 func (o *runOptions) override(file *configs.File, flags *pflag.FlagSet) error {
+	if flags.Changed("drain-timeout") {
+		file.Shutdown.Drain = o.drainTimeout
+	}
 	if flags.Changed("admin") {
 		file.Admin.Listen = o.admin
 	}

@@ -7,22 +7,26 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"sluice/cmd/sluice/internal/systemd"
 )
 
 // serve runs a balancer until a signal ends it and its sessions are over, or until it fails. It stops the balancer in
-// either case.
-func (b *balancer) serve(signals <-chan os.Signal, drainTimeout time.Duration) error {
+// either case. The service manager is told.
+func (b *balancer) serve(signals <-chan os.Signal, notifier *systemd.Notifier) error {
 	defer b.stop()
 	if err := b.start(); err != nil {
 		return err
 	}
+	signs := newLifeSigns(notifier, b.server.Responds, b.openSessions, b.log)
+	defer signs.start()()
 	for {
 		select {
 		case err := <-b.server.Failed():
 			return err
 		case s := <-signals:
 			if ends(s) {
-				return b.drain(s, signals, drainTimeout)
+				return b.leave(s, signals, signs)
 			}
 			b.obey(s)
 		}
@@ -41,12 +45,42 @@ func (b *balancer) obey(s os.Signal) {
 	b.log.Warn("upgrade is not supported by this version: nothing has changed", "signal", s.String())
 }
 
-// drain stops accepting and waits for the last session to end. When the timeout is over, or at a second signal, the
-// sessions that are left are cut, but those that only deliver what a peer has finished saying; one more signal ends
-// them too. That too is a success: it was asked for.
-func (b *balancer) drain(first os.Signal, signals <-chan os.Signal, timeout time.Duration) error {
+// leave ends a balancer that serves. For shutdown.delay it only says that it is not ready, so that whoever sends clients
+// here sends them elsewhere before the first is refused. A second signal ends that.
+func (b *balancer) leave(first os.Signal, signals <-chan os.Signal, signs *lifeSigns) error {
+	delay := b.file.Shutdown.Delay
 	b.admin.Drain()
-	b.log.Info("draining", "signal", first.String(), "sessions", b.openSessions(), "timeout", timeout)
+	if delay == 0 {
+		return b.drain(first, signals, signs)
+	}
+	signs.leave("leaving, connections are still taken")
+	b.log.Info("leaving: connections are still taken", "signal", first.String(), "delay", delay)
+	over := time.NewTimer(delay)
+	defer over.Stop()
+	for {
+		select {
+		case <-over.C:
+			return b.drain(first, signals, signs)
+		case err := <-b.server.Failed():
+			return err
+		case s := <-signals:
+			if ends(s) {
+				return b.drain(s, signals, signs)
+			}
+			b.obey(s)
+		}
+	}
+}
+
+// drain gives up every address, that of a listener as those of the admin API, so that a successor may start, and waits
+// for the last session to end. When shutdown.drain is over, or at one more signal, the sessions that are left are cut,
+// but those that only deliver what a peer has finished saying; yet one more signal ends them too. That too is a success:
+// it was asked for.
+func (b *balancer) drain(last os.Signal, signals <-chan os.Signal, signs *lifeSigns) error {
+	timeout := b.file.Shutdown.Drain
+	signs.leave("draining")
+	b.admin.Release()
+	b.log.Info("draining", "signal", last.String(), "sessions", b.openSessions(), "timeout", timeout)
 	ctx, cut := context.WithCancelCause(context.Background())
 	defer cut(nil)
 	if timeout > 0 {
@@ -69,7 +103,7 @@ func (b *balancer) drain(first os.Signal, signals <-chan os.Signal, timeout time
 			case !ends(s):
 				b.obey(s)
 			case ctx.Err() == nil:
-				cut(errors.New("a second signal came"))
+				cut(errors.New("another signal came"))
 			default:
 				b.server.EndAll()
 			}

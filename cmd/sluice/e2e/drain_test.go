@@ -13,22 +13,23 @@ import (
 	"testing"
 )
 
-// SIGTERM in the middle of a benchmark: it goes on to its end, nobody new is let in, and then sluice exits.
+// SIGTERM in the middle of a benchmark: sluice says that it is about to end and serves as before; once the delay is over,
+// here by one more signal, nobody new is let in, the benchmark goes on to its end, and then sluice exits.
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	r, p := startDatabase(t)
+	p := startPostgres(t)
+	r := startSluice(t, "shutdown: {delay: 1h}\n"+fmt.Sprintf(databaseConfig, p.port))
 	address := r.address("db")
 	output(t, pgCommand(t, address, "pgbench", "-i", "-q"))
 	bench := startPgbench(t, address, "-c", "16", "-T", "5")
 	expectClients(t, r, p, 16)
 	r.signal(syscall.SIGTERM)
-	until(t, "sluice drains", func() error {
+	until(t, "sluice leaves", func() error {
 		if !r.status().Draining {
 			return errors.New("status does not say so")
 		}
 		return nil
 	})
-	expectRefused(t, address)
 	if code, text := r.get("/readyz"); code != http.StatusServiceUnavailable || !strings.HasPrefix(text, "draining") {
 		t.Errorf("/readyz answers %d %q while sluice drains", code, text)
 	}
@@ -36,7 +37,18 @@ func TestDrain(t *testing.T) {
 		t.Errorf("/healthz answers %d %q while sluice drains", code, text)
 	}
 	expectClients(t, r, p, 16)
+	if n := psql(t, address, "disable", "select 1"); n != "1" {
+		t.Errorf("a new session while sluice leaves: %q", n)
+	}
 	accepts := r.status().accepts()
+	r.signal(syscall.SIGTERM)
+	expectRefused(t, r.admin)
+	until(t, "nobody listens", func() error { // and nobody connects to find out: each session is counted
+		if isListening(t, portOf(t, address)) {
+			return fmt.Errorf("%s still accepts", address)
+		}
+		return nil
+	})
 	bench.finish(t)
 	if n := psql(t, p.address(), "disable", "select count(*) from pgbench_history"); n != strconv.Itoa(bench.processed) {
 		t.Errorf("pgbench processed %d transactions, the server has %s of them", bench.processed, n)

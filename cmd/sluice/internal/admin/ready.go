@@ -21,7 +21,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 // unready returns why the process is not ready, a line each.
 func (s *Server) unready() []string {
 	if s.draining.Load() {
-		return []string{"draining: no new sessions are accepted"}
+		return []string{"draining: this process is about to end"}
 	}
 	var reasons []string
 	var seen []string

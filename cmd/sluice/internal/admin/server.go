@@ -83,8 +83,22 @@ func (s *Server) ServeSocket(l net.Listener) {
 	s.serve(l, SocketConns, s.routes)
 }
 
-// Drain makes /readyz answer 503 from now on.
+// Drain makes /readyz answer 503 from now on: the process is about to end.
 func (s *Server) Drain() { s.draining.Store(true) }
+
+// Release gives up the addresses, so that a successor may have them. Requests that are being answered are finished; Close
+// is still to be called.
+func (s *Server) Release() {
+	s.mu.Lock()
+	servers := s.servers
+	s.mu.Unlock()
+	done, cancel := context.WithCancel(context.Background())
+	cancel() // nobody is waited for
+	for _, hs := range servers {
+		_ = hs.Shutdown(done) // it says that somebody is not waited for
+	}
+	s.serving.Wait()
+}
 
 // Close ends all listeners. Requests that are being answered are finished until ctx is done, and then cut.
 func (s *Server) Close(ctx context.Context) {

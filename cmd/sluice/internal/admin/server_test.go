@@ -165,7 +165,7 @@ func TestReadyz(t *testing.T) {
 	mail.Backends()[0].SetAdmin(pool.Ready)
 	f(200, "ready\n")
 	s.Drain()
-	f(503, "draining: no new sessions are accepted\n")
+	f(503, "draining: this process is about to end\n")
 	if answer, _ := tcp.do("GET", "/healthz"); answer.StatusCode != 200 {
 		t.Errorf("/healthz of a process that drains: %s", answer.Status)
 	}

@@ -17,6 +17,7 @@ import (
 type Notifier struct {
 	socket   string // a path, or "@" and a name of the abstract namespace
 	watchdog time.Duration
+	patience time.Duration // how long a service manager that takes nothing is waited for
 }
 
 // NewNotifier returns the Notifier that the environment asks for: nil when it asks for none.
@@ -32,7 +33,7 @@ func NewNotifier() (*Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Notifier{socket: socket, watchdog: watchdog}, nil
+	return &Notifier{socket: socket, watchdog: watchdog, patience: 5 * time.Second}, nil
 }
 
 // watchdogTime returns within what time a sign of life is wanted from this process; 0 = never. See
@@ -89,9 +90,6 @@ func Status(text string) Line { return Line("STATUS=" + strings.Join(strings.Fie
 // MainPID says that another process is the service from now on.
 func MainPID(pid int) Line { return Line(fmt.Sprintf("MAINPID=%d", pid)) }
 
-// patience is how long a service manager that takes nothing is waited for.
-const patience = time.Second
-
 // Notify tells all lines at once. The socket is opened each time: the service manager may have been started again.
 func (n *Notifier) Notify(lines ...Line) (err error) {
 	if n == nil {
@@ -107,7 +105,7 @@ func (n *Notifier) Notify(lines ...Line) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	if err := c.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(n.patience)); err != nil {
 		return err
 	}
 	var text strings.Builder
