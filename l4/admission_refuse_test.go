@@ -4,14 +4,15 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"sluice/l4/clients"
 	"sluice/pool"
+	"sluice/sysutil/systest"
 )
 
 // dialAs is dial from an address of this machine.
@@ -47,7 +48,7 @@ func (r *rig) expectRefused(c conn, want Reason) {
 		r.t.Errorf("%d ends with %v are counted, %d before", n, want, before)
 	}
 	if waits := timeWaits(r.t, r.address().TCP.Port(), client.Port()); len(waits) > 0 {
-		r.t.Errorf("TIME_WAIT is left: %q", waits)
+		r.t.Errorf("TIME_WAIT is left: %+v", waits)
 	}
 }
 
@@ -61,20 +62,12 @@ func ended(stats Stats, pool string, reason Reason) (n uint64) {
 	return n
 }
 
-// timeWaits are the kernel's lines on connections between two ports that are in TIME_WAIT.
-func timeWaits(t testing.TB, a, b uint16) (lines []string) {
+// timeWaits are the sockets between two ports, the one of 127.0.0.1, that are in TIME_WAIT.
+func timeWaits(t testing.TB, a, b uint16) []systest.Socket {
 	t.Helper()
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	one, other := fmt.Sprintf(":%04X ", a), fmt.Sprintf(":%04X ", b)
-	for line := range strings.Lines(string(table)) {
-		if fields := strings.Fields(line); strings.Contains(line, one) && strings.Contains(line, other) && fields[3] == "06" {
-			lines = append(lines, line)
-		}
-	}
-	return lines
+	return slices.DeleteFunc(systest.Sockets(t, int(a)), func(s systest.Socket) bool {
+		return s.State != systest.TimeWait || s.Near != int(b) && s.Far != int(b)
+	})
 }
 
 // limited is a listener with limits per client.

@@ -15,6 +15,7 @@ import (
 	"sluice/l4/proxyheader"
 	"sluice/l4/route"
 	"sluice/pool"
+	"sluice/sysutil/systest"
 )
 
 // Cancel requests, which anybody may send, open no more connections at a time than sluice has
@@ -67,7 +68,7 @@ func TestCancelReachesSlowServer(t *testing.T) {
 	r.write(r.dial(), request)
 	r.until("one has been asked", func() bool { return r.pool.Backends()[0].Stats().Connects == 1 })
 	// The kernel's second SYN is lost as well; the third comes after three seconds.
-	wait(downTimeout+500*time.Millisecond, func() bool { r.step(); return false })
+	systest.Wait(downTimeout+500*time.Millisecond, func() bool { r.step(); return false })
 	s := r.acceptFrom(slow.serve(t))
 	r.expect(s, request)
 	s.Close()

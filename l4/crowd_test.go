@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"sluice/sysutil/systest"
 )
 
 // crowdVariable makes the test binary a crowd of clients: a process has too few
@@ -113,7 +115,7 @@ func beServed(c net.Conn) error {
 // others are served, and every counter is exact.
 func TestQueueOfTenThousand(t *testing.T) {
 	const loops, slots = 3, 20
-	before := openFiles()
+	before := systest.OpenFiles()
 	backends := []*postgresServer{newPostgresServer(t), newPostgresServer(t)}
 	p := newQueuePool(t, loops, slots, crowdSize, tcpAddress(backends[0].Addr()), tcpAddress(backends[1].Addr()))
 	for _, b := range p.Backends() {
@@ -211,7 +213,7 @@ func TestQueueOfTenThousand(t *testing.T) {
 	if n := len(srv.cancelKeys.owners) + srv.pipes.Open(); n != 0 {
 		t.Errorf("%d cancel keys and pipes are left", n)
 	}
-	if left := leftFiles(before); len(left) > 0 {
+	if left := systest.LeftFiles(before, patient); len(left) > 0 {
 		t.Errorf("descriptors left open: %v", left)
 	}
 	if left := leftGoroutines("l4.TestQueueOfTenThousand("); left != "" {

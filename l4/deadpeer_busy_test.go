@@ -4,6 +4,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"sluice/sysutil/systest"
 )
 
 // A peer that sends all the time and does not read is there: it must not be given up.
@@ -23,7 +25,7 @@ func TestPeerThatTalksAndDoesNotRead(t *testing.T) {
 		trySend(s, chunk)
 		trySend(c, []byte("x"))
 		receiveNow(s, buf)
-		wait(20*time.Millisecond, func() bool { return false })
+		systest.Wait(20*time.Millisecond, func() bool { return false })
 		select {
 		case e := <-ends:
 			t.Fatalf("ended after %v: %+v", time.Since(began), e)

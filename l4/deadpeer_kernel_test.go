@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"sluice/sysutil/systest"
 )
 
 // A backend that is gone before it has answered is exchanged for another one: the
@@ -85,7 +87,7 @@ func TestDeadPeers(t *testing.T) {
 					sent[near] += n
 					quiet = 0
 				}
-				wait(2*time.Millisecond, func() bool { return false })
+				systest.Wait(2*time.Millisecond, func() bool { return false })
 			}
 		})
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"testing"
+
+	"sluice/sysutil/systest"
 )
 
 func TestOneByteAtATime(t *testing.T) {
@@ -208,7 +210,7 @@ func TestIdleSessionHoldsNothing(t *testing.T) {
 	})
 	// The test holds two ends of each session, sluice the other two.
 	sockets := 0
-	for _, file := range openFiles() {
+	for _, file := range systest.OpenFiles() {
 		if bytes.Contains([]byte(file), []byte("socket:")) {
 			sockets++
 		}

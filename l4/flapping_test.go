@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sluice/pool"
+	"sluice/sysutil/systest"
 )
 
 // A postgresServer answers each login at once, and then sends everything back.
@@ -145,7 +146,7 @@ func expectReported(t *testing.T, stats Stats, reported *[numReasons]atomic.Uint
 // every count is exact.
 func TestFlappingBackends(t *testing.T) {
 	const flaps, loops, clients = 1000, 2, 24
-	before := openFiles()
+	before := systest.OpenFiles()
 	backends := []*postgresServer{newPostgresServer(t), newPostgresServer(t)}
 	var addresses []pool.Address
 	for _, b := range backends {
@@ -218,7 +219,7 @@ func TestFlappingBackends(t *testing.T) {
 	for _, b := range backends {
 		b.stop()
 	}
-	if left := leftFiles(before); len(left) > 0 {
+	if left := systest.LeftFiles(before, patient); len(left) > 0 {
 		t.Errorf("descriptors left open: %s", strings.Join(left, ", "))
 	}
 	if left := leftGoroutines("l4.TestFlappingBackends("); left != "" {

@@ -17,6 +17,7 @@ import (
 	"sluice/pool"
 
 	"sluice/l4/clients"
+	"sluice/sysutil/systest"
 )
 
 // echoOnce opens a connection from an address and has it echoed.
@@ -79,7 +80,7 @@ func TestMaxSessionsOnManyLoops(t *testing.T) {
 					for range rounds {
 						err := echoOnce(srv.testAddress(), "127.0.0.1", func() {
 							if rnd.IntN(4) == 0 { // until all places have been taken
-								wait(patient, func() bool { return most.Load() == limit })
+								systest.Wait(patient, func() bool { return most.Load() == limit })
 							}
 						})
 						if err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sluice/pool"
+	"sluice/sysutil/systest"
 )
 
 // A listener that rests costs nothing but one look per restTime, however many wait.
@@ -82,7 +83,7 @@ func TestRestingLoopsDoNotSpin(t *testing.T) {
 	}
 	eventually(t, "all loops rest", func() bool { return srv.listeners[0].resting.Load() == loops })
 	before, began := turns.Load(), time.Now()
-	wait(500*time.Millisecond, func() bool { return false })
+	systest.Wait(500*time.Millisecond, func() bool { return false })
 	if n, took := turns.Load()-before, time.Since(began); float64(n) > most*took.Seconds() {
 		t.Errorf("%d turns in %v while the listener rests", n, took)
 	}

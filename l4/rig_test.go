@@ -11,6 +11,7 @@ import (
 
 	"sluice/pool"
 	"sluice/sysutil"
+	"sluice/sysutil/systest"
 )
 
 // patient is how long a test waits for what must happen. It is long because
@@ -59,7 +60,7 @@ type rigConfig struct {
 
 func newRig(t testing.TB, c rigConfig) *rig {
 	t.Helper()
-	before := openFiles()
+	before := systest.OpenFiles()
 	r := &rig{t: t}
 	if c.backends == nil {
 		r.backend = listenTCP(t, "127.0.0.1:0")
@@ -121,7 +122,7 @@ func (r *rig) close(before []string) {
 	if r.backend != nil {
 		r.backend.Close()
 	}
-	if left := leftFiles(before); len(left) > 0 {
+	if left := systest.LeftFiles(before, patient); len(left) > 0 {
 		t.Errorf("descriptors left open: %v", left)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"sluice/pool"
+	"sluice/sysutil/systest"
 )
 
 // shutdownInBackground delivers the result of Shutdown.
@@ -249,7 +250,7 @@ func TestHandOverCutByShutdown(t *testing.T) {
 
 // New leaves nothing behind when it fails, and says what is wrong.
 func TestNewFails(t *testing.T) {
-	before := openFiles()
+	before := systest.OpenFiles()
 	taken := listenTCP(t, "127.0.0.1:0")
 	dir := t.TempDir()
 	p := newPool(t, 2, 0, tcpAddress(taken.Addr()))
@@ -287,7 +288,7 @@ func TestNewFails(t *testing.T) {
 		t.Errorf("socket files left: %v", names)
 	}
 	taken.Close()
-	if left := leftFiles(before); len(left) > 0 {
+	if left := systest.LeftFiles(before, patient); len(left) > 0 {
 		t.Errorf("descriptors left open: %v", left)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice/pool"
+	"sluice/sysutil/systest"
 )
 
 // startServer runs a server with its own goroutines and the real clock. When
@@ -111,7 +112,7 @@ func talk(t *testing.T, c net.Conn) {
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	if !wait(patient, holds) {
+	if !systest.Wait(patient, holds) {
 		t.Fatalf("%s: not in %v", what, patient)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sluice/pool"
+	"sluice/sysutil/systest"
 )
 
 // What a client asks of a backend with its first byte.
@@ -202,7 +203,7 @@ func askEchoOf(c *net.TCPConn, buf []byte) error {
 // counter is true, and nothing is left.
 func TestCountersAreTrue(t *testing.T) {
 	const sessions, clients, backends, loops = 50_000, 64, 6, 2
-	before := openFiles()
+	before := systest.OpenFiles()
 	var all []*chaos
 	config := pool.Config{Name: "pool", Shards: loops}
 	for i := range backends {
@@ -249,7 +250,7 @@ func TestCountersAreTrue(t *testing.T) {
 	for _, b := range all {
 		b.stop()
 	}
-	if left := leftFiles(before); len(left) > 0 {
+	if left := systest.LeftFiles(before, patient); len(left) > 0 {
 		t.Errorf("descriptors left open: %v", left)
 	}
 	if left := leftGoroutines("l4.TestCountersAreTrue("); left != "" {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/sysutil/systest"
 )
 
 // deadPeerOptions reads back what SetDeadPeer sets: whether keepalives are sent,
@@ -136,7 +138,7 @@ func silence(t *testing.T, fd int) {
 func deliveryUntil(t *testing.T, fd int, what string, holds func(Delivery) bool) {
 	t.Helper()
 	var d Delivery
-	wait(patient, func() (ok bool) {
+	systest.Wait(patient, func() (ok bool) {
 		var errno syscall.Errno
 		if d, errno = DeliveryOf(fd); errno != 0 {
 			t.Fatal(errno)

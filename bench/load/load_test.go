@@ -4,10 +4,11 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"sluice/sysutil/systest"
 )
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
@@ -28,15 +29,6 @@ func startBackend(t *testing.T, cfg BackendConfig) *Backend {
 	return b
 }
 
-func openFiles(t *testing.T) int {
-	t.Helper()
-	names, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(names)
-}
-
 // With a pause, a session makes at most one exchange per pause, and one to begin with.
 func TestPause(t *testing.T) {
 	backend := startBackend(t, BackendConfig{})
@@ -55,7 +47,7 @@ func TestPause(t *testing.T) {
 func TestGeneratorAgainstBackend(t *testing.T) {
 	f := func(name string, plan Plan, cfg BackendConfig) {
 		t.Helper()
-		before := openFiles(t)
+		before := len(systest.OpenFiles())
 		backend, err := StartBackend(BackendConfig{Listen: []netip.AddrPort{loopback}, Loops: cfg.Loops,
 			OnError: func(err error) { t.Errorf("%s: backend: %v", name, err) }})
 		if err != nil {
@@ -78,7 +70,7 @@ func TestGeneratorAgainstBackend(t *testing.T) {
 			checkFlow(t, name, flow, &report.Flows[i])
 		}
 		backend.Close()
-		if after := openFiles(t); after != before {
+		if after := len(systest.OpenFiles()); after != before {
 			t.Errorf("%s: %d descriptors open, %d before", name, after, before)
 		}
 	}
@@ -125,12 +117,12 @@ func checkFlow(t *testing.T, name string, flow Flow, got *FlowReport) {
 // TestSessionsReachTheBackend: the kernel counts what the generator claims.
 func TestSessionsReachTheBackend(t *testing.T) {
 	b := startBackend(t, BackendConfig{})
-	before := openFiles(t)
+	before := len(systest.OpenFiles())
 	_, err := Run(context.Background(), Plan{Target: b.Addrs()[0], Flows: []Flow{{Work: Hold, Sessions: 123, Size: 64}},
 		Begin: func() error {
 			// Both ends of each session are in this process; the run itself
 			// has an epoll and an eventfd.
-			if open := openFiles(t) - before; open != 2*123+2 {
+			if open := len(systest.OpenFiles()) - before; open != 2*123+2 {
 				t.Errorf("%d descriptors for 123 held sessions, want %d", open, 2*123+2)
 			}
 			return nil

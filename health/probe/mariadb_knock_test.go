@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sluice/pool"
+	"sluice/sysutil/systest"
 )
 
 // TestMariaDBSeesNoKnock: MariaDB counts connections that come without a login, logs each, and blocks a host after the
@@ -76,7 +77,7 @@ func runMariaDB(t *testing.T) (log string, port uint16) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	owner := unprivileged(t) // MariaDB refuses to be root
+	owner := systest.Unprivileged(t) // MariaDB refuses to be root
 	if owner != nil {
 		if err := os.Chown(dir, int(owner.Uid), int(owner.Gid)); err != nil {
 			t.Fatal(err)
@@ -94,7 +95,7 @@ func runMariaDB(t *testing.T) (log string, port uint16) {
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
-	port = reservePort(t)
+	port = uint16(systest.ReservePort(t))
 	runServerAs(t, owner, []uint16{port}, "/usr/sbin/mariadbd", "--no-defaults", data, "--log-error="+log,
 		"--socket="+filepath.Join(dir, "socket"), "--pid-file="+filepath.Join(dir, "pid"), "--bind-address=127.0.0.1",
 		fmt.Sprintf("--port=%d", port), "--init-file="+setup, "--max-connect-errors=100",

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sluice/pool"
+	"sluice/sysutil/systest"
 )
 
 // mariaDB is a running server. Its user "root" needs no password on the socket. The users "sluice", "tlsonly" and
@@ -86,7 +87,7 @@ func newMariaDB(t *testing.T, id int, options ...string) *mariaDB {
 			t.Fatal(err)
 		}
 	}
-	if owner := unprivileged(t); owner != nil { // MariaDB refuses to be root
+	if owner := systest.Unprivileged(t); owner != nil { // MariaDB refuses to be root
 		m.run("chown", "-R", fmt.Sprintf("%d:%d", owner.Uid, owner.Gid), dir)
 	}
 	m.start(options...)
@@ -114,7 +115,7 @@ func (m *mariaDB) start(options ...string) {
 		"--ssl-cert=" + filepath.Join(m.dir, "certificate"), "--ssl-key=" + filepath.Join(m.dir, "key"),
 		"--innodb-flush-method=nosync", "--innodb-buffer-pool-size=8M", "--slave-net-timeout=5"}, options...)
 	m.cmd = exec.Command("/usr/sbin/mariadbd", args...)
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: unprivileged(m.t), Pdeathsig: syscall.SIGKILL}
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: systest.Unprivileged(m.t), Pdeathsig: syscall.SIGKILL}
 	if err := m.cmd.Start(); err != nil {
 		m.t.Fatal(err)
 	}

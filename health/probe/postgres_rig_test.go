@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/pool"
+	"sluice/sysutil/systest"
 )
 
 // postgresPrograms is where Debian has what no user is to run by name.
@@ -87,34 +87,13 @@ func prepareCluster(t *testing.T) *cluster {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	c := &cluster{t: t, dir: dir}
-	if owner := unprivileged(t); owner != nil {
+	if owner := systest.Unprivileged(t); owner != nil {
 		if err := os.Chown(dir, int(owner.Uid), int(owner.Gid)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.port = int(reservePort(t))
+	c.port = systest.ReservePort(t)
 	return c
-}
-
-// unprivileged returns a user to run Postgres as, which refuses to be root. nil: the one there is will do.
-func unprivileged(t *testing.T) *syscall.Credential {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return nil
-	}
-	u, err := user.Lookup("postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
-	uid, err := strconv.ParseUint(u.Uid, 10, 32)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gid, err := strconv.ParseUint(u.Gid, 10, 32)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
 func (c *cluster) data() string { return filepath.Join(c.dir, "data") }
@@ -126,7 +105,7 @@ func (c *cluster) write(name string, content []byte) {
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	if owner := unprivileged(c.t); owner != nil {
+	if owner := systest.Unprivileged(c.t); owner != nil {
 		if err := os.Chown(path, int(owner.Uid), int(owner.Gid)); err != nil {
 			c.t.Fatal(err)
 		}
@@ -138,7 +117,7 @@ func (c *cluster) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(postgresPrograms+name, args...)
 	cmd.Dir = c.dir
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: unprivileged(c.t), Pdeathsig: syscall.SIGQUIT}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: systest.Unprivileged(c.t), Pdeathsig: syscall.SIGQUIT}
 	return cmd
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice/pool"
+	"sluice/sysutil/systest"
 )
 
 // runServer runs a program until the test is over and returns a function that ends it and returns its output.
@@ -47,19 +48,9 @@ func runServerAs(t *testing.T, as *syscall.Credential, ports []uint16, path stri
 	}
 	t.Cleanup(func() { stop() })
 	for _, port := range ports {
-		until(t, fmt.Sprintf("%s listens on port %d", path, port), func() bool { return listens(t, port) })
+		until(t, fmt.Sprintf("%s listens on port %d", path, port), func() bool { return systest.Listening(t, int(port)) })
 	}
 	return stop
-}
-
-// listens reports whether somebody listens on a port of 127.0.0.1, without a connection that would be logged.
-func listens(t *testing.T, port uint16) bool {
-	t.Helper()
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Contains(string(table), fmt.Sprintf(" 0100007F:%04X 00000000:0000 0A ", port))
 }
 
 // askAll asks a server in the given ways, more than once, with every version of the header or, for 0, without one.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/pool"
+	"sluice/sysutil/systest"
 )
 
 func silent(net.Conn) error { return nil }
@@ -90,7 +91,7 @@ func TestTCPUnixSocket(t *testing.T) {
 }
 
 func TestTCPRefused(t *testing.T) {
-	a := pool.Address{TCP: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), reservePort(t))}
+	a := pool.Address{TCP: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(systest.ReservePort(t)))}
 	_, err := ask(t, newProber(t, Config{}, a))
 	if !errors.Is(err, syscall.ECONNREFUSED) || Unavailable(err) || Local(err) {
 		t.Errorf("%v (unavailable %t, local %t)", err, Unavailable(err), Local(err))

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"sluice/sysutil/systest"
 )
 
 // Everyday ends, of which an operator wants to hear nothing.
@@ -36,7 +38,7 @@ func TestHAProxyProbes(t *testing.T) {
 	t.Parallel()
 	n := startNginx(t, "node", "")
 	r := startSluice(t, fmt.Sprintf(probedConfig, n.port))
-	port := reservePort(t)
+	port := systest.ReservePort(t)
 	prober := startHAProxy(t, "prober", port, fmt.Sprintf(proberConfig, port, r.address("tcp"), r.address("tls"),
 		r.address("postgres")))
 	until(t, "there were probes of each listener", func() error {

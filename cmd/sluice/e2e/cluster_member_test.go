@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"sluice/sysutil/systest"
 )
 
 // A member is one server of a cluster. It may end and start again, and be primary at one time and replica at another.
@@ -23,7 +25,7 @@ type member struct {
 
 func newMember(t *testing.T, name string) *member {
 	t.Helper()
-	m := &member{postgres: postgres{port: reservePort(t)}, t: t, name: name, dir: tempDir(t), owner: unprivileged(t)}
+	m := &member{postgres: postgres{port: systest.ReservePort(t)}, t: t, name: name, dir: tempDir(t), owner: systest.Unprivileged(t)}
 	m.data = filepath.Join(m.dir, "data")
 	if err := os.Mkdir(m.data, 0o700); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/sysutil/systest"
 )
 
 // A server takes the connections of one scenario on one way.
@@ -18,7 +20,7 @@ type server struct {
 
 func newServer(t *testing.T, s scenario) *server {
 	t.Helper()
-	v := &server{scenario: s, address: fmt.Sprintf("127.0.0.1:%d", reservePort(t))}
+	v := &server{scenario: s, address: fmt.Sprintf("127.0.0.1:%d", systest.ReservePort(t))}
 	if err := v.listen(); err != nil {
 		t.Fatal(err)
 	}

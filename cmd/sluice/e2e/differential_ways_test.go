@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/sysutil/systest"
 )
 
 // wayTimeout is after how long every balancer may give up a session on which nothing moves, half-closed or not.
@@ -79,7 +81,7 @@ func throughHAProxy(t *testing.T) *way {
 	config := fmt.Sprintf(haproxyWay, wayTimeout)
 	port := 0
 	for i, s := range scenarios {
-		port = reservePort(t)
+		port = systest.ReservePort(t)
 		config += fmt.Sprintf("listen s%02d\n\tbind 127.0.0.1:%d\n\tserver server %s", i, port, w.servers[i].address)
 		if s.exits {
 			config += fmt.Sprintf(" check inter 200ms fall 2 rise 1\n\tserver spare %s backup", spare)
@@ -112,7 +114,7 @@ func throughNginx(t *testing.T) *way {
 	var servers strings.Builder
 	port := 0
 	for i, s := range w.servers {
-		port = reservePort(t)
+		port = systest.ReservePort(t)
 		fmt.Fprintf(&servers, "server { listen 127.0.0.1:%d; proxy_pass %s; }\n\t", port, s.address)
 		w.front[i] = fmt.Sprintf("127.0.0.1:%d", port)
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/sysutil/systest"
 )
 
 // dovecotConfig is an IMAP server that wants a PROXY header, and lets in whoever knows the password. All of it runs as
@@ -61,7 +63,7 @@ default_internal_group = %[2]s
 // startDovecot runs Dovecot and returns it with its port.
 func startDovecot(t *testing.T) (*process, int) {
 	t.Helper()
-	dir, port := tempDir(t), reservePort(t)
+	dir, port := tempDir(t), systest.ReservePort(t)
 	mail := filepath.Join(dir, "mail")
 	if err := os.Mkdir(mail, 0o777); err != nil {
 		t.Fatal(err)

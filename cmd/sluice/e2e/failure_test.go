@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/sysutil/systest"
 )
 
 // pairConfig is two nodes, of which a session tries the one after the other.
@@ -36,7 +38,7 @@ pools:
 func TestConnectRefused(t *testing.T) {
 	t.Parallel()
 	n := newNginx(t, "n1", "proxy_protocol")
-	r := startSluice(t, fmt.Sprintf(pairConfig, "{type: off}", n.port, reservePort(t)))
+	r := startSluice(t, fmt.Sprintf(pairConfig, "{type: off}", n.port, systest.ReservePort(t)))
 	const clients = 20
 	expectResets(t, r.address("web"), clients)
 	r.expectEnds(map[string]uint64{"connect_refused": clients})
@@ -62,7 +64,7 @@ func TestConnectRefused(t *testing.T) {
 func TestNoBackend(t *testing.T) {
 	t.Parallel()
 	n := newNginx(t, "n1", "proxy_protocol")
-	r := startSluice(t, fmt.Sprintf(pairConfig, "{interval: 100ms, timeout: 30s, rise: 1}", n.port, reservePort(t)))
+	r := startSluice(t, fmt.Sprintf(pairConfig, "{interval: 100ms, timeout: 30s, rise: 1}", n.port, systest.ReservePort(t)))
 	r.untilUsable("n1", false)
 	r.untilUsable("n2", false)
 	if code, text := r.get("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(text, `pool "web"`) {
@@ -137,7 +139,7 @@ func startBig(t *testing.T) (*rig, *node) {
 	t.Helper()
 	n := startNginx(t, "n1", "proxy_protocol")
 	writeRandom(t, []*node{n}, "big", bigFile)
-	return startSluice(t, fmt.Sprintf(pairConfig, "{type: off}", n.port, reservePort(t))), n
+	return startSluice(t, fmt.Sprintf(pairConfig, "{type: off}", n.port, systest.ReservePort(t))), n
 }
 
 // A client that is killed while it downloads is a reset for the node, which does not go on sending.
@@ -163,7 +165,7 @@ func TestClientKilled(t *testing.T) {
 	}
 	until(t, "each client has something unread", func() error {
 		for _, s := range clientSockets(t, r.address("web")) {
-			if s.unread == 0 {
+			if s.Unread == 0 {
 				return errors.New("one has not")
 			}
 		}

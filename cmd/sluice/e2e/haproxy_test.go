@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"sluice/sysutil/systest"
 )
 
 const haproxyGlobal = `
@@ -45,7 +47,7 @@ backend sluice
 // those of the side to sluice.
 func startFront(t *testing.T, sluice, bind, server string) string {
 	t.Helper()
-	port := reservePort(t)
+	port := systest.ReservePort(t)
 	startHAProxy(t, "front", port, fmt.Sprintf(frontConfig, port, bind, sluice, server))
 	return fmt.Sprintf("127.0.0.1:%d", port)
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"sluice/sysutil/systest"
 )
 
 // mariaDBs are a primary and two replicas, db1 to db3.
@@ -47,7 +49,7 @@ func startMariaDBs(t *testing.T) *mariaDBs {
 		t.Fatal(err)
 	}
 	for id := 1; id <= 3; id++ {
-		m := &mariaDB{t: t, name: fmt.Sprint("db", id), id: id, dir: tempDir(t), port: reservePort(t), owner: unprivileged(t)}
+		m := &mariaDB{t: t, name: fmt.Sprint("db", id), id: id, dir: tempDir(t), port: systest.ReservePort(t), owner: systest.Unprivileged(t)}
 		if id == 1 {
 			output(t, command(t, program(t, "mariadb-install-db"), "--no-defaults", "--datadir="+m.data(), "--skip-test-db",
 				"--auth-root-authentication-method=normal", "--innodb-flush-method=nosync"))

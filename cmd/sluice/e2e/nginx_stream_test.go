@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/sysutil/systest"
 )
 
 // nginxStreamConfig is nginx in front of sluice: it passes on what a PROXY header has said of the client, in version 1.
@@ -41,7 +43,7 @@ func TestNginxInFront(t *testing.T) {
 	t.Parallel()
 	behind := startNginx(t, "nginx", "proxy_protocol")
 	r := startSluice(t, fmt.Sprintf(chainConfig, fromHere, "v2", behind.port))
-	dir, port := tempDir(t), reservePort(t)
+	dir, port := tempDir(t), systest.ReservePort(t)
 	writeFile(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(nginxStreamConfig, port, dir, r.address("in")))
 	front := start(t, "front", dir, exec.Command(program(t, "nginx"), "-p", dir+"/", "-c", "nginx.conf", "-e", "error.log"))
 	front.untilListening(port)

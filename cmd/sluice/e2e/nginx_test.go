@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sluice/sysutil/systest"
 )
 
 // A node is an nginx that answers every request with its name and what the PROXY header said: the client, and where the
@@ -47,7 +49,7 @@ http {
 // newNginx prepares a node that will listen with the given options ("ssl", "proxy_protocol"), and further directives.
 func newNginx(t *testing.T, name, options string, directives ...string) *node {
 	t.Helper()
-	n := &node{name: name, dir: tempDir(t), port: reservePort(t)}
+	n := &node{name: name, dir: tempDir(t), port: systest.ReservePort(t)}
 	if err := os.Mkdir(filepath.Join(n.dir, "files"), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/sysutil/systest"
 )
 
 // A patroniCluster is three nodes and the etcd that they agree by. As in production, they have the same ports at
@@ -89,7 +91,7 @@ func startPatroni(t *testing.T) *patroniCluster {
 // startEtcd runs a store of its own for one cluster and returns its port.
 func startEtcd(t *testing.T) (port int) {
 	t.Helper()
-	dir, client, peer := tempDir(t), reservePort(t), reservePort(t)
+	dir, client, peer := tempDir(t), systest.ReservePort(t), systest.ReservePort(t)
 	address := func(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
 	cmd := exec.Command(program(t, "etcd"), "--name", "etcd", "--data-dir", dir+"/data", "--logger", "zap",
 		"--listen-client-urls", address(client), "--advertise-client-urls", address(client),

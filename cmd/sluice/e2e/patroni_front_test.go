@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sluice/sysutil/systest"
 )
 
 // A patroniFront is a balancer before the cluster.
@@ -70,7 +72,7 @@ func (c *patroniCluster) startHAProxy() *patroniFront {
 	for _, n := range c.nodes {
 		servers = append(servers, fmt.Sprintf("server %s %s maxconn 100 check port %d", n.name, n.address(), c.rest))
 	}
-	dir, ports := tempDir(c.t), []int{reservePort(c.t), reservePort(c.t)}
+	dir, ports := tempDir(c.t), []int{systest.ReservePort(c.t), systest.ReservePort(c.t)}
 	file := filepath.Join(dir, "haproxy.cfg")
 	writeFile(c.t, file, fmt.Sprintf(patroniHAProxyConfig, ports[0], ports[1], strings.Join(servers, "\n\t")))
 	p := start(c.t, "haproxy", dir, exec.Command(program(c.t, "haproxy"), "-db", "-f", file))

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/sysutil/systest"
 )
 
 // A patroniNode is one Patroni and the server that it runs, at an address of its own.
@@ -30,7 +32,7 @@ type patroniNode struct {
 
 func newPatroniNode(t *testing.T, name, host string, port, rest, etcd int) *patroniNode {
 	t.Helper()
-	n := &patroniNode{t: t, name: name, host: host, port: port, rest: rest, owner: unprivileged(t)}
+	n := &patroniNode{t: t, name: name, host: host, port: port, rest: rest, owner: systest.Unprivileged(t)}
 	var err error
 	if n.dir, err = filepath.EvalSymlinks(tempDir(t)); err != nil { // as the kernel has it, for family
 		t.Fatal(err)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// reservePorts is reservePort for several addresses: it returns a port that is the test's own at each of them.
+// reservePorts is systest.ReservePort for several addresses: it returns a port that is the test's own at each of them.
 func reservePorts(t *testing.T, hosts ...string) int {
 	t.Helper()
 	for range 100 {
@@ -35,7 +35,7 @@ func tryPorts(t *testing.T, hosts []string) (port int) {
 		} else if err != nil {
 			t.Fatalf("bind to %s: %v", host, err)
 		}
-		// Only now, see reservePort.
+		// Only now, see systest.ReservePort.
 		if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
 			t.Fatal(err)
 		}

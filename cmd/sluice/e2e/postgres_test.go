@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"sluice/sysutil/systest"
 )
 
 // A postgres is a server with an empty database "postgres", owned by the user "postgres", who needs no password.
@@ -21,7 +22,7 @@ type postgres struct {
 // startPostgres makes a database cluster and serves it.
 func startPostgres(t *testing.T) *postgres {
 	t.Helper()
-	dir, owner := tempDir(t), unprivileged(t)
+	dir, owner := tempDir(t), systest.Unprivileged(t)
 	data := filepath.Join(dir, "data")
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
@@ -39,7 +40,7 @@ func startPostgres(t *testing.T) *postgres {
 	}
 	output(t, as(exec.Command(program(t, "initdb"), "--pgdata", data, "--username", "postgres", "--auth", "trust",
 		"--encoding", "UTF8", "--no-locale", "--no-sync")))
-	p := &postgres{port: reservePort(t)}
+	p := &postgres{port: systest.ReservePort(t)}
 	p.process = start(t, "postgres", dir, as(exec.Command(program(t, "postgres"), "-D", data, "-p", strconv.Itoa(p.port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=60",
 		"-c", "fsync=off", "-c", "autovacuum=off", "-c", "shared_buffers=32MB", "-c", "log_error_verbosity=terse")))
@@ -50,29 +51,6 @@ func startPostgres(t *testing.T) *postgres {
 		return exec.Command(ready, "-h", "127.0.0.1", "-p", strconv.Itoa(p.port), "-U", "postgres", "-d", "postgres").Run()
 	})
 	return p
-}
-
-// unprivileged returns a user to run postgres as, which refuses to be root. nil: the one there is will do.
-func unprivileged(t *testing.T) *syscall.Credential {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return nil
-	}
-	u, err := user.Lookup("postgres")
-	if err != nil {
-		if u, err = user.Lookup("nobody"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	uid, err := strconv.ParseUint(u.Uid, 10, 32)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gid, err := strconv.ParseUint(u.Gid, 10, 32)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
 // address is where the server itself listens.

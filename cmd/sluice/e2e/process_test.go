@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/sysutil/systest"
 )
 
 // tempDir returns a new directory that other users can enter, unlike the one of testing.T: postgres refuses to be root.
@@ -170,7 +172,7 @@ func (p *process) untilListening(port int) {
 		if !p.running() {
 			p.t.Fatalf("%s has ended: %v\n%s", p.name, p.err, tail(readFile(p.t, p.log)))
 		}
-		if !isListening(p.t, port) {
+		if !systest.Listening(p.t, port) {
 			return errors.New("nobody listens there")
 		}
 		return nil

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"sluice/sysutil/systest"
 )
 
 const promConfig = `
@@ -25,7 +27,7 @@ func TestPromtool(t *testing.T) {
 	t.Parallel()
 	c := newCertificate(t, "shop.example.com")
 	n := startNginx(t, "node", "ssl", c.nginx())
-	r := startSluice(t, fmt.Sprintf(promConfig, reservePort(t), n.port))
+	r := startSluice(t, fmt.Sprintf(promConfig, systest.ReservePort(t), n.port))
 	until(t, "the servers have been checked", func() error {
 		_, text := r.get("/metrics")
 		if !strings.Contains(text, "sluice_backend_certificate_end_timestamp_seconds{") {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sluice/sysutil/systest"
 )
 
 // chainConfig is one backend that is told of clients of which sluice itself may have been told.
@@ -95,7 +97,7 @@ func TestHAProxyBehind(t *testing.T) {
 	for _, version := range []string{"v1", "v2"} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			port := reservePort(t)
+			port := systest.ReservePort(t)
 			behind := startBehind(t, port, nil)
 			r := startSluice(t, fmt.Sprintf(chainConfig, "", version, port))
 			var clients []netip.AddrPort
@@ -144,7 +146,7 @@ func TestProxyChain(t *testing.T) {
 	t.Parallel()
 	c := newCertificate(t, "shop.example.com")
 	last := startNginx(t, "nginx", "")
-	port := reservePort(t)
+	port := systest.ReservePort(t)
 	behind := startBehind(t, port, last)
 	r := startSluice(t, fmt.Sprintf(chainConfig, fromHere, "v2", port))
 	front := startFront(t, r.address("in"), "ssl crt "+c.bundle(t),

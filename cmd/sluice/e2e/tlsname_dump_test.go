@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+
+	"sluice/sysutil/systest"
 )
 
 // A dump is an openssl s_server that shows every message.
@@ -18,7 +20,7 @@ type dump struct {
 
 func (a *authority) startDump() *dump {
 	a.t.Helper()
-	d := &dump{port: reservePort(a.t)}
+	d := &dump{port: systest.ReservePort(a.t)}
 	c := a.issue("dump", "shop.example.com")
 	d.process = start(a.t, "dump", a.dir, exec.Command(program(a.t, "openssl"), "s_server", "-msg", "-www",
 		"-accept", fmt.Sprintf("127.0.0.1:%d", d.port), "-cert", c.file, "-key", c.key))

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"sluice/sysutil/systest"
 )
 
 // tlvConfig has a listener for clients and one for an earlier hop.
@@ -40,7 +42,7 @@ frontend echo
 func TestTLVsToHAProxy(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
-	port := reservePort(t)
+	port := systest.ReservePort(t)
 	startHAProxy(t, "echo", port, fmt.Sprintf(tlvEcho, port, a.issue("shop", "shop.example.com").bundle(t)))
 	r := startSluice(t, fmt.Sprintf(tlvConfig, port))
 	r.untilUsable("shop", true)

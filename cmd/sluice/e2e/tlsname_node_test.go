@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"sluice/sysutil/systest"
 )
 
 // unpackedNginx is the one that make deps fetches when the installed one is too old.
@@ -60,7 +62,7 @@ http {
 // startNamedNode runs a node. Options are those of its listening side, and the directives name a certificate.
 func startNamedNode(t *testing.T, name, options, directives string) *namedNode {
 	t.Helper()
-	n := &namedNode{node: &node{name: name, dir: tempDir(t), port: reservePort(t)}}
+	n := &namedNode{node: &node{name: name, dir: tempDir(t), port: systest.ReservePort(t)}}
 	if err := os.Mkdir(filepath.Join(n.dir, "files"), 0o755); err != nil {
 		t.Fatal(err)
 	}
