@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/sysutil/systest"
 )
 
 // inherited opens a socket as another program does: blocking, and kept by what is started from here.
@@ -127,7 +129,7 @@ func TestAdoptListenerRefuses(t *testing.T) {
 func TestMonotonic(t *testing.T) {
 	before := Monotonic()
 	began := time.Now()
-	wait(patient, func() bool { return time.Since(began) > 2*time.Millisecond })
+	systest.Wait(patient, func() bool { return time.Since(began) > 2*time.Millisecond })
 	if passed := Monotonic() - before; passed < 2*time.Millisecond {
 		t.Errorf("%v passed on a clock while 2ms did on another", passed)
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"sluice/sysutil/systest"
 )
 
 // SIGTERM in the middle of a benchmark: sluice says that it is about to end and serves as before; once the delay is over,
@@ -44,7 +46,7 @@ func TestDrain(t *testing.T) {
 	r.signal(syscall.SIGTERM)
 	expectRefused(t, r.admin)
 	until(t, "nobody listens", func() error { // and nobody connects to find out: each session is counted
-		if isListening(t, portOf(t, address)) {
+		if systest.Listening(t, portOf(t, address)) {
 			return fmt.Errorf("%s still accepts", address)
 		}
 		return nil
