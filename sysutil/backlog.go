@@ -7,11 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a listening socket has in its queue when it is closed is reset. These close the
-// queue first, so that whoever empties it then knows that nothing comes after. A TCP
-// socket cannot be shut down for that: shutdown(2) resets what waits, too. A filter
-// (SO_ATTACH_FILTER in socket(7)) drops what would join the queue; dropped packets are
-// sent again, and find the next process that listens there, or nobody.
+// What a listening socket has in its queue when it is closed is reset. These close the queue first, so that whoever
+// empties it then knows that nothing comes after. A TCP socket cannot be shut down for that: shutdown(2) resets what
+// waits, too. A filter (SO_ATTACH_FILTER in socket(7)) drops what would join the queue; dropped packets are sent again,
+// and find the next process that listens there, or nobody.
 
 // The filters see a packet from its TCP header on.
 var (
@@ -34,9 +33,8 @@ const (
 // way go on. Connections accepted from now on need Unfilter.
 func RefuseHandshakes(fd int) syscall.Errno { return attachFilter(fd, noSYN) }
 
-// CloseBacklog lets nothing more into the queue of a listening TCP socket. Settle must
-// be called before the queue can be relied on, and Unfilter for each connection that is
-// accepted from now on: it has inherited the filter.
+// CloseBacklog lets nothing more into the queue of a listening TCP socket. Settle must be called before the queue can
+// be relied on, and Unfilter for each connection that is accepted from now on: it has inherited the filter.
 func CloseBacklog(fd int) syscall.Errno { return attachFilter(fd, nothing) }
 
 // CloseUnixBacklog is CloseBacklog for a Unix socket, which needs neither of the two:
@@ -51,10 +49,9 @@ func Unfilter(fd int) syscall.Errno {
 	return setInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
 }
 
-// Settle returns when no CPU is still at work with a packet that it took before.
-// membarrier(2) waits for a grace period of the kernel's, and
-// the network stack takes a packet within one. Where it is not to be had the wait is
-// none: the window was a few microseconds.
+// Settle returns when no CPU is still at work with a packet that it took before. membarrier(2) waits for a grace period
+// of the kernel's, and the network stack takes a packet within one. Where it is not to be had the wait is none: the
+// window was a few microseconds.
 func Settle() {
 	const global = 1 // MEMBARRIER_CMD_GLOBAL
 	unix.Syscall(unix.SYS_MEMBARRIER, global, 0, 0)

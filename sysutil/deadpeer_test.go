@@ -11,9 +11,8 @@ import (
 	"sluice/sysutil/systest"
 )
 
-// deadPeerOptions reads back what SetDeadPeer sets: whether keepalives are sent,
-// when, how often (in seconds), and the bound on unacknowledged data (in
-// milliseconds).
+// deadPeerOptions reads back what SetDeadPeer sets: whether keepalives are sent, when, how often (in seconds), and the
+// bound on unacknowledged data (in milliseconds).
 func deadPeerOptions(t *testing.T, fd int) (options [4]int) {
 	t.Helper()
 	for i, option := range [...][2]int{
@@ -123,8 +122,7 @@ func TestDeadPeerOfNoTCP(t *testing.T) {
 	}
 }
 
-// silence makes a socket deaf: the kernel drops what comes for it, so that it
-// acknowledges nothing any more.
+// silence makes a socket deaf: the kernel drops what comes for it, so that it acknowledges nothing any more.
 func silence(t *testing.T, fd int) {
 	t.Helper()
 	drop := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}

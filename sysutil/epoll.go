@@ -33,22 +33,19 @@ type Event struct {
 	Ready Ready
 }
 
-// A Poller is one epoll instance. Wait is for one goroutine; the other methods
-// may be called from any.
+// A Poller is one epoll instance. Wait is for one goroutine; the other methods may be called from any.
 type Poller struct {
 	fd  int
 	raw []unix.EpollEvent
 }
 
-// heldWait is how long Wait waits without telling the Go scheduler. A loop with
-// work has its next event sooner; if every such pause were announced, the
-// runtime would take the loop's P away every 10 ms, and its monitor thread would
-// poll at 20 us intervals: measured, a tenth to a fifth of the CPU of a bulk stream. The
-// price is a P that does nothing for that long when the work ends.
+// heldWait is how long Wait waits without telling the Go scheduler. A loop with work has its next event sooner; if
+// every such pause were announced, the runtime would take the loop's P away every 10 ms, and its monitor thread would
+// poll at 20 us intervals: measured, a tenth to a fifth of the CPU of a bulk stream. The price is a P that does nothing
+// for that long when the work ends.
 const heldWait = 4 * time.Millisecond
 
-// NewPoller returns a Poller that takes at most batch events from the kernel
-// at a time.
+// NewPoller returns a Poller that takes at most batch events from the kernel at a time.
 func NewPoller(batch int) (*Poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -57,16 +54,14 @@ func NewPoller(batch int) (*Poller, error) {
 	return &Poller{fd: fd, raw: make([]unix.EpollEvent, batch)}, nil
 }
 
-// AddConnecting registers a socket once for its whole life: edge-triggered, both
-// directions, and the peer's FIN. Only a stream whose sink is full needs a further
-// epoll_ctl: see IgnoreInput.
+// AddConnecting registers a socket once for its whole life: edge-triggered, both directions, and the peer's FIN. Only a
+// stream whose sink is full needs a further epoll_ctl: see IgnoreInput.
 func (p *Poller) AddConnecting(fd int, token uint64) syscall.Errno {
 	return p.control(unix.EPOLL_CTL_ADD, fd, token, sessionEvents|inputEvents)
 }
 
-// AddConnected is AddConnecting for a socket that can be written to already. It is not
-// told so, which would be an event for every connection. Before anybody waits for it to
-// become writable, Heed must be called.
+// AddConnected is AddConnecting for a socket that can be written to already. It is not told so, which would be an event
+// for every connection. Before anybody waits for it to become writable, Heed must be called.
 func (p *Poller) AddConnected(fd int, token uint64) syscall.Errno {
 	return p.control(unix.EPOLL_CTL_ADD, fd, token, (sessionEvents|inputEvents)&^unix.EPOLLOUT)
 }
@@ -81,15 +76,13 @@ func (p *Poller) IgnoreInput(fd int, token uint64) syscall.Errno {
 	return p.control(unix.EPOLL_CTL_MOD, fd, token, sessionEvents)
 }
 
-// Heed asks for all events, after IgnoreInput or AddConnected. What the socket is ready
-// for already is reported.
+// Heed asks for all events, after IgnoreInput or AddConnected. What the socket is ready for already is reported.
 func (p *Poller) Heed(fd int, token uint64) syscall.Errno {
 	return p.control(unix.EPOLL_CTL_MOD, fd, token, sessionEvents|inputEvents)
 }
 
-// AddListener registers a listening socket that several pollers share. It is
-// level-triggered, so that a loop may leave connections in the queue, and
-// EPOLLEXCLUSIVE, so that a connection does not wake every loop (epoll_ctl(2)).
+// AddListener registers a listening socket that several pollers share. It is level-triggered, so that a loop may leave
+// connections in the queue, and EPOLLEXCLUSIVE, so that a connection does not wake every loop (epoll_ctl(2)).
 func (p *Poller) AddListener(fd int, token uint64) syscall.Errno {
 	return p.control(unix.EPOLL_CTL_ADD, fd, token, unix.EPOLLIN|unix.EPOLLEXCLUSIVE)
 }
@@ -106,16 +99,14 @@ func (p *Poller) control(operation, fd int, token uint64, events uint32) syscall
 	return errno
 }
 
-// Remove forgets fd. Closing a descriptor that was never duplicated does the
-// same, so sessions do not call it.
+// Remove forgets fd. Closing a descriptor that was never duplicated does the same, so sessions do not call it.
 func (p *Poller) Remove(fd int) syscall.Errno {
 	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.fd), unix.EPOLL_CTL_DEL, uintptr(fd), 0, 0, 0)
 	return errno
 }
 
-// Wait fills dst with the events at hand and returns their number. With none
-// at hand it waits up to timeout: negative waits for ever, zero not at all.
-// A signal ends the wait early with no event. See epoll_wait(2).
+// Wait fills dst with the events at hand and returns their number. With none at hand it waits up to timeout: negative
+// waits for ever, zero not at all. A signal ends the wait early with no event. See epoll_wait(2).
 func (p *Poller) Wait(dst []Event, timeout time.Duration) (int, error) {
 	limit := min(len(dst), len(p.raw))
 	held := timeout
@@ -139,9 +130,8 @@ func (p *Poller) Wait(dst []Event, timeout time.Duration) (int, error) {
 	return int(n), nil
 }
 
-// ReadyNow returns what two sockets are ready for at this moment, whatever a Poller
-// has told of them. A negative descriptor is ready for nothing. See poll(2), whose bits
-// are those of epoll.
+// ReadyNow returns what two sockets are ready for at this moment, whatever a Poller has told of them. A negative
+// descriptor is ready for nothing. See poll(2), whose bits are those of epoll.
 func ReadyNow(a, b int32) (ready [2]Ready) {
 	fds := [2]unix.PollFd{{Fd: a, Events: pollEvents}, {Fd: b, Events: pollEvents}}
 	var none unix.Timespec

@@ -74,8 +74,7 @@ func TestEdges(t *testing.T) {
 	expect("RST", Readable|Writable|Urgent|PeerClosed|HungUp|Failed)
 }
 
-// While input is ignored, data makes no event; FIN and RST do, and what came
-// meanwhile is told once it is heeded again.
+// While input is ignored, data makes no event; FIN and RST do, and what came meanwhile is told once it is heeded again.
 func TestIgnoreInput(t *testing.T) {
 	checkFiles(t)
 	a, b := tcpPair(t)
@@ -154,8 +153,7 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-// A batch is never larger than what either side has room for; the rest comes
-// with the next.
+// A batch is never larger than what either side has room for; the rest comes with the next.
 func TestBatches(t *testing.T) {
 	checkFiles(t)
 	f := func(batch, room int) {
@@ -229,8 +227,7 @@ func TestMilliseconds(t *testing.T) {
 	f(1000*time.Hour, 1<<31-1)
 }
 
-// A wake from another goroutine ends a wait for ever, whether it comes before
-// or during it, and many wakes are one.
+// A wake from another goroutine ends a wait for ever, whether it comes before or during it, and many wakes are one.
 func TestWaker(t *testing.T) {
 	checkFiles(t)
 	p := newPoller(t, 4)

@@ -7,8 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Waker ends another goroutine's Poller.Wait. It carries no message: that
-// lies in the owner's inbox. See eventfd(2).
+// A Waker ends another goroutine's Poller.Wait. It carries no message: that lies in the owner's inbox. See eventfd(2).
 type Waker struct {
 	fd int
 }

@@ -12,11 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AdoptListener makes a listening socket that this process was started with fit to be
-// served: CLOEXEC, NONBLOCK and, for TCP, without Nagle's algorithm. It returns where the
-// socket listens: path for a Unix socket, which has a leading "@" in the abstract namespace,
-// and otherwise address, which is invalid but for its port where both families are meant, as
-// for ListenTCP. On an error the descriptor is as it was, but for its flags.
+// AdoptListener makes a listening socket that this process was started with fit to be served: CLOEXEC, NONBLOCK and,
+// for TCP, without Nagle's algorithm. It returns where the socket listens: path for a Unix socket, which has a leading
+// "@" in the abstract namespace, and otherwise address, which is invalid but for its port where both families are
+// meant, as for ListenTCP. On an error the descriptor is as it was, but for its flags.
 func AdoptListener(fd int) (address netip.AddrPort, path string, err error) {
 	if err := setFlags(fd); err != nil {
 		return address, "", err

@@ -54,8 +54,7 @@ func countFiles(path string) (int, error) {
 	return len(names) - 1, err // the directory itself is one of them
 }
 
-// HasCapability reports whether the process holds a capability in its
-// effective set. See capabilities(7).
+// HasCapability reports whether the process holds a capability in its effective set. See capabilities(7).
 func HasCapability(capability int) bool {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -15,9 +15,8 @@ import (
 // kernel lowers it to net.core.somaxconn. See listen(2).
 const backlog = 65535
 
-// ListenTCP returns a listening socket on ap. An invalid address stands for
-// every address of both families; "::" means IPv6 only, so that "0.0.0.0" and
-// "::" can be bound side by side. Port 0 lets the kernel choose.
+// ListenTCP returns a listening socket on ap. An invalid address stands for every address of both families; "::" means
+// IPv6 only, so that "0.0.0.0" and "::" can be bound side by side. Port 0 lets the kernel choose.
 //
 // Sockets accepted from it inherit TCP_NODELAY.
 func ListenTCP(ap netip.AddrPort) (int, error) { return listenAt(ap, false) }
@@ -46,8 +45,7 @@ func listenTCP(sa Sockaddr, v6only, free bool) (_ int, err error) {
 		return -1, err
 	}
 	defer closeOnError(fd, &err)
-	// A restart must not wait for the TIME_WAIT of the old process's
-	// connections; see SO_REUSEADDR in socket(7).
+	// A restart must not wait for the TIME_WAIT of the old process's connections; see SO_REUSEADDR in socket(7).
 	if errno := setInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); errno != 0 {
 		return -1, os.NewSyscallError("setsockopt SO_REUSEADDR", errno)
 	}

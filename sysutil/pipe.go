@@ -7,12 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Pipe carries bytes from one socket to another inside the kernel. It
-// belongs to one goroutine.
+// A Pipe carries bytes from one socket to another inside the kernel. It belongs to one goroutine.
 //
-// Its capacity is nominal: splice(2) moves whole socket-buffer fragments, so
-// more bytes can lie in a pipe than F_GETPIPE_SZ says. Len counts what the
-// calls returned and is the only truth.
+// Its capacity is nominal: splice(2) moves whole socket-buffer fragments, so more bytes can lie in a pipe than
+// F_GETPIPE_SZ says. Len counts what the calls returned and is the only truth.
 type Pipe struct {
 	r, w int
 	n    int
@@ -21,12 +19,10 @@ type Pipe struct {
 // Len is the number of bytes in the pipe.
 func (p *Pipe) Len() int { return p.n }
 
-// FillFrom moves up to limit bytes from a socket into the pipe. n == 0 with
-// errno zero means that the peer has sent FIN, or urgent data with a FIN behind
-// it. EAGAIN means that the socket is empty, the pipe is full, or urgent data is
-// next. Only an empty pipe, and then a read, tell these apart.
-// EINVAL means that the kernel cannot splice from this socket: copy instead.
-// See splice(2).
+// FillFrom moves up to limit bytes from a socket into the pipe. n == 0 with errno zero means that the peer has sent
+// FIN, or urgent data with a FIN behind it. EAGAIN means that the socket is empty, the pipe is full, or urgent data is
+// next. Only an empty pipe, and then a read, tell these apart. EINVAL means that the kernel cannot splice from this
+// socket: copy instead. See splice(2).
 func (p *Pipe) FillFrom(fd, limit int) (n int, errno syscall.Errno) {
 	n, errno = splice(fd, p.w, limit)
 	p.n += n
@@ -54,13 +50,11 @@ func (p *Pipe) close() {
 	Close(p.w)
 }
 
-// refused, when not zero, is what splice answers instead of asking the
-// kernel. Only RefuseSplice sets it.
+// refused, when not zero, is what splice answers instead of asking the kernel. Only RefuseSplice sets it.
 var refused atomic.Uint32
 
-// RefuseSplice makes every splice fail with errno until restore is called,
-// so that tests of the packages above see a kernel that cannot splice (as
-// with a kTLS socket or a filtered system call).
+// RefuseSplice makes every splice fail with errno until restore is called, so that tests of the packages above see a
+// kernel that cannot splice (as with a kTLS socket or a filtered system call).
 func RefuseSplice(errno syscall.Errno) (restore func()) {
 	refused.Store(uint32(errno))
 	return func() { refused.Store(0) }

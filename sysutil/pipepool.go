@@ -51,10 +51,9 @@ const (
 	EnoughPipePages = 2 * enoughPipes * (1 << 20) / 4096
 )
 
-// PlanPipes plans pipes of size bytes: for an eighth of the descriptors, and half of the
-// pages that pipe(7) allows a user before every further pipe of that user shrinks to one
-// page. Where these are few, pipes are smaller. A process with CAP_SYS_RESOURCE or
-// CAP_SYS_ADMIN is exempt from that.
+// PlanPipes plans pipes of size bytes: for an eighth of the descriptors, and half of the pages that pipe(7) allows a
+// user before every further pipe of that user shrinks to one page. Where these are few, pipes are smaller. A process
+// with CAP_SYS_RESOURCE or CAP_SYS_ADMIN is exempt from that.
 func PlanPipes(size int) PipePlan {
 	plan := PipePlan{Limit: 1024, Size: size}
 	if files, err := FileLimit(); err == nil {
@@ -79,8 +78,7 @@ func (p *PipePlan) fit(bytes int) {
 	}
 }
 
-// softPipePages is /proc/sys/fs/pipe-user-pages-soft; ok is false when it does
-// not bind this process.
+// softPipePages is /proc/sys/fs/pipe-user-pages-soft; ok is false when it does not bind this process.
 func softPipePages() (pages int, ok bool) {
 	if HasCapability(unix.CAP_SYS_RESOURCE) || HasCapability(unix.CAP_SYS_ADMIN) {
 		return 0, false
@@ -108,9 +106,8 @@ func NewPipePool(budget *PipeBudget) *PipePool {
 	return &PipePool{budget: budget}
 }
 
-// Get lends an empty pipe; nil when the budget is used up, the process is out
-// of descriptors, or the kernel grants less than the size asked for (the
-// pipe-user-pages-soft limit). The caller then copies.
+// Get lends an empty pipe; nil when the budget is used up, the process is out of descriptors, or the kernel grants less
+// than the size asked for (the pipe-user-pages-soft limit). The caller then copies.
 func (p *PipePool) Get() *Pipe {
 	var pipe *Pipe
 	if last := len(p.free) - 1; last >= 0 {
@@ -122,8 +119,7 @@ func (p *PipePool) Get() *Pipe {
 	return pipe
 }
 
-// Put takes a pipe back. One that still holds bytes is closed: its bytes
-// belong to a session that has ended.
+// Put takes a pipe back. One that still holds bytes is closed: its bytes belong to a session that has ended.
 func (p *PipePool) Put(pipe *Pipe) {
 	p.budget.lent.Add(-1)
 	if pipe.n != 0 || len(p.free) >= keep {
@@ -152,17 +148,15 @@ func (b *PipeBudget) create() *Pipe {
 		return nil
 	}
 	pipe := &Pipe{r: fds[0], w: fds[1]}
-	// Fails with EPERM beyond pipe-max-size or the user's soft limit; what
-	// counts is the size that results.
+	// Fails with EPERM beyond pipe-max-size or the user's soft limit; what counts is the size that results.
 	size, err := unix.FcntlInt(uintptr(pipe.w), unix.F_SETPIPE_SZ, b.size)
 	if err != nil {
 		size, err = unix.FcntlInt(uintptr(pipe.w), unix.F_GETPIPE_SZ, 0)
 	}
 	if err != nil || size < min(b.size, smallestUsefulPipe) {
 		b.destroy(pipe)
-		// The user's soft limit is reached, by this process or by others, or in a
-		// container whose capabilities do not count (user_namespaces(7)): asking
-		// again for each read would cost more than copying.
+		// The user's soft limit is reached, by this process or by others, or in a container whose capabilities do not
+		// count (user_namespaces(7)): asking again for each read would cost more than copying.
 		b.limit.Store(b.open.Load())
 		return nil
 	}

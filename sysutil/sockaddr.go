@@ -16,9 +16,8 @@ type Sockaddr struct {
 	len uint32
 }
 
-// TCPSockaddr returns ap in the kernel's form. An IPv4-mapped IPv6 address
-// becomes IPv4. A zone is the name or the number of an interface; of one that is
-// not there the kernel says "invalid argument" (see sin6_scope_id in ipv6(7)).
+// TCPSockaddr returns ap in the kernel's form. An IPv4-mapped IPv6 address becomes IPv4. A zone is the name or the
+// number of an interface; of one that is not there the kernel says "invalid argument" (see sin6_scope_id in ipv6(7)).
 func TCPSockaddr(ap netip.AddrPort) Sockaddr {
 	var sa Sockaddr
 	addr := ap.Addr().Unmap()
@@ -38,9 +37,8 @@ func TCPSockaddr(ap netip.AddrPort) Sockaddr {
 	return sa
 }
 
-// interfaceIndex returns the number of an interface, 0 when there is none. It is
-// asked for each time: an interface that is made anew has another one. See
-// netdevice(7).
+// interfaceIndex returns the number of an interface, 0 when there is none. It is asked for each time: an interface that
+// is made anew has another one. See netdevice(7).
 func interfaceIndex(zone string) uint32 {
 	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
 		return uint32(n)
@@ -60,9 +58,8 @@ func interfaceIndex(zone string) uint32 {
 	return request.Uint32()
 }
 
-// UnixSockaddr returns the address of a Unix socket. A path is at most 107
-// bytes long; a leading "@" means the abstract namespace, which has no file.
-// See unix(7).
+// UnixSockaddr returns the address of a Unix socket. A path is at most 107 bytes long; a leading "@" means the abstract
+// namespace, which has no file. See unix(7).
 func UnixSockaddr(path string) (Sockaddr, error) {
 	var sa Sockaddr
 	if path == "" || len(path) > len(sa.raw)-3 {

@@ -8,9 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Accept takes one connection from a listening socket: its descriptor and
-// the peer's address, which is invalid for a Unix socket. EAGAIN: none waits.
-// See accept4(2).
+// Accept takes one connection from a listening socket: its descriptor and the peer's address, which is invalid for a
+// Unix socket. EAGAIN: none waits. See accept4(2).
 func Accept(listener int) (fd int, peer netip.AddrPort, errno syscall.Errno) {
 	var sa Sockaddr
 	sa.len = uint32(len(sa.raw))
@@ -22,10 +21,9 @@ func Accept(listener int) (fd int, peer netip.AddrPort, errno syscall.Errno) {
 	return int(r), sa.AddrPort(), 0
 }
 
-// Connect opens a socket and starts to connect it. With errno zero the
-// connection is made or under way: the socket becomes writable when it is
-// decided, and SocketError tells how. On an error nothing stays open. A Unix
-// socket whose backlog is full answers EAGAIN. See connect(2).
+// Connect opens a socket and starts to connect it. With errno zero the connection is made or under way: the socket
+// becomes writable when it is decided, and SocketError tells how. On an error nothing stays open. A Unix socket whose
+// backlog is full answers EAGAIN. See connect(2).
 func Connect(to *Sockaddr) (fd int, errno syscall.Errno) {
 	if fd, errno = newConnector(to); errno != 0 {
 		return -1, errno
@@ -33,9 +31,8 @@ func Connect(to *Sockaddr) (fd int, errno syscall.Errno) {
 	return connect(fd, to)
 }
 
-// ConnectFrom is Connect from an address of this machine. The kernel chooses the port
-// when it knows where to, so that one port serves for every destination
-// (IP_BIND_ADDRESS_NO_PORT in ip(7)). EADDRNOTAVAIL: no port is left for this
+// ConnectFrom is Connect from an address of this machine. The kernel chooses the port when it knows where to, so that
+// one port serves for every destination (IP_BIND_ADDRESS_NO_PORT in ip(7)). EADDRNOTAVAIL: no port is left for this
 // destination, or the address is not of this machine.
 func ConnectFrom(from, to *Sockaddr) (fd int, errno syscall.Errno) {
 	if fd, errno = newConnector(to); errno != 0 {
@@ -78,8 +75,7 @@ func connect(fd int, to *Sockaddr) (int, syscall.Errno) {
 	return fd, 0
 }
 
-// IsConnected reports whether the connection of a socket from Connect is made. See
-// ENOTCONN in getpeername(2).
+// IsConnected reports whether the connection of a socket from Connect is made. See ENOTCONN in getpeername(2).
 func IsConnected(fd int) bool {
 	var sa Sockaddr
 	sa.len = uint32(len(sa.raw))
@@ -100,8 +96,7 @@ func setInt(fd, level, option int, value int32) syscall.Errno {
 	return errno
 }
 
-// SocketError takes and clears the pending error of a socket (SO_ERROR in
-// socket(7)); zero means none.
+// SocketError takes and clears the pending error of a socket (SO_ERROR in socket(7)); zero means none.
 func SocketError(fd int) syscall.Errno {
 	var value int32
 	length := uint32(4)
@@ -113,8 +108,7 @@ func SocketError(fd int) syscall.Errno {
 	return syscall.Errno(value)
 }
 
-// LocalAddr returns the address a socket is bound to; invalid for a Unix
-// socket. See getsockname(2).
+// LocalAddr returns the address a socket is bound to; invalid for a Unix socket. See getsockname(2).
 func LocalAddr(fd int) (netip.AddrPort, syscall.Errno) {
 	var sa Sockaddr
 	if errno := sa.local(fd); errno != 0 {
@@ -179,16 +173,14 @@ func Send(fd int, p []byte) (n int, errno syscall.Errno) {
 	}
 }
 
-// CloseWrite sends FIN after everything sent so far; reading goes on. See
-// shutdown(2).
+// CloseWrite sends FIN after everything sent so far; reading goes on. See shutdown(2).
 func CloseWrite(fd int) syscall.Errno {
 	_, _, errno := unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_WR, 0)
 	return errno
 }
 
-// Close closes a descriptor. What the peer has not acknowledged yet is still
-// delivered; unread input turns the FIN into a reset (RFC 2525, 2.17). The
-// descriptor is gone whatever close(2) returns, so nothing is returned.
+// Close closes a descriptor. What the peer has not acknowledged yet is still delivered; unread input turns the FIN into
+// a reset (RFC 2525, 2.17). The descriptor is gone whatever close(2) returns, so nothing is returned.
 func Close(fd int) {
 	unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
 }

@@ -26,10 +26,9 @@ type UnixSocket struct {
 	dev, ino uint64 // of the file
 }
 
-// ListenUnix returns a listening socket at path. A socket file that nobody
-// listens on any more is replaced; anything else at path is an error. Of many that
-// try this at once one succeeds. Nobody can connect before the file has the owners
-// and the mode that are asked for: until listen(2) every connect is refused.
+// ListenUnix returns a listening socket at path. A socket file that nobody listens on any more is replaced; anything
+// else at path is an error. Of many that try this at once one succeeds. Nobody can connect before the file has the
+// owners and the mode that are asked for: until listen(2) every connect is refused.
 func ListenUnix(path string, file SocketFile) (_ *UnixSocket, err error) {
 	sa, err := UnixSockaddr(path)
 	if err != nil {
@@ -118,8 +117,7 @@ func (s *UnixSocket) RemoveFile() {
 	s.path = ""
 }
 
-// removeStaleSocket removes a socket file left by a process that died. A live
-// one answers the connect and stays.
+// removeStaleSocket removes a socket file left by a process that died. A live one answers the connect and stays.
 func removeStaleSocket(path string, sa *Sockaddr) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -148,11 +146,10 @@ func removeStaleSocket(path string, sa *Sockaddr) error {
 // listen(2), also on a machine that has much to do.
 const lockPatience = 10 * time.Second
 
-// lockFolder keeps other processes that do the same from looking at a socket of path's
-// folder meanwhile: a socket that is bound and does not listen yet looks like a stale
-// one, and bind(2) does not replace a file. The lock is on the folder itself, so it
-// leaves nothing behind. Whoever may read a folder can lock it, so who holds it too long
-// is ignored, and so is a file system without locks: flock(2).
+// lockFolder keeps other processes that do the same from looking at a socket of path's folder meanwhile: a socket that
+// is bound and does not listen yet looks like a stale one, and bind(2) does not replace a file. The lock is on the
+// folder itself, so it leaves nothing behind. Whoever may read a folder can lock it, so who holds it too long is
+// ignored, and so is a file system without locks: flock(2).
 func lockFolder(path string, patience time.Duration) (unlock func(), err error) {
 	fd, err := unix.Open(filepath.Dir(path), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.EACCES) { // one may write into it all the same

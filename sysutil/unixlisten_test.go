@@ -14,8 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Of many that find a socket of a dead process one takes its place, and can be
-// reached.
+// Of many that find a socket of a dead process one takes its place, and can be reached.
 func TestListenUnixConcurrently(t *testing.T) {
 	checkFiles(t)
 	const rounds, starts = 30, 24
@@ -118,8 +117,7 @@ func TestSocketFile(t *testing.T) {
 	f(0o022, SocketFile{Group: &group}, 0o755)
 }
 
-// A socket that is not ours to connect to is no business of ours: that is another error than
-// one that is in use.
+// A socket that is not ours to connect to is no business of ours: that is another error than one that is in use.
 func TestListenUnixOfAnotherUser(t *testing.T) {
 	checkFiles(t)
 	path := filepath.Join(t.TempDir(), "socket")

@@ -1,6 +1,5 @@
-// Command iocopy is the plainest TCP proxy in Go: two goroutines and two
-// io.Copy per session. It stands in the comparison for what a balancer gains
-// over that.
+// Command iocopy is the plainest TCP proxy in Go: two goroutines and two io.Copy per session. It stands in the
+// comparison for what a balancer gains over that.
 package main
 
 import (
@@ -66,8 +65,7 @@ func relay(client *net.TCPConn, to string, proxy bool) error {
 	return nil
 }
 
-// pass copies one direction and then its FIN. What ends a session early is
-// for the two peers to see.
+// pass copies one direction and then its FIN. What ends a session early is for the two peers to see.
 func pass(to, from *net.TCPConn) {
 	io.Copy(to, from)
 	to.CloseWrite()

@@ -8,8 +8,7 @@ import (
 	"sluice/sysutil"
 )
 
-// opEnded marks a session that is closed; zero stands for one whose first
-// message has not come yet.
+// opEnded marks a session that is closed; zero stands for one whose first message has not come yet.
 const opEnded = 0xff
 
 // answer is the backend's side of a session.
@@ -29,8 +28,7 @@ type answer struct {
 	hello    []byte // a ClientHello is sent back as it came
 }
 
-// step does what the session can do now; ready is what epoll said, 0 for one
-// whose turn was over before.
+// step does what the session can do now; ready is what epoll said, 0 for one whose turn was over before.
 func (l *backendLoop) step(s *answer, ready sysutil.Ready) {
 	s.hungUp = s.hungUp || hangUp(ready)
 	if s.op == opDownload {
@@ -140,8 +138,7 @@ func (l *backendLoop) takeMessage(s *answer, data []byte) bool {
 	return l.reply(s)
 }
 
-// parseHead reads a complete head: the first decides what the session does,
-// the later ones must say the same.
+// parseHead reads a complete head: the first decides what the session does, the later ones must say the same.
 func (s *answer) parseHead() error {
 	op, size, err := s.head.parse()
 	if err != nil {
@@ -157,8 +154,7 @@ func (s *answer) parseHead() error {
 	return nil
 }
 
-// reply sends what is left of the reply; false: it waits for room, or the
-// session has ended.
+// reply sends what is left of the reply; false: it waits for room, or the session has ended.
 func (l *backendLoop) reply(s *answer) bool {
 	out := l.out
 	if s.op == opHello {
@@ -176,8 +172,7 @@ func (l *backendLoop) reply(s *answer) bool {
 	return !s.replying
 }
 
-// startStream moves the session to a loop for streams, where bulk work does
-// not delay exchanges.
+// startStream moves the session to a loop for streams, where bulk work does not delay exchanges.
 func (l *backendLoop) startStream(s *answer, rest []byte) bool {
 	if s.op == opUpload && !l.takeStream(s, rest) {
 		return false

@@ -10,12 +10,10 @@ import (
 	"sluice/sysutil"
 )
 
-// listenerToken marks a listener's event; its descriptor is in the low half,
-// as a session's is.
+// listenerToken marks a listener's event; its descriptor is in the low half, as a session's is.
 const listenerToken = 1 << 32
 
-// acceptBudget bounds the connections taken per event, so that several loops
-// share a burst.
+// acceptBudget bounds the connections taken per event, so that several loops share a burst.
 const acceptBudget = 32
 
 // backendLoop serves sessions on a locked thread, which alone touches them.
@@ -105,9 +103,8 @@ func (l *backendLoop) dispatch(ev sysutil.Event) {
 	case ev.Token&listenerToken != 0:
 		l.accept(fd)
 	case l.sessions[fd] != nil:
-		// After a close and an accept in the same batch this can be an event
-		// of the descriptor's former session. It costs one recv: nothing is
-		// concluded from the bits alone.
+		// After a close and an accept in the same batch this can be an event of the descriptor's former session. It
+		// costs one recv: nothing is concluded from the bits alone.
 		l.step(l.sessions[fd], ev.Ready)
 	}
 }
@@ -163,8 +160,7 @@ func (l *backendLoop) handOver(s *answer, to *backendLoop) {
 	to.waker.Wake()
 }
 
-// adopt takes what other loops have handed over. Adding a socket that is
-// ready already brings an event at once.
+// adopt takes what other loops have handed over. Adding a socket that is ready already brings an event at once.
 func (l *backendLoop) adopt() {
 	l.mu.Lock()
 	inbox := l.inbox
@@ -182,8 +178,7 @@ func (l *backendLoop) queueAgain(s *answer) {
 	}
 }
 
-// end closes a session. It is not put on the free list while the again queue
-// still names it.
+// end closes a session. It is not put on the free list while the again queue still names it.
 func (l *backendLoop) end(s *answer) {
 	sysutil.Close(s.fd)
 	l.forget(s)

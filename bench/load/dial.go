@@ -9,14 +9,12 @@ import (
 	"sluice/sysutil"
 )
 
-// ipBindAddressNoPort is IP_BIND_ADDRESS_NO_PORT: bind(2) fixes the address
-// only and connect(2) chooses the port, so that a port in TIME_WAIT with one
-// destination is free for another. Package syscall does not name it.
+// ipBindAddressNoPort is IP_BIND_ADDRESS_NO_PORT: bind(2) fixes the address only and connect(2) chooses the port, so
+// that a port in TIME_WAIT with one destination is free for another. Package syscall does not name it.
 const ipBindAddressNoPort = 24
 
-// A dialer opens client connections to one address. With sources it spreads
-// them over 127.0.0.2 and the addresses after it, because all ports of one
-// address to one destination are used up after 28,000 short connections.
+// A dialer opens client connections to one address. With sources it spreads them over 127.0.0.2 and the addresses after
+// it, because all ports of one address to one destination are used up after 28,000 short connections.
 type dialer struct {
 	to      sysutil.Sockaddr
 	target  netip.AddrPort

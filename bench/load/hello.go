@@ -9,19 +9,16 @@ import (
 )
 
 const (
-	// recordHeader is the length of the header of a TLS record: type, version,
-	// length of what follows.
+	// recordHeader is the length of the header of a TLS record: type, version, length of what follows.
 	recordHeader = 5
-	// helloTag is where a ClientHello's random begins, in the first record:
-	// behind the headers of the record and of the handshake message and the
-	// version. What stands there is the client's own business, so the head of
-	// a hello, which ends 5 bytes later, has the tag in it.
+	// helloTag is where a ClientHello's random begins, in the first record: behind the headers of the record and of the
+	// handshake message and the version. What stands there is the client's own business, so the head of a hello, which
+	// ends 5 bytes later, has the tag in it.
 	helloTag = recordHeader + 4 + 2
 )
 
-// clientHello returns the first record that Go's TLS client sends for a server
-// name: about 1.5 kB, because it has a share of a post-quantum key in it, as
-// those of browsers do.
+// clientHello returns the first record that Go's TLS client sends for a server name: about 1.5 kB, because it has a
+// share of a post-quantum key in it, as those of browsers do.
 func clientHello(name string) ([]byte, error) {
 	client, server := net.Pipe()
 	defer server.Close()

@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// subBits sets the resolution: 128 buckets per power of two, so a quantile is
-// at most 0.8 percent off.
+// subBits sets the resolution: 128 buckets per power of two, so a quantile is at most 0.8 percent off.
 const (
 	subBits    = 7
 	subBuckets = 1 << subBits
@@ -50,9 +49,8 @@ func (h *Histogram) Merge(other *Histogram) {
 	h.n += other.n
 }
 
-// Quantile returns the duration that the share q (0 to 1) of all recorded ones
-// does not exceed; 0 when nothing was recorded. The smallest and the largest
-// duration are exact, what lies between is within 0.8 percent.
+// Quantile returns the duration that the share q (0 to 1) of all recorded ones does not exceed; 0 when nothing was
+// recorded. The smallest and the largest duration are exact, what lies between is within 0.8 percent.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	if h.n == 0 {
 		return 0

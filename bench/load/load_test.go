@@ -120,8 +120,7 @@ func TestSessionsReachTheBackend(t *testing.T) {
 	before := len(systest.OpenFiles())
 	_, err := Run(context.Background(), Plan{Target: b.Addrs()[0], Flows: []Flow{{Work: Hold, Sessions: 123, Size: 64}},
 		Begin: func() error {
-			// Both ends of each session are in this process; the run itself
-			// has an epoll and an eventfd.
+			// Both ends of each session are in this process; the run itself has an epoll and an eventfd.
 			if open := len(systest.OpenFiles()) - before; open != 2*123+2 {
 				t.Errorf("%d descriptors for 123 held sessions, want %d", open, 2*123+2)
 			}

@@ -10,8 +10,7 @@ import (
 )
 
 const (
-	// wakeToken marks the waker; a session's token is its index with the
-	// generation above it.
+	// wakeToken marks the waker; a session's token is its index with the generation above it.
 	wakeToken = ^uint64(0)
 	batch     = 256
 	// turn is how much a stream moves before its neighbours' turn.
@@ -80,8 +79,7 @@ func (l *loop) close() {
 	l.waker.Close()
 }
 
-// serve opens the sessions and serves them until each has ended or the run is
-// aborted.
+// serve opens the sessions and serves them until each has ended or the run is aborted.
 func (l *loop) serve() {
 	runtime.LockOSThread()
 	// Unlocked, so that the thread survives: the death of a thread kills the
@@ -149,8 +147,7 @@ func (l *loop) turn(events []sysutil.Event) error {
 			continue
 		}
 		s := &l.sessions[uint32(ev.Token)]
-		// An event of a connection that this slot has closed since the
-		// batch was taken.
+		// An event of a connection that this slot has closed since the batch was taken.
 		if s.generation != uint32(ev.Token>>32) || s.state == ended {
 			continue
 		}
@@ -176,8 +173,7 @@ func (l *loop) queueAgain(s *session) {
 	}
 }
 
-// drain ends what nothing is outstanding for, and tells the backend of an
-// upload that it is complete.
+// drain ends what nothing is outstanding for, and tells the backend of an upload that it is complete.
 func (l *loop) drain() {
 	l.draining = true
 	for i := range l.sessions {

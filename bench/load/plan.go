@@ -38,14 +38,12 @@ type Flow struct {
 	// Limit ends the measurement when a Connect flow has made this many
 	// connections, the ones before it began included; 0 means no limit.
 	Limit int
-	// Pause is how long a session of an Exchange flow rests after each reply;
-	// 0 means not at all. With it, a system that answers sooner is hardly asked
-	// more often.
+	// Pause is how long a session of an Exchange flow rests after each reply; 0 means not at all. With it, a system
+	// that answers sooner is hardly asked more often.
 	Pause time.Duration
 }
 
-// A Plan is one measurement. It begins when every session has had its first
-// answer and the warm-up is over.
+// A Plan is one measurement. It begins when every session has had its first answer and the warm-up is over.
 type Plan struct {
 	Target  netip.AddrPort
 	Flows   []Flow
@@ -53,16 +51,14 @@ type Plan struct {
 	Warmup  time.Duration // after the first answers
 	// Duration is the length of the measurement; 0 ends it when Begin returns.
 	Duration time.Duration
-	// Patience bounds the wait for the first answers, and for outstanding
-	// ones at the end; 0 means 10 s.
+	// Patience bounds the wait for the first answers, and for outstanding ones at the end; 0 means 10 s.
 	Patience time.Duration
 	// Begin and End, unless nil, are called at the edges of the measurement
 	// while the load runs, to sample the system under test.
 	Begin, End func() error
 }
 
-// A Report is the result of a plan. Everything counts the measurement only,
-// not the warm-up.
+// A Report is the result of a plan. Everything counts the measurement only, not the warm-up.
 type Report struct {
 	Elapsed time.Duration
 	Flows   []FlowReport // in the order of the plan
@@ -123,8 +119,7 @@ func (f *Flow) op() byte {
 	return opExchange
 }
 
-// message returns what a session of the flow sends; the head is filled in for
-// each use.
+// message returns what a session of the flow sends; the head is filled in for each use.
 func (f *Flow) message() ([]byte, error) {
 	switch {
 	case f.ServerName != "":

@@ -15,9 +15,8 @@ const (
 	v1Longest   = 107 // with the final CRLF
 )
 
-// proxyHeader returns the length of the PROXY header (v1 or v2) that b starts
-// with; 0 with a nil error asks for more bytes. The content is skipped: what
-// a balancer writes into it is for its own tests to check.
+// proxyHeader returns the length of the PROXY header (v1 or v2) that b starts with; 0 with a nil error asks for more
+// bytes. The content is skipped: what a balancer writes into it is for its own tests to check.
 func proxyHeader(b []byte) (int, error) {
 	switch {
 	case startsLike(b, v2Signature):

@@ -38,8 +38,7 @@ func TestRefusalsAreCounted(t *testing.T) {
 	f("FIN", func(c net.Conn) { c.Close() })
 }
 
-// TestNotRefused: neither an answer, nor silence, nor a port where nobody
-// listens is a refusal.
+// TestNotRefused: neither an answer, nor silence, nor a port where nobody listens is a refusal.
 func TestNotRefused(t *testing.T) {
 	f := func(name string, target netip.AddrPort, want error) {
 		t.Helper()

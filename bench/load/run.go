@@ -17,8 +17,7 @@ const (
 	phaseAbort
 )
 
-// run is one plan being executed. The loops own their sessions; what is here
-// is shared with the controller.
+// run is one plan being executed. The loops own their sessions; what is here is shared with the controller.
 type run struct {
 	plan        *Plan
 	dialer      *dialer
@@ -33,8 +32,7 @@ type run struct {
 	failed   chan struct{} // closed once failure is set
 }
 
-// Run executes a plan. Any error of any session ends it: a report is never
-// built on a measurement that went wrong.
+// Run executes a plan. Any error of any session ends it: a report is never built on a measurement that went wrong.
 func Run(ctx context.Context, plan Plan) (*Report, error) {
 	if err := plan.validate(); err != nil {
 		return nil, fmt.Errorf("check plan: %w", err)
@@ -84,8 +82,7 @@ func (r *run) closeLoops() {
 	}
 }
 
-// control leads the loops through the phases and returns the length of the
-// measurement.
+// control leads the loops through the phases and returns the length of the measurement.
 func (r *run) control(ctx context.Context) (elapsed time.Duration, err error) {
 	if err := r.await(ctx, r.plan.Patience, r.allEstablished); err != nil {
 		return 0, fmt.Errorf("%w (%d sessions answered)", err, r.established.Load())
@@ -160,8 +157,7 @@ func (r *run) allEstablished() bool {
 	return r.established.Load() >= int64(want)
 }
 
-// limitReached reports whether a flow has made all the replies it may, the
-// ones of the warm-up included.
+// limitReached reports whether a flow has made all the replies it may, the ones of the warm-up included.
 func (r *run) limitReached() bool {
 	made := make([]uint64, len(r.plan.Flows))
 	for _, l := range r.loops {
@@ -207,8 +203,7 @@ func (r *run) report(elapsed time.Duration) *Report {
 // ErrNothingMoved: the measurement was too short for the machine, or the system stands still.
 var ErrNothingMoved = errors.New("nothing moved")
 
-// checkProgress refuses a report in which a flow stood still; a measurement
-// of no length has none that moved.
+// checkProgress refuses a report in which a flow stood still; a measurement of no length has none that moved.
 func (r *Report) checkProgress(plan *Plan) error {
 	for i, f := range r.Flows {
 		if plan.Duration > 0 && plan.Flows[i].Work != Hold && f.Replies == 0 && f.Bytes == 0 {

@@ -23,8 +23,7 @@ const (
 	ended
 )
 
-// session is one client connection, or with Connect and Refused one after the
-// other.
+// session is one client connection, or with Connect and Refused one after the other.
 type session struct {
 	fd          int
 	index       uint32
@@ -101,8 +100,7 @@ func (l *loop) send(s *session) {
 	}
 }
 
-// step does what a session can do now; ready is what epoll said, 0 for a
-// session whose turn was over before.
+// step does what a session can do now; ready is what epoll said, 0 for a session whose turn was over before.
 func (l *loop) step(s *session, ready sysutil.Ready) {
 	s.hungUp = s.hungUp || hangUp(ready)
 	if s.state == sending {
@@ -123,16 +121,14 @@ func (l *loop) step(s *session, ready sysutil.Ready) {
 	}
 }
 
-// hangUp reports whether ready announces more than bytes or room for them. A
-// short read means an empty socket only until then: a FIN that came with the
-// bytes brings no event of its own, and its bit may come with an event that
-// the session's turn did not exhaust, so sessions remember it.
+// hangUp reports whether ready announces more than bytes or room for them. A short read means an empty socket only
+// until then: a FIN that came with the bytes brings no event of its own, and its bit may come with an event that the
+// session's turn did not exhaust, so sessions remember it.
 func hangUp(ready sysutil.Ready) bool {
 	return ready&^(sysutil.Readable|sysutil.Writable) != 0
 }
 
-// recv reads once into l.in. 0 means that nothing is there, or that the session
-// has failed.
+// recv reads once into l.in. 0 means that nothing is there, or that the session has failed.
 func (l *loop) recv(s *session) int {
 	n, errno := sysutil.Recv(s.fd, l.in)
 	switch {

@@ -57,8 +57,7 @@ func (l *loop) upload(s *session) {
 	l.queueAgain(s)
 }
 
-// uploadFlows is more than the socket buffers between client and backend hold
-// at first.
+// uploadFlows is more than the socket buffers between client and backend hold at first.
 const uploadFlows = 8 << 20
 
 // finishUpload sends FIN and awaits the backend's count.

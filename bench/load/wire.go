@@ -26,9 +26,8 @@ const (
 	chunk = 128 << 10
 	// period is a prime, see the package comment.
 	period = 1_000_003
-	// comparedWhole is how much of a stream is compared byte by byte. After
-	// that only the ends of each read are: comparing everything costs the
-	// receiver a tenth of its throughput.
+	// comparedWhole is how much of a stream is compared byte by byte. After that only the ends of each read are:
+	// comparing everything costs the receiver a tenth of its throughput.
 	comparedWhole = 4 << 20
 	// countSize is the length of the answer to an upload.
 	countSize = 8
@@ -76,14 +75,12 @@ var pattern = sync.OnceValue(func() []byte {
 	return p
 })
 
-// message returns a buffer whose body is the pattern; the head is filled in
-// for each use.
+// message returns a buffer whose body is the pattern; the head is filled in for each use.
 func message(size int) []byte {
 	return bytes.Clone(pattern()[:size])
 }
 
-// checkBody compares received bytes of a message that start at offset at,
-// which lies behind the head.
+// checkBody compares received bytes of a message that start at offset at, which lies behind the head.
 func checkBody(want, got []byte, at int) error {
 	if !bytes.Equal(got, want[at:at+len(got)]) {
 		return fmt.Errorf("%w in message at offset %d", errWrongBytes, at)

@@ -20,8 +20,7 @@ type peer struct {
 	conn     *net.TCPConn
 }
 
-// run does the steps in order and ends with the first that fails. Whatever is
-// open then is closed.
+// run does the steps in order and ends with the first that fails. Whatever is open then is closed.
 func (p *peer) run(script []step) error {
 	defer p.release()
 	for i, s := range script {

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// A step is one parsed line of a script: a verb and its argument, of which
-// the verb's kind says which field holds it.
+// A step is one parsed line of a script: a verb and its argument, of which the verb's kind says which field holds it.
 type step struct {
 	verb  string
 	word  string // an address, or the bytes of a text

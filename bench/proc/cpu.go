@@ -9,12 +9,10 @@ import (
 	"time"
 )
 
-// tick is the unit of utime and stime: USER_HZ is 100 on every architecture
-// that Go runs on under Linux except Alpha.
+// tick is the unit of utime and stime: USER_HZ is 100 on every architecture that Go runs on under Linux except Alpha.
 const tick = 10 * time.Millisecond
 
-// CPU is the processor time, user and system, that some processes have used
-// since their start.
+// CPU is the processor time, user and system, that some processes have used since their start.
 type CPU struct {
 	// precise sums what the scheduler has counted for every thread alive, in
 	// nanoseconds; 0 when the kernel does not tell.
@@ -23,8 +21,7 @@ type CPU struct {
 	coarse time.Duration
 }
 
-// CPUTime reads the processor time of pids. It is an error when one of them
-// has ended: its time would be missing.
+// CPUTime reads the processor time of pids. It is an error when one of them has ended: its time would be missing.
 func CPUTime(pids []int) (CPU, error) {
 	var sum CPU
 	for _, pid := range pids {
@@ -67,9 +64,8 @@ func threadTime(pid int) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// Since returns the time used since before was read. It is precise to a few
-// milliseconds, a scheduler tick per running thread, unless threads have ended
-// in between and took more than that with them; then it is in ticks.
+// Since returns the time used since before was read. It is precise to a few milliseconds, a scheduler tick per running
+// thread, unless threads have ended in between and took more than that with them; then it is in ticks.
 func (c CPU) Since(before CPU) time.Duration {
 	precise, coarse := c.precise-before.precise, c.coarse-before.coarse
 	const slack = 3 * tick

@@ -8,9 +8,8 @@ import (
 	"strconv"
 )
 
-// Resident returns the resident bytes of pids. Pages that processes share
-// count once: the proportional set size is used. Where that may not be read,
-// it is VmRSS, whose counters lag by up to a few hundred KiB.
+// Resident returns the resident bytes of pids. Pages that processes share count once: the proportional set size is
+// used. Where that may not be read, it is VmRSS, whose counters lag by up to a few hundred KiB.
 func Resident(pids []int) (sum int64, err error) {
 	for _, pid := range pids {
 		n, err := field(path(pid, "smaps_rollup"), "Pss:")

@@ -11,18 +11,16 @@ import (
 // An Access says who may come in: the allow and deny lists of a listener. It never
 // changes; a reload makes a new one and swaps it in as a whole.
 //
-// The two lists are worked out into one beforehand: the addresses at which the
-// answer changes, in ascending order. The first of them turns it to yes, the
-// second to no, and so on. A look-up is one binary search, whatever the lists
-// say, and 100,000 networks of IPv4 take less than a megabyte.
+// The two lists are worked out into one beforehand: the addresses at which the answer changes, in ascending order. The
+// first of them turns it to yes, the second to no, and so on. A look-up is one binary search, whatever the lists say,
+// and 100,000 networks of IPv4 take less than a megabyte.
 type Access struct {
 	v4 []uint32
 	v6 []wide
 }
 
-// NewAccess makes the answer from networks that are valid. Deny wins over
-// allow; an empty allow list means everybody. An IPv6 network says nothing about
-// IPv4, see Network.
+// NewAccess makes the answer from networks that are valid. Deny wins over allow; an empty allow list means everybody.
+// An IPv6 network says nothing about IPv4, see Network.
 func NewAccess(allow, deny []netip.Prefix) *Access {
 	if len(allow) == 0 {
 		allow = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
@@ -36,9 +34,8 @@ func NewAccess(allow, deny []netip.Prefix) *Access {
 	return a
 }
 
-// Network returns a network in the form in which clients' addresses are compared with
-// it: one of IPv4-mapped addresses (::ffff:10.0.0.0/104) is that of the IPv4 ones. Every
-// list of networks goes through it.
+// Network returns a network in the form in which clients' addresses are compared with it: one of IPv4-mapped addresses
+// (::ffff:10.0.0.0/104) is that of the IPv4 ones. Every list of networks goes through it.
 func Network(p netip.Prefix) netip.Prefix {
 	if p.Addr().Is4In6() && p.Bits() >= 96 {
 		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
@@ -80,8 +77,7 @@ func (w wide) less(other wide) bool {
 	return w.hi < other.hi || w.hi == other.hi && w.lo < other.lo
 }
 
-// after is the first address beyond the network of w with so many bits; zero
-// when there is none.
+// after is the first address beyond the network of w with so many bits; zero when there is none.
 func (w wide) after(bits int) wide {
 	lo := w.lo | ^uint64(0)>>max(bits-64, 0)
 	hi := w.hi | ^uint64(0)>>min(bits, 64)
@@ -91,15 +87,13 @@ func (w wide) after(bits int) wide {
 	return wide{hi, lo}
 }
 
-// A border is where a network begins or ends: of each list, so many more networks
-// hold what follows, or fewer.
+// A border is where a network begins or ends: of each list, so many more networks hold what follows, or fewer.
 type border struct {
 	at          wide
 	allow, deny int8
 }
 
-// changes returns where the answer changes for addresses of one family, which is
-// named by its number of bits.
+// changes returns where the answer changes for addresses of one family, which is named by its number of bits.
 func changes(allow, deny []netip.Prefix, family int) (changes []wide) {
 	borders := make([]border, 0, 2*(len(allow)+len(deny)))
 	borders = addBorders(borders, allow, family, 1, 0)

@@ -94,8 +94,7 @@ func permitsSlowly(allow, deny []netip.Prefix, addr netip.Addr) bool {
 	return (len(allow) == 0 || slices.ContainsFunc(allow, holds)) && !slices.ContainsFunc(deny, holds)
 }
 
-// randomNetwork lies in a corner of the address space, where networks meet, or
-// anywhere.
+// randomNetwork lies in a corner of the address space, where networks meet, or anywhere.
 func randomNetwork(rnd *rand.Rand) netip.Prefix {
 	b := make([]byte, 4+12*rnd.IntN(2))
 	for i := range b {
@@ -132,8 +131,7 @@ func TestAccessAgainstModel(t *testing.T) {
 	}
 }
 
-// manyNetworks are /24 or /48 in places that a seed decides, and addresses near
-// and far.
+// manyNetworks are /24 or /48 in places that a seed decides, and addresses near and far.
 func manyNetworks(n int, v6 bool) (list []netip.Prefix, asked []netip.Addr) {
 	rnd := rand.New(rand.NewPCG(uint64(n), 1))
 	random := func() netip.Addr {

@@ -94,9 +94,8 @@ func readStats(c *Table, stop <-chan struct{}) {
 	}
 }
 
-// Loops read their clocks at different times, so the table sees time go back and
-// forth by a little. A client still begins no more sessions than its burst and the
-// rate allow from the first of all times to the last.
+// Loops read their clocks at different times, so the table sees time go back and forth by a little. A client still
+// begins no more sessions than its burst and the rate allow from the first of all times to the last.
 func TestRateOfManyLoops(t *testing.T) {
 	const loops, clients, skew, length = 8, 20, 50 * time.Millisecond, 2 * time.Second
 	limits := Limits{Sessions: 1 << 20, Rate: 100, Burst: 10}

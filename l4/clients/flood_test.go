@@ -29,9 +29,8 @@ func (c *Table) visit(addr netip.Addr, now time.Duration) int {
 	return 1
 }
 
-// A million clients begin a session each within ten seconds, of IPv4 and IPv6 by
-// turns. Meanwhile 1,000 clients hold sessions, 1,000 begin five a second, and
-// 1,000 would begin more than they may.
+// A million clients begin a session each within ten seconds, of IPv4 and IPv6 by turns. Meanwhile 1,000 clients hold
+// sessions, 1,000 begin five a second, and 1,000 would begin more than they may.
 func TestFlood(t *testing.T) {
 	const each = 1000
 	before := heapInUse()
@@ -120,8 +119,7 @@ func TestSuddenFlood(t *testing.T) {
 	}
 }
 
-// To be forgotten, a client that used up its burst needs as many others as there
-// are places that have used up theirs.
+// To be forgotten, a client that used up its burst needs as many others as there are places that have used up theirs.
 func TestPriceOfBeingForgotten(t *testing.T) {
 	const burst, table = 8, 256
 	c := New(Limits{Rate: 1, Burst: burst, Table: table})

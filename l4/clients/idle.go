@@ -1,9 +1,8 @@
 package clients
 
-// The idle clients of a shard form a binary heap by the time at which their
-// bucket is full. Each entry knows its place, so that any can be taken out.
-// container/heap is not used because its calls through an interface cost more
-// than the comparisons.
+// The idle clients of a shard form a binary heap by the time at which their bucket is full. Each entry knows its place,
+// so that any can be taken out. container/heap is not used because its calls through an interface cost more than the
+// comparisons.
 
 // before reports whether a client is to be forgotten rather than another.
 func (s *shard) before(slot, other uint32) bool {

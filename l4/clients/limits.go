@@ -7,23 +7,20 @@ import (
 	"time"
 )
 
-// Limits are what a listener grants each of its clients: an IPv4 address,
-// or an IPv6 network, because a host has as many addresses in its network as it
-// likes.
+// Limits are what a listener grants each of its clients: an IPv4 address, or an IPv6 network, because a host has as
+// many addresses in its network as it likes.
 type Limits struct {
 	// Sessions is how many may be open at the same time; 0 = no limit.
 	Sessions int
 	// Rate is how many may begin per second in the long run; 0 = no limit.
 	Rate float64
-	// Burst is how many may begin at once after a pause; 0 = as many as Rate
-	// allows in a second, at least one.
+	// Burst is how many may begin at once after a pause; 0 = as many as Rate allows in a second, at least one.
 	Burst int
 	// IPv6Prefix is how many bits an IPv6 network has that is one client; 0 = 64.
 	// Inside a cluster, say, many machines share a network of 64 bits.
 	IPv6Prefix int
-	// Table is how many clients can be known at a time, 48 bytes each; 0 = 65,536,
-	// or a quarter more than the sessions that can be open, if that is more: then
-	// there is room for every client with a session, wherever they come from.
+	// Table is how many clients can be known at a time, 48 bytes each; 0 = 65,536, or a quarter more than the sessions
+	// that can be open, if that is more: then there is room for every client with a session, wherever they come from.
 	Table int
 }
 
@@ -72,11 +69,10 @@ func TableFor(sessions int) int {
 	return min(max(sessions+sessions/4, DefaultTable), maxTable)
 }
 
-// A Bucket is the rate of Limits as the table uses it. A client's tokens
-// are not counted: all that is known of it is when its bucket will be full again.
-// A session moves that by cost, and begins only if it is then at most depth
-// ahead. This is the token bucket, without a refill to be worked out and without
-// rounding; and a bucket that is full is a point in the past, whenever that was.
+// A Bucket is the rate of Limits as the table uses it. A client's tokens are not counted: all that is known of it is
+// when its bucket will be full again. A session moves that by cost, and begins only if it is then at most depth ahead.
+// This is the token bucket, without a refill to be worked out and without rounding; and a bucket that is full is a
+// point in the past, whenever that was.
 type Bucket struct {
 	cost, depth time.Duration // both zero: every session may begin
 }

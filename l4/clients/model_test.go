@@ -93,9 +93,8 @@ func (n *naiveTable) forget(now time.Duration) bool {
 	return true
 }
 
-// Random clients come and go, and the table agrees with the naive one on every
-// verdict, every count, and on who is forgotten. Time never stands still, so that
-// no two buckets are full at the same time.
+// Random clients come and go, and the table agrees with the naive one on every verdict, every count, and on who is
+// forgotten. Time never stands still, so that no two buckets are full at the same time.
 func TestClientsAgainstModel(t *testing.T) {
 	for seed := range uint64(60) {
 		rnd := rand.New(rand.NewPCG(seed, 1))

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// A shard is one part of the table of clients, under its own mutex, which is
-// held for well under a microsecond.
+// A shard is one part of the table of clients, under its own mutex, which is held for well under a microsecond.
 //
 //	heads ──► entry ──► entry       clients by hash, chained through next
 //	idle  ──► entry                 clients without sessions, a heap: first the one whose bucket is full first

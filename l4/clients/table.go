@@ -22,19 +22,16 @@ const (
 // A Table enforces the limits per client of one listener, for all loops: how many
 // sessions each client has open, and how fast it begins them.
 //
-// Its memory is fixed, however many addresses there are. A client of which there
-// is nothing to remember, without a session and with its bucket full, gives its
-// place to a new one. When there is none, the client without a session whose
-// bucket is full the soonest is forgotten: it loses the least, and one that has
-// used up its burst stays until as many addresses as there are places have used up
-// theirs. A client with open sessions is never forgotten, so counts are exact.
+// Its memory is fixed, however many addresses there are. A client of which there is nothing to remember, without a
+// session and with its bucket full, gives its place to a new one. When there is none, the client without a session
+// whose bucket is full the soonest is forgotten: it loses the least, and one that has used up its burst stays until as
+// many addresses as there are places have used up theirs. A client with open sessions is never forgotten, so counts are
+// exact.
 //
-// When all places are taken by clients with open sessions, a new client comes in
-// uncounted. To refuse it would hand whoever holds that many sessions the power to
-// lock everybody else out, and it would be the honest ones that are hurt: who has
-// 65,536 addresses has no need to break a limit per address. The total is for
-// max_sessions to bound, and with a table that is large enough for it, see
-// Limits.Table, this does not come to pass.
+// When all places are taken by clients with open sessions, a new client comes in uncounted. To refuse it would hand
+// whoever holds that many sessions the power to lock everybody else out, and it would be the honest ones that are hurt:
+// who has 65,536 addresses has no need to break a limit per address. The total is for max_sessions to bound, and with a
+// table that is large enough for it, see Limits.Table, this does not come to pass.
 type Table struct {
 	seed   maphash.Seed // clients cannot choose addresses that collide
 	prefix int          // bits of an IPv6 network that is one client
@@ -69,9 +66,8 @@ func New(limits Limits) *Table {
 	return c
 }
 
-// Admit decides on a session that a client begins now. The address is the real
-// client's; one without an address, on a Unix socket, has no limits. When the
-// answer is Admitted, Leave must be called for it, once.
+// Admit decides on a session that a client begins now. The address is the real client's; one without an address, on a
+// Unix socket, has no limits. When the answer is Admitted, Leave must be called for it, once.
 func (c *Table) Admit(addr netip.Addr, now time.Duration) Verdict {
 	if !addr.IsValid() {
 		return Uncounted
@@ -117,8 +113,7 @@ func (c *Table) Stats() (sum Stats) {
 	return sum
 }
 
-// place returns the shard that a client belongs to, and the part of its hash that
-// is used there.
+// place returns the shard that a client belongs to, and the part of its hash that is used there.
 func (c *Table) place(key Key) (*shard, uint32) {
 	hash := maphash.Comparable(c.seed, key)
 	return &c.shards[hash>>c.shift], uint32(hash)

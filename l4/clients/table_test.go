@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// known returns how many sessions a client has open, and whether the table has an
-// entry for it.
+// known returns how many sessions a client has open, and whether the table has an entry for it.
 func (c *Table) known(addr netip.Addr) (sessions int, ok bool) {
 	key := KeyOf(addr, c.prefix)
 	s, hash := c.place(key)
@@ -177,9 +176,8 @@ func TestForgetting(t *testing.T) {
 	}
 }
 
-// A table full of clients with sessions lets others in uncounted, counts that, and
-// keeps what it has. An uncounted session does not leave, also when its client has
-// got a place since.
+// A table full of clients with sessions lets others in uncounted, counts that, and keeps what it has. An uncounted
+// session does not leave, also when its client has got a place since.
 func TestFullTable(t *testing.T) {
 	c := New(Limits{Sessions: 2, Table: 4})
 	c.expect(t, 0, Admitted, addrs(0, 4)...)

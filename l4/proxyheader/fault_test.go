@@ -43,8 +43,7 @@ func TestHeaderFault(t *testing.T) {
 	f("v2 checksum wrong", "byte 29 begins a checksum (CRC32C) that is not that of the header")
 }
 
-// A place is named for every header that is refused, and the text is bounded and
-// printable whatever was sent.
+// A place is named for every header that is refused, and the text is bounded and printable whatever was sent.
 func TestHeaderFaultNamesAByte(t *testing.T) {
 	for name, header := range headertest.Bad {
 		_, _, err := Parse(header)

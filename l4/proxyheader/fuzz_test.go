@@ -10,9 +10,8 @@ import (
 	"sluice/l4/proxyheader/headertest"
 )
 
-// FuzzProxyHeader checks of any input that parsing it does not panic, that the
-// answer does not depend on how the bytes arrived, and that what was understood
-// is passed on unchanged.
+// FuzzProxyHeader checks of any input that parsing it does not panic, that the answer does not depend on how the bytes
+// arrived, and that what was understood is passed on unchanged.
 func FuzzProxyHeader(f *testing.F) {
 	for _, header := range headertest.Valid {
 		f.Add(header)
@@ -66,8 +65,7 @@ func checkPieces(t *testing.T, data []byte, size int, err error) {
 	}
 }
 
-// checkPassedOn formats what a backend would be sent for a received header, and
-// parses it again.
+// checkPassedOn formats what a backend would be sent for a received header, and parses it again.
 func checkPassedOn(t *testing.T, received *proxyproto.Header, version byte) {
 	t.Helper()
 	peer := netip.MustParseAddrPort("192.0.2.1:1000")

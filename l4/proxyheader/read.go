@@ -79,9 +79,8 @@ func hasPrefix(data, prefix []byte) bool {
 	return bytes.Equal(data[:n], prefix[:n])
 }
 
-// Client is the client's address as the header has it. ok is false where
-// the header says that the socket's own address counts: LOCAL, UNKNOWN, and
-// families that are no TCP addresses.
+// Client is the client's address as the header has it. ok is false where the header says that the socket's own address
+// counts: LOCAL, UNKNOWN, and families that are no TCP addresses.
 func Client(header *proxyproto.Header) (netip.AddrPort, bool) {
 	source, _, ok := header.TCPAddrs()
 	if !ok || header.Command.IsLocal() {

@@ -8,9 +8,8 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// strict returns a header as the library takes it. Some are valid that it refuses, and
-// one form is common though it is not: they are put in other words that mean the same.
-// raw is not changed.
+// strict returns a header as the library takes it. Some are valid that it refuses, and one form is common though it is
+// not: they are put in other words that mean the same. raw is not changed.
 func strict(raw []byte) []byte {
 	if raw[0] != proxyproto.SIGV2[0] {
 		return oneFamily(raw)
@@ -31,8 +30,7 @@ func strict(raw []byte) []byte {
 	return raw
 }
 
-// isFamily reports whether a byte is an address family with a protocol that version 2
-// knows (section 2.2).
+// isFamily reports whether a byte is an address family with a protocol that version 2 knows (section 2.2).
 func isFamily(b byte) bool {
 	switch proxyproto.AddressFamilyAndProtocol(b) {
 	case proxyproto.UNSPEC, proxyproto.TCPv4, proxyproto.UDPv4, proxyproto.TCPv6, proxyproto.UDPv6,
@@ -42,11 +40,10 @@ func isFamily(b byte) bool {
 	return false
 }
 
-// oneFamily returns a line of version 1 in which both addresses are of the family that
-// it names. nginx names the family of the client that it was told of, and then the
-// address of its own socket, which may be of another one, or the path of a Unix socket.
-// Of two families the IPv4 address is put in its IPv6 form; for a path stands the address
-// that says nothing. The source is what counts, so that must be of the family named.
+// oneFamily returns a line of version 1 in which both addresses are of the family that it names. nginx names the family
+// of the client that it was told of, and then the address of its own socket, which may be of another one, or the path
+// of a Unix socket. Of two families the IPv4 address is put in its IPv6 form; for a path stands the address that says
+// nothing. The source is what counts, so that must be of the family named.
 func oneFamily(line []byte) []byte {
 	fields := bytes.Split(line, []byte(" "))
 	if len(fields) != fieldsV1 {
@@ -73,8 +70,7 @@ func oneFamily(line []byte) []byte {
 	return bytes.Join(fields, []byte(" "))
 }
 
-// The fields of a line of version 1 that names addresses, by their place, and the words
-// for its families (section 2.1).
+// The fields of a line of version 1 that names addresses, by their place, and the words for its families (section 2.1).
 const (
 	fieldFamily      = 1
 	fieldSource      = 2

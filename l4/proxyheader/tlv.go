@@ -10,10 +10,9 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// checkTLVs verifies that the vector is well formed and that its checksum,
-// where it has one, is that of the whole header with the checksum's own four
-// bytes zero (section 2.2.3). The checksum is then taken out: it would be wrong
-// for the header that is passed on. So is padding.
+// checkTLVs verifies that the vector is well formed and that its checksum, where it has one, is that of the whole
+// header with the checksum's own four bytes zero (section 2.2.3). The checksum is then taken out: it would be wrong for
+// the header that is passed on. So is padding.
 func checkTLVs(header *proxyproto.Header, raw []byte) error {
 	if header.Version != 2 {
 		return nil
@@ -80,8 +79,7 @@ func UniqueIDIn(header *proxyproto.Header) string {
 // maxUniqueID is the longest unique ID there is (section 2.2.5).
 const maxUniqueID = 128
 
-// UniqueID returns a unique ID that an earlier hop has given; nil = none, or nothing
-// that is one.
+// UniqueID returns a unique ID that an earlier hop has given; nil = none, or nothing that is one.
 func UniqueID(tlvs []proxyproto.TLV) []byte {
 	if id := valueOf(tlvs, proxyproto.PP2_TYPE_UNIQUE_ID); len(id) > 0 && len(id) <= maxUniqueID {
 		return id
@@ -103,8 +101,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errChecksum = errors.New("CRC32C of the header is wrong")
 
-// checksumRight compares value with the CRC32C of raw, whose own checksum
-// field counts as zero.
+// checksumRight compares value with the CRC32C of raw, whose own checksum field counts as zero.
 func checksumRight(raw, value []byte) bool {
 	at := checksumOffset(raw)
 	if len(value) != crc32.Size || at < 0 {

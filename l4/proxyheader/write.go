@@ -8,9 +8,8 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// Outgoing is the header that tells a backend who the client is. What
-// an earlier hop said is passed on: its addresses, and with version 2 its
-// TLVs. Without that, the addresses are those of the client's socket.
+// Outgoing is the header that tells a backend who the client is. What an earlier hop said is passed on: its addresses,
+// and with version 2 its TLVs. Without that, the addresses are those of the client's socket.
 func Outgoing(version byte, received *proxyproto.Header, peer, local netip.AddrPort) (*proxyproto.Header, error) {
 	source, destination := socketAddresses(peer, local)
 	if received != nil && namesStream(received) {
@@ -30,16 +29,14 @@ func Outgoing(version byte, received *proxyproto.Header, peer, local netip.AddrP
 	return header, header.SetTLVs(Merge(header, tlvs, nil))
 }
 
-// namesStream reports whether a header names the two ends of a TCP or Unix
-// connection.
+// namesStream reports whether a header names the two ends of a TCP or Unix connection.
 func namesStream(header *proxyproto.Header) bool {
 	_, _, tcp := header.TCPAddrs()
 	_, _, local := header.UnixAddrs()
 	return !header.Command.IsLocal() && (tcp || local)
 }
 
-// versionOne makes a header fit version 1, which knows TCP addresses only:
-// anything else is UNKNOWN (section 2.1).
+// versionOne makes a header fit version 1, which knows TCP addresses only: anything else is UNKNOWN (section 2.1).
 func versionOne(header *proxyproto.Header) *proxyproto.Header {
 	if header.TransportProtocol != proxyproto.TCPv4 && header.TransportProtocol != proxyproto.TCPv6 {
 		header.TransportProtocol = proxyproto.UNSPEC

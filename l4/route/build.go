@@ -20,8 +20,7 @@ var (
 		"no session can meet both")
 )
 
-// New builds the look-up. The error has a line for everything that is wrong,
-// with the number of its route, from 1.
+// New builds the look-up. The error has a line for everything that is wrong, with the number of its route, from 1.
 func New(list []Rule) (*Table, error) {
 	r := empty(len(list))
 	databases, users := countUses(list)
@@ -54,8 +53,7 @@ func (r Rule) Check() error { return errors.Join(empty(1).add(0, &r, false)...) 
 // inClear reports whether a rule asks for what is known of a start-up in clear.
 func (r *Rule) inClear() bool { return len(r.Database)+len(r.User) > 0 }
 
-// add lists route i by its server names, or else by its databases or users, and
-// notes the rest of its conditions.
+// add lists route i by its server names, or else by its databases or users, and notes the rest of its conditions.
 func (r *Table) add(i int32, rule *Rule, byUser bool) (errs []error) {
 	inClear := rule.inClear()
 	if inClear && len(rule.SNI)+len(rule.ALPN) > 0 {

@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// manyRoutes are routes of every kind with n names in all, and keys that each find one, or
-// none.
+// manyRoutes are routes of every kind with n names in all, and keys that each find one, or none.
 func manyRoutes(n int) (list []Rule, keys []Key) {
 	for i := range n / 10 {
 		exact := fmt.Sprintf("shop-%d.example.com", i)

@@ -12,9 +12,8 @@ import (
 // SNI and ALPN are known of TLS, Database and User of a Postgres start-up in clear.
 // No session shows both, so a rule that asks for both is an error.
 type Rule struct {
-	// SNI has server names: "shop.example.com" is itself, "*.example.com" any
-	// name with exactly one label before example.com, "*" every name, but not
-	// the lack of one. Case and a last dot make no difference.
+	// SNI has server names: "shop.example.com" is itself, "*.example.com" any name with exactly one label before
+	// example.com, "*" every name, but not the lack of one. Case and a last dot make no difference.
 	SNI []string
 	// ALPN has protocols of which the client must offer one, byte for byte.
 	ALPN []string
@@ -22,8 +21,7 @@ type Rule struct {
 	Database, User []string
 }
 
-// A Key is what is known of a session when its route is chosen. An empty
-// field is not known, and meets no condition.
+// A Key is what is known of a session when its route is chosen. An empty field is not known, and meets no condition.
 type Key struct {
 	ServerName     string // folded, as of a tlshello.Hello
 	Protocols      tlshello.ProtocolList
@@ -33,10 +31,9 @@ type Key struct {
 // A Table finds the first of a listener's routes that takes a session. It does not
 // change once it is built, so loops share it.
 //
-// Every route is in the lists of the values of one of its conditions, the most
-// telling one. A session looks into the few lists of its own values, so it pays for
-// the routes that have a value in common with it, not for all there are. Lists are in
-// the configured order.
+// Every route is in the lists of the values of one of its conditions, the most telling one. A session looks into the
+// few lists of its own values, so it pays for the routes that have a value in common with it, not for all there are.
+// Lists are in the configured order.
 type Table struct {
 	exact, parent  map[string][]int32 // by server name, and by what follows "*."
 	named          []int32            // those for "*"

@@ -20,10 +20,9 @@ const (
 // Record returns the record that ends a handshake of which nothing has been answered.
 // It is in clear, as no keys are known.
 //
-// Its version is that of TLS 1.2. RFC 8446, 5.1 has it so in every record
-// but a first ClientHello, where 0x0301 is for old servers; this is a server's. Clients of
-// TLS 1.0 and 1.1 take it as well: before a ServerHello no version has been agreed on
-// that it could differ from.
+// Its version is that of TLS 1.2. RFC 8446, 5.1 has it so in every record but a first ClientHello, where 0x0301 is for
+// old servers; this is a server's. Clients of TLS 1.0 and 1.1 take it as well: before a ServerHello no version has been
+// agreed on that it could differ from.
 func (a Alert) Record() []byte { return []byte{recordAlert, RecordMajor, 3, 0, 2, levelFatal, byte(a)} }
 
 // AlertFor returns the alert for an error of a Reader. ok is false for a peer that does

@@ -46,8 +46,7 @@ func checkBadFraming(t *testing.T, name string, data []byte) {
 	}
 }
 
-// Every beginning of a valid hello, as if it were all, is malformed: no length in it
-// may be taken for less.
+// Every beginning of a valid hello, as if it were all, is malformed: no length in it may be taken for less.
 func TestCutHellos(t *testing.T) {
 	body := hellotest.Valid[handshakeHead:]
 	for n := range len(body) {

@@ -14,9 +14,8 @@ import (
 	"sluice/l4/tlshello/hellotest"
 )
 
-// FuzzHello checks of any input that reading it does not panic, that the answer
-// depends neither on how the bytes arrive nor on the records that the message is in, and
-// that a server understands the same by it.
+// FuzzHello checks of any input that reading it does not panic, that the answer depends neither on how the bytes arrive
+// nor on the records that the message is in, and that a server understands the same by it.
 func FuzzHello(f *testing.F) {
 	for _, r := range hellotest.Recorded() {
 		f.Add(r.Data, []byte{1, 200})
@@ -146,8 +145,7 @@ func (r replay) Read(data []byte) (int, error)  { return r.Reader.Read(data) }
 func (r replay) Write(data []byte) (int, error) { return len(data), nil }
 func (r replay) Close() error                   { return nil }
 
-// serverReads returns what the server in Go's library makes of data; nil = it does
-// not take it.
+// serverReads returns what the server in Go's library makes of data; nil = it does not take it.
 func serverReads(data []byte) (info *tls.ClientHelloInfo) {
 	config := &tls.Config{GetConfigForClient: func(i *tls.ClientHelloInfo) (*tls.Config, error) {
 		info = i

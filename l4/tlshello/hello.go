@@ -6,9 +6,8 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// A Hello is what a ClientHello says of where its client wants to go. With
-// Encrypted Client Hello it is what the outer one says, which is all that anyone but
-// the server can read. It does not keep the bytes it was read from.
+// A Hello is what a ClientHello says of where its client wants to go. With Encrypted Client Hello it is what the outer
+// one says, which is all that anyone but the server can read. It does not keep the bytes it was read from.
 type Hello struct {
 	ServerName string       // lower-case, without a trailing dot; "" = none
 	Protocols  ProtocolList // of ALPN, in the client's order of preference; "" = none
@@ -40,9 +39,8 @@ const (
 	nameTypeHost        = 0
 )
 
-// parseClientHello reads the body of a ClientHello (RFC 8446, 4.1.2; the same in
-// all versions). It must be well formed as far as the extensions' own borders; of the
-// extensions, server_name and ALPN are looked into.
+// parseClientHello reads the body of a ClientHello (RFC 8446, 4.1.2; the same in all versions). It must be well formed
+// as far as the extensions' own borders; of the extensions, server_name and ALPN are looked into.
 func parseClientHello(body cryptobyte.String) (Hello, error) {
 	var sessionID, suites, compression, extensions cryptobyte.String
 	if !body.Skip(2+helloRandom) || // version and random
@@ -92,11 +90,9 @@ func parseExtensions(extensions cryptobyte.String) (hello Hello, err error) {
 	return hello, nil
 }
 
-// parseServerName reads the server_name extension. There may be other types of
-// names than host_name, all with a length in front, but one of each type only
-// (RFC 6066, 3). "Literal IPv4 and IPv6 addresses are not permitted", yet there are
-// clients that send them: they have no name to be routed by, and their server
-// may well not mind.
+// parseServerName reads the server_name extension. There may be other types of names than host_name, all with a length
+// in front, but one of each type only (RFC 6066, 3). "Literal IPv4 and IPv6 addresses are not permitted", yet there are
+// clients that send them: they have no name to be routed by, and their server may well not mind.
 func parseServerName(body cryptobyte.String) (name string, ok bool) {
 	var list, host cryptobyte.String
 	if !body.ReadUint16LengthPrefixed(&list) || !body.Empty() || list.Empty() {
@@ -128,8 +124,7 @@ func parseServerName(body cryptobyte.String) (name string, ok bool) {
 	return name, true
 }
 
-// parseProtocols reads the ALPN extension: a list that is not empty, of protocols
-// that are not empty (RFC 7301, 3.1).
+// parseProtocols reads the ALPN extension: a list that is not empty, of protocols that are not empty (RFC 7301, 3.1).
 func parseProtocols(body cryptobyte.String) (ProtocolList, bool) {
 	var list, protocol cryptobyte.String
 	if !body.ReadUint16LengthPrefixed(&list) || !body.Empty() || list.Empty() {

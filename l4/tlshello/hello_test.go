@@ -124,9 +124,8 @@ func TestHelloAsksForLess(t *testing.T) {
 	}
 }
 
-// What was looked at once is not looked at again before the hello is complete: bytes
-// that are overwritten make no difference until then. So a drip costs what its bytes
-// cost.
+// What was looked at once is not looked at again before the hello is complete: bytes that are overwritten make no
+// difference until then. So a drip costs what its bytes cost.
 func TestHelloReaderLooksOnce(t *testing.T) {
 	for _, sizes := range [][]int{nil, {1, 1, 1, 1, 1}, {700, 1, 700}, slices.Repeat([]int{1}, 5000)} {
 		data := hellotest.InRecords(hellotest.Unframed(hellotest.OfSize(t, 2000)), sizes...)
@@ -150,8 +149,7 @@ var typicalHello = hellotest.Message(
 	hellotest.Extension(51, make([]byte, 1200)),
 )
 
-// Reading allocates the name and the list of protocols, and once more to put records
-// together.
+// Reading allocates the name and the list of protocols, and once more to put records together.
 func TestHelloAllocations(t *testing.T) {
 	f := func(what string, want float64, data []byte) {
 		t.Helper()

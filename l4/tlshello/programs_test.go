@@ -57,8 +57,7 @@ func goHello(t *testing.T, config *tls.Config) []byte {
 	return r.sent[:size]
 }
 
-// A program is a TLS client with its arguments; ADDRESS and PORT in them are replaced
-// by where it is to connect to.
+// A program is a TLS client with its arguments; ADDRESS and PORT in them are replaced by where it is to connect to.
 type program struct {
 	name       string
 	args       []string

@@ -6,9 +6,8 @@ import (
 	"io"
 )
 
-// What a ClientHello comes in: records of type handshake, which cut the message
-// anywhere they like (RFC 8446, 5.1), and in front of the message one byte of
-// type and three of length (section 4).
+// What a ClientHello comes in: records of type handshake, which cut the message anywhere they like (RFC 8446, 5.1), and
+// in front of the message one byte of type and three of length (section 4).
 const (
 	RecordHandshake = 0x16 // the first byte of a record
 	RecordMajor     = 3    // the second: of a version from SSL 3.0 to TLS 1.3
@@ -38,10 +37,9 @@ type Reader struct {
 	head [handshakeHead]byte // the message's first bytes, as far as they have come
 }
 
-// Read is given all that has come so far, in each call no less than in the last one,
-// and returns the size of the records that the ClientHello comes in. io.ErrUnexpectedEOF:
-// call again when there are at least size bytes, which are never more than the ClientHello
-// has.
+// Read is given all that has come so far, in each call no less than in the last one, and returns the size of the
+// records that the ClientHello comes in. io.ErrUnexpectedEOF: call again when there are at least size bytes, which are
+// never more than the ClientHello has.
 func (r *Reader) Read(data []byte) (hello Hello, size int, err error) {
 	for done := false; !done; {
 		if size, done, err = r.record(data); err != nil {
@@ -54,9 +52,8 @@ func (r *Reader) Read(data []byte) (hello Hello, size int, err error) {
 	return hello, size, nil
 }
 
-// record takes the next record. done: the message ends with it. size is where the
-// message ends at the earliest. Everything is refused at the byte that shows
-// it, so that a client which then waits for an answer gets it.
+// record takes the next record. done: the message ends with it. size is where the message ends at the earliest.
+// Everything is refused at the byte that shows it, so that a client which then waits for an answer gets it.
 func (r *Reader) record(data []byte) (size int, done bool, err error) {
 	length, err := recordLength(data[r.next:])
 	switch {
@@ -87,9 +84,8 @@ func (r *Reader) record(data []byte) (size int, done bool, err error) {
 	return size, left == 0, nil
 }
 
-// left returns how much of the message is still to come after the present
-// record, with which it will be total bytes; come of them are there. As long as
-// the length is not known, it is the least that may be.
+// left returns how much of the message is still to come after the present record, with which it will be total bytes;
+// come of them are there. As long as the length is not known, it is the least that may be.
 //
 // The message must end where a record ends: a ClientHello may precede a change
 // of keys (RFC 8446, 5.1), and nothing may follow it before the server's answer.
@@ -104,8 +100,7 @@ func (r *Reader) left(come, total int) (int, error) {
 	return max(left, 0), nil
 }
 
-// size returns how long the message is with its head, or at least is, when come
-// bytes of it are there.
+// size returns how long the message is with its head, or at least is, when come bytes of it are there.
 func (r *Reader) size(come int) int {
 	if come < handshakeHead {
 		return handshakeHead
@@ -113,8 +108,7 @@ func (r *Reader) size(come int) int {
 	return handshakeHead + int(r.head[1])<<16 + int(binary.BigEndian.Uint16(r.head[2:]))
 }
 
-// message returns the ClientHello, without its head, of complete records. It
-// is copied only when there are several.
+// message returns the ClientHello, without its head, of complete records. It is copied only when there are several.
 func (r *Reader) message(records []byte) []byte {
 	if first := RecordHead + int(binary.BigEndian.Uint16(records[3:])); first == len(records) {
 		return records[RecordHead+handshakeHead:]
@@ -128,10 +122,9 @@ func (r *Reader) message(records []byte) []byte {
 	return message[handshakeHead:]
 }
 
-// recordLength returns the length of the record that data starts with. Of the
-// version only the first byte is looked at: it is 3 from SSL 3.0 to TLS 1.3, and the
-// second "MUST be ignored for all purposes" (RFC 8446, 5.1). An SSL 2.0 hello has
-// no such head, so it is not TLS, which forbids it (RFC 6176).
+// recordLength returns the length of the record that data starts with. Of the version only the first byte is looked at:
+// it is 3 from SSL 3.0 to TLS 1.3, and the second "MUST be ignored for all purposes" (RFC 8446, 5.1). An SSL 2.0 hello
+// has no such head, so it is not TLS, which forbids it (RFC 6176).
 func recordLength(data []byte) (int, error) {
 	switch {
 	case len(data) > 0 && data[0] != RecordHandshake, len(data) > 1 && data[1] != RecordMajor:
@@ -149,8 +142,7 @@ func recordLength(data []byte) (int, error) {
 	return length, nil
 }
 
-// wireSize returns how many bytes n bytes of a message need at least, with the
-// heads of their records.
+// wireSize returns how many bytes n bytes of a message need at least, with the heads of their records.
 func wireSize(n int) int {
 	return n + (n+MaxRecord-1)/MaxRecord*RecordHead
 }

@@ -38,8 +38,7 @@ func sClient(args string) []string {
 	return append([]string{"s_client", "-connect", "ADDRESS"}, strings.Fields(args)...)
 }
 
-// installed are the hellos of the programs that this machine has; recorded ones stand
-// in for the others.
+// installed are the hellos of the programs that this machine has; recorded ones stand in for the others.
 func installed(t *testing.T) map[string]realHello {
 	t.Helper()
 	hellos := map[string]realHello{}
@@ -55,8 +54,7 @@ func installed(t *testing.T) map[string]realHello {
 	return hellos
 }
 
-// ofGo are the hellos of the client in Go's library, which is always here. One of
-// them is too long for a single record.
+// ofGo are the hellos of the client in Go's library, which is always here. One of them is too long for a single record.
 func ofGo(t *testing.T) map[string]realHello {
 	t.Helper()
 	f := func(protocols []string, config *tls.Config) realHello {
@@ -121,8 +119,7 @@ func (h realHello) check(t *testing.T, data []byte) {
 	}
 }
 
-// checkSplits reads the hello from data in two pieces, cut at every byte, and in
-// single bytes.
+// checkSplits reads the hello from data in two pieces, cut at every byte, and in single bytes.
 func (h realHello) checkSplits(t *testing.T, data []byte) {
 	t.Helper()
 	var dripped Reader

@@ -56,8 +56,7 @@ func Record(kind byte, fragment ...[]byte) []byte {
 	return append([]byte{kind, 3, 1}, Prefixed(2, fragment...)...)
 }
 
-// InRecords puts a message into records of these sizes, and what is left into as few
-// as it takes.
+// InRecords puts a message into records of these sizes, and what is left into as few as it takes.
 func InRecords(message []byte, sizes ...int) (data []byte) {
 	for len(message) > 0 {
 		n := min(len(message), 1<<14)
