@@ -27,7 +27,7 @@ func TestAdminCrowd(t *testing.T) {
 	open := r.fill()
 	r.untilFull()
 	r.expectChecks()
-	if code, text := r.get("/readyz"); code != http.StatusServiceUnavailable {
+	if code, text := r.get("/readyz?listener=one"); code != http.StatusOK {
 		t.Errorf("at the limit, /readyz answers %d %q", code, text)
 	}
 	for _, c := range open {

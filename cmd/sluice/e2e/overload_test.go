@@ -169,7 +169,7 @@ func (o *overloadRig) expectAnswers() {
 	var questions sync.WaitGroup
 	for range 4 {
 		for path, want := range map[string]int{
-			"/healthz": http.StatusOK, "/readyz": http.StatusServiceUnavailable, "/metrics": http.StatusOK,
+			"/healthz": http.StatusOK, "/readyz?listener=one&listener=two": http.StatusOK, "/metrics": http.StatusOK,
 			"/api/v1/status": http.StatusOK,
 		} {
 			questions.Go(func() {
@@ -179,8 +179,8 @@ func (o *overloadRig) expectAnswers() {
 					return
 				}
 				defer answer.Body.Close()
-				if answer.StatusCode != want {
-					o.t.Errorf("at the limit, %s answers %s, want %d", path, answer.Status, want)
+				if text, err := io.ReadAll(answer.Body); answer.StatusCode != want {
+					o.t.Errorf("at the limit, %s answers %s %.200s (%v), want %d", path, answer.Status, text, err, want)
 				}
 			})
 		}

@@ -3,41 +3,98 @@ package admin
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
+	"sluice/l4"
 	"sluice/pool"
 )
 
-// readyz answers 200 when every session that might come could be served.
-func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	if reasons := s.unready(); len(reasons) > 0 {
+// readyz answers 200 when every session that might come could be served, or, with ?listener= and ?pool=, when those could
+// that come to these. Who is full is busy, and ready all the same.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	asked, status, err := s.askedFor(r.URL.RawQuery)
+	if err != nil {
+		writeText(w, status, err.Error()+"\n")
+		return
+	}
+	if reasons := s.unready(asked); len(reasons) > 0 {
 		writeText(w, http.StatusServiceUnavailable, strings.Join(reasons, "\n")+"\n")
 		return
 	}
 	writeText(w, http.StatusOK, "ready\n")
 }
 
-// unready returns why the process is not ready, a line each.
-func (s *Server) unready() []string {
+// A scope is what a question of readiness is about.
+type scope struct {
+	listeners []l4.ListenerStats
+	pools     []string // besides those of the listeners
+}
+
+// askedFor returns what a query asks for, or why not and with what status. A name that is not there is no 503: whoever
+// asks for it waits in vain.
+func (s *Server) askedFor(query string) (asked scope, status int, err error) {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return asked, http.StatusBadRequest, err
+	}
+	for key := range values {
+		if key != "listener" && key != "pool" {
+			return asked, http.StatusBadRequest, fmt.Errorf("unknown parameter %.64q: want listener or pool", key)
+		}
+	}
+	all := s.options.Stats().Listeners
+	if len(values) == 0 {
+		return scope{listeners: all}, 0, nil
+	}
+	for _, name := range values["listener"] {
+		i := slices.IndexFunc(all, func(l l4.ListenerStats) bool { return l.Name == name })
+		if i < 0 {
+			return asked, http.StatusNotFound, unknownName("listener", name, all, func(l l4.ListenerStats) string { return l.Name })
+		}
+		asked.listeners = append(asked.listeners, all[i])
+	}
+	for _, name := range values["pool"] {
+		if s.pool(name) == nil {
+			return asked, http.StatusNotFound, unknownName("pool", name, s.options.Pools(), (*pool.Pool).Name)
+		}
+		asked.pools = append(asked.pools, name)
+	}
+	return asked, 0, nil
+}
+
+// unknownName is the error for a name that is not there. It says what is.
+func unknownName[T any](kind, name string, all []T, nameOf func(T) string) error {
+	names := make([]string, len(all))
+	for i, v := range all {
+		names[i] = nameOf(v)
+	}
+	return fmt.Errorf("no %s %.64q: there are %s", kind, name, strings.Join(names, ", "))
+}
+
+// unready returns why what is asked for is not ready, a line each.
+func (s *Server) unready(asked scope) (reasons []string) {
 	if s.draining.Load() {
 		return []string{"draining: this process is about to end"}
 	}
-	var reasons []string
 	var seen []string
-	for _, l := range s.options.Stats().Listeners {
-		switch {
-		case l.AtLimit:
-			reasons = append(reasons, fmt.Sprintf("listener %q: at the limit of sessions, new ones wait", l.Name))
-		case l.Resting:
+	look := func(name string) {
+		if p := s.pool(name); p != nil && !slices.Contains(seen, name) {
+			seen = append(seen, name)
+			reasons = append(reasons, s.unreadyPool(p)...)
+		}
+	}
+	for _, l := range asked.listeners {
+		if l.Resting && !l.AtLimit {
 			reasons = append(reasons, fmt.Sprintf("listener %q: out of descriptors or memory, new sessions wait", l.Name))
 		}
 		for _, name := range l.Pools {
-			if p := s.pool(name); p != nil && !slices.Contains(seen, name) {
-				seen = append(seen, name)
-				reasons = append(reasons, s.unreadyPool(p)...)
-			}
+			look(name)
 		}
+	}
+	for _, name := range asked.pools {
+		look(name)
 	}
 	return reasons
 }

@@ -160,7 +160,7 @@ const indexText = `sluice
 
 /metrics          counters and gauges, for Prometheus
 /healthz          200 while the process lives
-/readyz           200 while sessions can be served, else 503 and why
+/readyz           200 while sessions can be served, else 503 and why; of some only: ?listener=NAME, ?pool=NAME
 /api/v1/status    listeners, pools, backends and counters, as JSON
 /api/v1/sessions  open sessions, as JSON: ?limit=N (1000), listener=, pool=, backend=, client=ADDRESS or NETWORK
 `

@@ -181,21 +181,48 @@ func TestNotReadyWhileAListenerRests(t *testing.T) {
 	}
 }
 
-// TestNotReadyAtTheLimit: new sessions wait, but not for want of descriptors.
-func TestNotReadyAtTheLimit(t *testing.T) {
+// TestReadyAtTheLimit: who is full is busy, and new sessions wait.
+func TestReadyAtTheLimit(t *testing.T) {
 	o := options(newPool(t, "web", "a"))
 	l := &o.Stats().Listeners[0]
-	l.AtLimit = true
+	l.AtLimit, l.Resting = true, true
 	_, tcp, _ := serve(t, o)
-	f := func(want string) {
+	if answer, got := tcp.do("GET", "/readyz"); answer.StatusCode != 200 || got != "ready\n" {
+		t.Errorf("%s %q, want 200", answer.Status, got)
+	}
+}
+
+// TestReadyzOfSome: a listener is asked for with all of its pools, and nothing that is beside it counts.
+func TestReadyzOfSome(t *testing.T) {
+	web, mail, spare := newPool(t, "web", "a"), newPool(t, "mail", "b"), newPool(t, "spare", "c")
+	o := options(web, mail)
+	o.Pools = func() []*pool.Pool { return []*pool.Pool{web, mail, spare} }
+	o.Stats().Listeners[1].Resting = true
+	s, tcp, socket := serve(t, o)
+	f := func(query string, status int, body string) {
 		t.Helper()
-		if answer, got := tcp.do("GET", "/readyz"); answer.StatusCode != 503 || got != want {
-			t.Errorf("%s %q, want 503 %q", answer.Status, got, want)
+		for _, side := range []*client{tcp, socket} {
+			if answer, got := side.do("GET", "/readyz"+query); answer.StatusCode != status || got != body {
+				t.Errorf("%s: %s %q, want %d %q", query, answer.Status, got, status, body)
+			}
 		}
 	}
-	f("listener \"on web\": at the limit of sessions, new ones wait\n")
-	l.Resting = true
-	f("listener \"on web\": at the limit of sessions, new ones wait\n")
+	const rests, none = "listener \"on mail\": out of descriptors or memory, new sessions wait\n", "pool \"mail\": none of its 1 backends is usable\n"
+	mail.Backends()[0].SetUp(false)
+	f("", 503, rests+none)
+	f("?listener=on+web", 200, "ready\n")
+	f("?listener=on+mail", 503, rests+none)
+	f("?pool=web&pool=spare", 200, "ready\n")
+	f("?pool=mail", 503, none)
+	f("?listener=on+web&pool=mail", 503, none)
+	f("?listener=on+mail&pool=mail", 503, rests+none)
+	f("?listener=web", 404, "no listener \"web\": there are on web, on mail\n")
+	f("?listener=", 404, "no listener \"\": there are on web, on mail\n")
+	f("?pool=wep&listener=on+web", 404, "no pool \"wep\": there are web, mail, spare\n")
+	f("?listner=on+web", 400, "unknown parameter \"listner\": want listener or pool\n")
+	f("?pool=%zz", 400, "invalid URL escape \"%zz\"\n")
+	s.Drain()
+	f("?listener=on+web", 503, "draining: this process is about to end\n")
 }
 
 // TestReadyzOfRoutes: every pool that a route leads to counts, each once.
