@@ -283,7 +283,11 @@ func TestOnDown(t *testing.T) {
 		}
 	}
 	all := func(r health.CloseRule) func(*health.OnDown) {
-		return func(o *health.OnDown) { *o = health.OnDown{Failed: r, Demoted: r, Promoted: r, Lagging: r, Maint: r} }
+		gentle := r
+		gentle.Close = false
+		return func(o *health.OnDown) {
+			*o = health.OnDown{Failed: r, Demoted: r, Promoted: r, Lagging: r, Maint: r, Drain: gentle, Removed: gentle}
+		}
 	}
 	f("{}", func(*health.OnDown) {})
 	f("{sessions: close, grace: 0s, rate: 0}", all(health.CloseRule{Close: true}))
@@ -292,6 +296,14 @@ func TestOnDown(t *testing.T) {
 		o.Failed.Close, o.Demoted.Close, o.Promoted.Close, o.Maint.Close = false, false, false, false
 	})
 	f("{failed: {sessions: keep}}", func(o *health.OnDown) { o.Failed.Close = false })
+	f("{removed: {sessions: close, rate: 5}, drain: {sessions: close, grace: 1h}}", func(o *health.OnDown) {
+		o.Removed = health.CloseRule{Close: true, Rate: 5}
+		o.Drain = health.CloseRule{Close: true, Grace: time.Hour}
+	})
+	f("{sessions: keep, grace: 1s, rate: 7, removed: {sessions: close}}", func(o *health.OnDown) {
+		all(health.CloseRule{Grace: time.Second, Rate: 7})(o)
+		o.Removed.Close = true
+	})
 	for _, settings := range []string{
 		"{rate: 1, grace: 1s, sessions: close, demoted: {rate: 5}, lagging: {sessions: keep, grace: 2s}}",
 		"{lagging: {sessions: keep, grace: 2s}, demoted: {rate: 5}, rate: 1, grace: 1s, sessions: close}",

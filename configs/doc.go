@@ -8,8 +8,7 @@
 // Decoding is strict: an unknown or repeated key, a value of the wrong type, a number out of its range, a time without a
 // unit, a pool that does not exist are problems. All of them are reported at once, each with its line and column.
 //
-// The keys are the tables in schema.go. A key that is documented but not supported yet stands there without a reader and
-// is refused by name, so that no setting is ever accepted and ignored.
+// The keys are the tables in schema.go. No setting is ever accepted and ignored.
 //
 // A route that no session could get to, because an earlier one takes them all, is a problem, too. What the files of allow
 // and deny hold is checked when the configuration is loaded, and read again when it is used: see Listener.ReadAccess.

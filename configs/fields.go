@@ -10,7 +10,7 @@ import (
 type field[T any] struct {
 	key string
 
-	// read reads the value; nil: the key is documented, and this version does not support it yet.
+	// read reads the value; nil: the key is refused, see instead.
 	read func(d *decoder, v value, to *T)
 
 	// instead says what to write in place of a key that will never be supported.
@@ -92,8 +92,6 @@ func (fs fields[T]) decode(d *decoder, v value, to *T) {
 			d.report(p.value.at, "unknown key %s in %s: %s", quote(p.key), v.name, fs.advise(p.key))
 		case fs[i].instead != "":
 			d.report(p.value.at, "%s %s", p.key, fs[i].instead)
-		case fs[i].read == nil:
-			d.report(p.value.at, "%s is not supported yet by this version of sluice: remove it", p.key)
 		default:
 			fs[i].read(d, p.value, to)
 		}

@@ -144,6 +144,8 @@ const fullPoolDefaults = `
       promoted: {sessions: close, grace: 10s, rate: 50}
       lagging: {sessions: keep, grace: 0s, rate: 0}
       maint: {sessions: close, grace: 0s, rate: 50}
+      drain: {sessions: keep, grace: 0s, rate: 0}
+      removed: {sessions: keep, grace: 0s, rate: 0}
 `
 
 func TestParseListener(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 type onDown struct {
 	every                                     closeRule
 	failed, demoted, promoted, lagging, maint closeRule
+	drain, removed                            closeRule
 }
 
 // A closeRule is the part of a rule that was written; nil = it was not.
@@ -50,7 +51,8 @@ func (r closeRule) apply(to *health.CloseRule) {
 	}
 }
 
-// apply settles the rule of every cause.
+// apply settles the rule of every cause. Who drains or removes a backend has chosen not to cut its sessions: what is to
+// become of those of servers in general does not close them.
 func (o onDown) apply(to *health.OnDown) {
 	for _, c := range []struct {
 		own closeRule
@@ -62,6 +64,12 @@ func (o onDown) apply(to *health.OnDown) {
 		o.every.apply(c.to)
 		c.own.apply(c.to)
 	}
+	gentle := o.every
+	gentle.sessions = nil
+	gentle.apply(&to.Drain)
+	gentle.apply(&to.Removed)
+	o.drain.apply(&to.Drain)
+	o.removed.apply(&to.Removed)
 }
 
 // forEvery returns the fields that hold for every cause.
@@ -78,5 +86,6 @@ var onDownFields = append(forEvery(),
 	section("promoted", closeRuleFields, func(o *onDown) *closeRule { return &o.promoted }),
 	section("lagging", closeRuleFields, func(o *onDown) *closeRule { return &o.lagging }),
 	section("maint", closeRuleFields, func(o *onDown) *closeRule { return &o.maint }),
-	field[onDown]{key: "removed"},
+	section("drain", closeRuleFields, func(o *onDown) *closeRule { return &o.drain }),
+	section("removed", closeRuleFields, func(o *onDown) *closeRule { return &o.removed }),
 )

@@ -12,8 +12,7 @@ import (
 	"sluice/pool"
 )
 
-// The tables of this file are the schema: every documented key is in one of them. A key without a reader is refused as
-// "not supported yet"; to support it, give it one.
+// The tables of this file are the schema: every documented key is in one of them.
 
 // maxLoops is beyond any machine; a slip such as 10000 must not start ten thousand threads.
 const maxLoops = 1024

@@ -14,7 +14,7 @@ import (
 // is known of its server, and the time of the next probe. What is known of a server belongs to the question that it is
 // asked. A backend that is to be asked another one keeps its state until rise or fall answers to that have come. One that
 // is not asked any more is up. A backend that is new begins as with New. One that is gone is left as it is, but not
-// ejected, and its sessions are left alone.
+// ejected. Its sessions are closed as OnDown says for removed ones, or for another cause for which that had begun.
 //
 // The error names every pool that is given twice, and every backend whose check cannot work.
 func (m *Monitor) Apply(pools []Watched) error {
@@ -66,7 +66,7 @@ func (p *Prepared) Abandon() {
 func (m *Monitor) carryOut(p *plan, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.removeAllBut(p)
+	m.removeAllBut(p, now)
 	m.members.Store(&p.members)
 	m.pools, m.targets = nil, nil
 	for _, n := range p.targets {
@@ -77,39 +77,26 @@ func (m *Monitor) carryOut(p *plan, now time.Time) {
 		w.begin(now)
 		m.pools = append(m.pools, w.watch)
 	}
+	m.followRules(now)
+	m.forgetLeft()
 	if m.running {
 		m.proceed(now)
 	}
 }
 
 // removeAllBut ends what is not in the plan. The mutex is held.
-func (m *Monitor) removeAllBut(p *plan) {
-	for b, one := range *m.members.Load() {
-		if p.members[b] == nil {
-			m.remove(one)
-		}
+func (m *Monitor) removeAllBut(p *plan, now time.Time) {
+	for _, w := range m.gone {
+		m.welcome(w, p.members)
+	}
+	for _, w := range m.pools {
+		m.welcome(w, p.members)
+		m.dismiss(w, p, now)
 	}
 	for _, t := range m.targets {
 		if !p.kept[t] {
 			t.remove()
 		}
-	}
-	for _, w := range m.pools {
-		if !p.watched[w.pool] && w.stop != nil {
-			w.stop()
-		}
-	}
-}
-
-// remove gives up a backend, and takes it back from an ejection: nobody else would. The mutex is held.
-func (m *Monitor) remove(b *member) {
-	b.removed = true
-	if b.closing != nil {
-		m.sayClosed(b, b.closing)
-		b.closing = nil
-	}
-	if b.evidence.ejected() {
-		b.takeBack()
 	}
 }
 
@@ -177,11 +164,22 @@ func (p *plannedPool) begin(now time.Time) {
 		if w.cfg.MaxLag == 0 {
 			b.lag.forget()
 		}
-		if c := b.closing; c != nil {
-			c.follow(w.cfg.OnDown.rule(c.cause), now)
-		}
 	}
-	wakeUp(w.wakeClosing) // the time of the next step may be another one
+}
+
+// followRules takes in that the rules of the pools may have changed for sessions that are being closed. The mutex is held.
+func (m *Monitor) followRules(now time.Time) {
+	for _, w := range m.pools {
+		for b := range w.all {
+			if c := b.closing; c != nil {
+				c.follow(w.cfg.OnDown.rule(c.cause), now)
+			}
+		}
+		for _, b := range w.leaving { // of members the pool makes up its mind
+			m.lookClosing(b, now)
+		}
+		wakeUp(w.wakeClosing) // the time of the next step may be another one
+	}
 }
 
 // ask gives the backend its target; nil: it is not probed. What a database said is of no use when none is asked any more,

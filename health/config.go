@@ -39,6 +39,8 @@ type OnDown struct {
 	Promoted CloseRule // it is the primary, in a pool of RoleReplica
 	Lagging  CloseRule // it lags more than MaxLag
 	Maint    CloseRule // the operator has set it to maint
+	Drain    CloseRule // the operator has set it to drain
+	Removed  CloseRule // it is not in its pool any more, or its pool is not watched any more
 }
 
 // CloseRule is how live sessions are closed.
@@ -52,7 +54,7 @@ type CloseRule struct {
 // 500 ms while something changes and each 5 s while the server is dead, rise 2, fall 3; ejection for 30 s after 5 failed
 // connects in 10 s, of half of the backends at most. Sessions of a demoted server are closed at once, those of a failed
 // one, and readers of a promoted one, after 10 s, 50 a second, those of one in maintenance 50 a second; a replica that
-// lags keeps them.
+// lags keeps them, and so does a backend that drains or was removed.
 func DefaultConfig() Config {
 	return Config{
 		Probe:        probe.Config{Kind: probe.TCP},
@@ -72,6 +74,8 @@ func DefaultConfig() Config {
 			Promoted: CloseRule{Close: true, Grace: 10 * time.Second, Rate: 50}, // its readers are well served meanwhile
 			Lagging:  CloseRule{},
 			Maint:    CloseRule{Close: true, Rate: 50},
+			Drain:    CloseRule{},
+			Removed:  CloseRule{},
 		},
 	}
 }

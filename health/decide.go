@@ -64,7 +64,7 @@ func (m *Monitor) enact(b *member, now verdict, at time.Time) (changed bool) {
 		b.since = at
 		b.backend.SetUp(now.up)
 	}
-	if changed || before.cause != now.cause && now.cause != causeNone {
+	if changed || before.cause != now.cause && now.cause != CauseNone {
 		m.sayVerdict(b, before, now)
 	}
 	m.lookClosing(b, at)

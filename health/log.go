@@ -23,16 +23,16 @@ func (m *Monitor) sayVerdict(b *member, before, now verdict) {
 	if !now.up {
 		attrs = append(attrs, slog.String("reason", now.reason), slog.String("cause", now.cause.String()))
 	}
-	if now.cause == causeFailed {
+	if now.cause == CauseFailed {
 		attrs = append(attrs, slog.Int("failures", b.target.checks.failures))
 	}
 	attrs = append(attrs, b.roleAttrs()...)
 	switch {
 	case now.up:
 		m.say(slog.LevelInfo, "backend up", attrs...)
-	case !before.up && before.cause != causeNone:
+	case !before.up && before.cause != CauseNone:
 		m.say(slog.LevelInfo, "backend still down", attrs...)
-	case !before.up && now.standby() || now.cause == causeMaint:
+	case !before.up && now.standby() || now.cause == CauseMaint:
 		m.say(slog.LevelInfo, "backend down", attrs...) // as it should be
 	default:
 		m.say(slog.LevelWarn, "backend down", attrs...)

@@ -10,7 +10,8 @@ import (
 // adminInterval is how often the monitor looks at what the operator wants of the backends.
 const adminInterval = 500 * time.Millisecond
 
-// watchAdmin notices changes that the operator makes, until ctx is done.
+// watchAdmin notices changes that the operator makes, and that the last session of a removed backend has ended, until ctx
+// is done.
 func (m *Monitor) watchAdmin(ctx context.Context) {
 	ticker := time.NewTicker(adminInterval)
 	defer ticker.Stop()
@@ -24,7 +25,7 @@ func (m *Monitor) watchAdmin(ctx context.Context) {
 	}
 }
 
-// readAdmin takes in what the operator wants of the backends now.
+// readAdmin takes in what the operator wants of the backends now, and forgets those that have left.
 func (m *Monitor) readAdmin(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -34,13 +35,19 @@ func (m *Monitor) readAdmin(now time.Time) {
 		}
 		w.lookStranded()
 	}
+	m.forgetLeft()
 }
 
 // readAdmin takes in what the operator wants of the pool's backends now, and reports whether that is new. The mutex is
 // held.
 func (w *poolWatch) readAdmin(now time.Time) (changed bool) {
 	for _, b := range w.members {
-		if maint := b.backend.Admin() == pool.Maint; maint != b.maint {
+		admin := b.backend.Admin()
+		if drain := admin == pool.Drain; drain != b.drain {
+			b.drain = drain
+			changed = true
+		}
+		if maint := admin == pool.Maint; maint != b.maint {
 			b.setMaint(maint, now)
 			changed = true
 		}

@@ -18,6 +18,7 @@ type poolWatch struct {
 	stop     context.CancelFunc // of that goroutine; nil: it was not started
 	cfg      Config
 	members  []*member // in the order of the pool's backends
+	leaving  []*member // removed from the pool, and with sessions still
 	seen     timelines
 	progress map[uint64]*progress // of each cluster, by system identifier
 	lags     bool                 // replicas serve although they lag
@@ -37,6 +38,7 @@ type member struct {
 	target      *target               // nil: it is not probed
 	removed     bool                  // from the pools that are watched
 	maint       bool                  // the operator has it in maintenance
+	drain       bool                  // the operator wants no new sessions there
 	said        *probe.DatabaseAnswer // the last answer; nil: none
 	answer      *probe.DatabaseAnswer // the same, with the role that the server has in this pool
 	promoted    bool                  // it was seen read_only before it was writable; of MySQL
@@ -49,7 +51,7 @@ type member struct {
 	failing     failing
 	evidence    evidence
 	blamed      atomic.Bool // evidence has failures to forget; read without the mutex
-	closing     *closing    // nil: it is not out, or not closing
+	closing     *closing    // nil: it is not out, or nobody reaches its sessions
 }
 
 // failing is where the failures began that took a backend down, or are about to.
@@ -81,7 +83,7 @@ func (b *member) hear(now time.Time, ok bool) {
 
 // fails notes that the checks begin to fail, unless they are what the backend is out for. The mutex is held.
 func (b *member) fails(now time.Time) {
-	if b.verdict.cause != causeFailed {
+	if b.verdict.cause != CauseFailed {
 		b.failing = failing{now, b.backend.Stats().Received}
 	}
 }

@@ -45,9 +45,9 @@ type Options struct {
 type Sessions interface {
 	// Redispatch lets the sessions that the backend has not answered yet try another one.
 	Redispatch(b *pool.Backend)
-	// End ends at most limit live sessions of b, all of them when limit is 0, and returns how many. Fewer than limit
-	// means that none is left.
-	End(b *pool.Backend, limit int) int
+	// End ends at most limit live sessions of b for a cause, all of them when limit is 0, and returns how many. Fewer
+	// than limit means that none is left.
+	End(b *pool.Backend, cause Cause, limit int) int
 }
 
 // Monitor watches the backends of all pools and switches them up, down, out and back in.
@@ -67,6 +67,7 @@ type Monitor struct {
 	running bool
 	all     sync.WaitGroup // of goroutines; nothing is added when it is not running
 	pools   []*poolWatch
+	gone    []*poolWatch // not watched any more, and with sessions that are to be closed
 	targets []*target
 }
 

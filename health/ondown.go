@@ -16,7 +16,7 @@ const (
 
 // closing is what becomes of the live sessions of a backend that is out. It stays until the backend is back.
 type closing struct {
-	cause      cause
+	cause      Cause
 	rule       CloseRule
 	redispatch bool      // is to be done
 	next       time.Time // of the next step; zero: there is none
@@ -26,41 +26,23 @@ type closing struct {
 	count      int       // of sessions that were ended and not reported yet
 }
 
-func newClosing(c cause, rule CloseRule, now time.Time) *closing {
-	n := &closing{cause: c, rule: rule, redispatch: true}
+func newClosing(c Cause, rule CloseRule, now time.Time) *closing {
+	n := &closing{cause: c, rule: rule, redispatch: c != CauseDrain && c != CauseRemoved} // these say nothing of the server
 	if rule.Close {
 		n.next = now.Add(rule.Grace)
 	}
 	return n
 }
 
-// rule returns what is to be done with sessions for a cause. While it is not clear which server is the primary, every
-// session may be one with the right one.
-func (o OnDown) rule(c cause) CloseRule {
-	switch c {
-	case causeFailed:
-		return o.Failed
-	case causeDemoted:
-		return o.Demoted
-	case causePromoted:
-		return o.Promoted
-	case causeLagging:
-		return o.Lagging
-	case causeMaint:
-		return o.Maint
-	}
-	return CloseRule{}
-}
-
 // yields reports whether a new cause's rule takes the place of the one that is followed. A demoted server that falls
-// silent too is no reason to be patient with it.
-func (c *closing) yields(to cause, rule CloseRule) bool {
+// silent too, or is removed, is no reason to be patient with it.
+func (c *closing) yields(to Cause, rule CloseRule) bool {
 	switch {
 	case to == c.cause:
 		return false
-	case c.cause == causeDemoted && (to == causeFailed || to == causeMaint):
+	case c.cause == CauseDemoted && (to == CauseFailed || to == CauseMaint || to == CauseDrain || to == CauseRemoved):
 		return !c.rule.Close
-	case c.cause == causeFailed && to == causeDemoted:
+	case c.cause == CauseFailed && to == CauseDemoted:
 		return rule.Close
 	}
 	return true
@@ -98,34 +80,28 @@ func (c *closing) take(now time.Time) (limit int) {
 	return limit
 }
 
-// outFor returns why a backend takes no sessions. The mutex is held.
-func (b *member) outFor() cause {
-	switch {
-	case b.maint:
-		return causeMaint
-	case b.verdict.up:
-		return causeNone
-	}
-	return b.verdict.cause
-}
-
 // lookClosing starts, changes or stops the closing of a backend's sessions as its state wants it. The mutex is held.
 func (m *Monitor) lookClosing(b *member, now time.Time) {
 	if m.sessions == nil {
 		return
 	}
 	why := b.outFor()
+	if c := b.closing; c != nil && (why == CauseNone || b.serverCause() == CauseNone && c.cause != why) {
+		m.endClosing(b) // the server is back
+	}
 	rule := b.pool.cfg.OnDown.rule(why)
-	switch {
-	case why == causeNone && b.closing != nil:
-		m.sayClosed(b, b.closing)
-		b.closing = nil
-	case why != causeNone && (b.closing == nil || b.closing.yields(why, rule)):
-		if b.closing != nil {
-			m.sayClosed(b, b.closing)
-		}
+	if why != CauseNone && (b.closing == nil || b.closing.yields(why, rule)) {
+		m.endClosing(b)
 		b.closing = newClosing(why, rule, now)
 		wakeUp(b.pool.wakeClosing)
+	}
+}
+
+// endClosing stops the closing of a backend's sessions. The mutex is held.
+func (m *Monitor) endClosing(b *member) {
+	if b.closing != nil {
+		m.sayClosed(b, b.closing)
+		b.closing = nil
 	}
 }
 
@@ -165,7 +141,7 @@ type step struct {
 func (m *Monitor) closeSteps(w *poolWatch, now time.Time) (steps []step, next time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, b := range w.members {
+	for b := range w.all {
 		c := b.closing
 		if c == nil {
 			continue
@@ -197,7 +173,7 @@ func (m *Monitor) mayEnd(b *member) bool {
 		return true
 	}
 	c.begun = true
-	if c.cause == causeFailed && b.failsWithAll() && stats.Received > b.failing.received {
+	if c.cause == CauseFailed && b.failsWithAll() && stats.Received > b.failing.received {
 		c.kept, c.next = true, time.Time{}
 		m.say(slog.LevelWarn, "every check of the pool fails at once while its connections still move bytes: "+
 			"sessions are kept: is it the check?", backendAttrs(b.backend), slog.Int("sessions", stats.Active))
@@ -212,7 +188,7 @@ func (m *Monitor) mayEnd(b *member) bool {
 // While no other is up they stay kept, idle or not: sessions that are silent do not show that the server is dead. The
 // mutex is held.
 func (m *Monitor) endKeeping(w *poolWatch, now time.Time) {
-	for _, b := range w.members {
+	for b := range w.all {
 		c := b.closing
 		if c == nil || !c.kept || !b.otherAnswers() {
 			continue
@@ -250,7 +226,7 @@ func (m *Monitor) closeStep(s step) {
 	if !s.end {
 		return
 	}
-	n := m.sessions.End(s.member.backend, s.limit)
+	n := m.sessions.End(s.member.backend, s.closing.cause, s.limit)
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -287,7 +263,7 @@ func (b *member) failsWithAll() bool {
 
 // outage returns how the backend's checks fail. The mutex is held.
 func (b *member) outage() outage {
-	o := outage{failing: b.target.checks.failures > 0 || b.verdict.cause == causeFailed, began: b.failing.began}
+	o := outage{failing: b.target.checks.failures > 0 || b.verdict.cause == CauseFailed, began: b.failing.began}
 	if !b.verdict.up {
 		o.out = b.since
 	}

@@ -16,7 +16,7 @@ func TestClosingKeepsToItsRate(t *testing.T) {
 	f := func(rate, wantSteps int, want string) {
 		t.Helper()
 		start := time.Unix(1000, 0)
-		c := newClosing(causeFailed, CloseRule{Close: true, Rate: rate}, start)
+		c := newClosing(CauseFailed, CloseRule{Close: true, Rate: rate}, start)
 		var steps []string
 		total := 0
 		for c.next.Before(start.Add(time.Second)) {
@@ -40,7 +40,7 @@ func TestClosingKeepsToItsRate(t *testing.T) {
 
 func TestClosingDoesNotMakeUpForLateSteps(t *testing.T) {
 	start := time.Unix(1000, 0)
-	c := newClosing(causeFailed, CloseRule{Close: true, Rate: 50}, start)
+	c := newClosing(CauseFailed, CloseRule{Close: true, Rate: 50}, start)
 	late := start.Add(time.Minute)
 	if n := c.take(late); n != 1 || c.next != late.Add(20*time.Millisecond) {
 		t.Errorf("a minute late: %d, and the next %v later, want 1 and 20 ms", n, c.next.Sub(late))
@@ -49,24 +49,28 @@ func TestClosingDoesNotMakeUpForLateSteps(t *testing.T) {
 
 func TestYields(t *testing.T) {
 	closes, keeps := CloseRule{Close: true}, CloseRule{}
-	f := func(from cause, old CloseRule, to cause, rule CloseRule, want bool) {
+	f := func(from Cause, old CloseRule, to Cause, rule CloseRule, want bool) {
 		t.Helper()
 		if got := newClosing(from, old, time.Now()).yields(to, rule); got != want {
 			t.Errorf("%v %+v to %v %+v: %v, want %v", from, old, to, rule, got, want)
 		}
 	}
-	f(causeFailed, closes, causeFailed, closes, false)
-	f(causeFailed, closes, causeDemoted, closes, true)
-	f(causeFailed, closes, causeDemoted, keeps, false)
-	f(causeFailed, closes, causeLagging, keeps, true) // it answers again
-	f(causeFailed, closes, causeSplit, keeps, true)
-	f(causeFailed, closes, causeMaint, keeps, true)
-	f(causeDemoted, closes, causeFailed, closes, false)
-	f(causeDemoted, closes, causeMaint, closes, false)
-	f(causeDemoted, keeps, causeFailed, closes, true)
-	f(causeDemoted, closes, causeLagging, keeps, true)
-	f(causeLagging, keeps, causeFailed, closes, true)
-	f(causeMaint, closes, causeDemoted, closes, true)
+	f(CauseFailed, closes, CauseFailed, closes, false)
+	f(CauseFailed, closes, CauseDemoted, closes, true)
+	f(CauseFailed, closes, CauseDemoted, keeps, false)
+	f(CauseFailed, closes, CauseLagging, keeps, true) // it answers again
+	f(CauseFailed, closes, CauseSplit, keeps, true)
+	f(CauseFailed, closes, CauseMaint, keeps, true)
+	f(CauseDemoted, closes, CauseFailed, closes, false)
+	f(CauseDemoted, closes, CauseMaint, closes, false)
+	f(CauseDemoted, keeps, CauseFailed, closes, true)
+	f(CauseDemoted, closes, CauseLagging, keeps, true)
+	f(CauseLagging, keeps, CauseFailed, closes, true)
+	f(CauseMaint, closes, CauseDemoted, closes, true)
+	f(CauseDemoted, closes, CauseRemoved, closes, false)
+	f(CauseDemoted, keeps, CauseDrain, closes, true)
+	f(CauseDrain, closes, CauseFailed, closes, true)
+	f(CauseDrain, closes, CauseRemoved, closes, true)
 }
 
 // downWith returns a pool in which a fails after one check, and what becomes of its sessions then. Another one is up.
@@ -191,7 +195,7 @@ func TestNothingIsEndedWithoutSessions(t *testing.T) {
 	inBubble(t, downWith(CloseRule{Close: true, Grace: time.Second}), nil, func(r *rig) {
 		r.sessions.open(r.backend("a"), 1)
 		r.failA()
-		r.sessions.End(r.backend("a"), 0) // it ends by itself
+		r.sessions.End(r.backend("a"), CauseNone, 0) // it ends by itself
 		r.sessions.done(r.backend("a"))
 		after(time.Minute)
 		r.wantDone("later", "a")

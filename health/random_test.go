@@ -68,7 +68,7 @@ func (p *play) check(verdicts []verdict) error {
 	up := 0
 	for i, v := range verdicts {
 		f := p.facts[i]
-		if v.up != (v.reason == "") || v.up && v.cause != causeNone {
+		if v.up != (v.reason == "") || v.up && v.cause != CauseNone {
 			return fmt.Errorf("%s: %+v", f.name, v)
 		}
 		if !v.up {
@@ -107,7 +107,7 @@ func TestAtMostOnePrimary(t *testing.T) {
 				if v.up {
 					someUp++
 				}
-				if v.cause == causeSplit {
+				if v.cause == CauseSplit {
 					someSplit++
 				}
 			}

@@ -174,7 +174,7 @@ func newRig(t *testing.T, specs []spec) *rig {
 	r := &rig{
 		t: t, pools: map[string]*pool.Pool{}, servers: map[string]*server{}, log: new(logBuffer), start: time.Now(),
 	}
-	r.sessions = &sessions{start: r.start, live: map[*pool.Backend]int{}, calls: map[*pool.Backend][]string{}}
+	r.sessions = &sessions{start: r.start, live: map[*pool.Backend]int{}, calls: map[*pool.Backend][]string{}, ended: map[Cause]int{}}
 	watched := r.watched(specs)
 	r.pool = watched[0].Pool
 	m, err := New(watched, Options{

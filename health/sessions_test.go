@@ -18,13 +18,14 @@ type sessions struct {
 	mu    sync.Mutex
 	live  map[*pool.Backend]int
 	calls map[*pool.Backend][]string
+	ended map[Cause]int
 }
 
 // Redispatch implements Sessions.
 func (s *sessions) Redispatch(b *pool.Backend) { s.note(b, "redispatch") }
 
 // End implements Sessions.
-func (s *sessions) End(b *pool.Backend, limit int) int {
+func (s *sessions) End(b *pool.Backend, cause Cause, limit int) int {
 	time.Sleep(s.takes) // the fake clock
 	s.mu.Lock()
 	n := s.live[b]
@@ -32,6 +33,7 @@ func (s *sessions) End(b *pool.Backend, limit int) int {
 		n = min(n, limit)
 	}
 	s.live[b] -= n
+	s.ended[cause] += n
 	s.mu.Unlock()
 	for range n {
 		b.Release()
@@ -67,6 +69,13 @@ func (s *sessions) connected(b *pool.Backend, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live[b] += n
+}
+
+// endedFor returns how many sessions were ended for a cause.
+func (s *sessions) endedFor(c Cause) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended[c]
 }
 
 func (s *sessions) left(b *pool.Backend) int {

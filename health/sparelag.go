@@ -17,7 +17,7 @@ func spareLagging(facts []fact, verdicts []verdict) (spared bool) {
 		return false
 	}
 	for i := range verdicts {
-		if v := &verdicts[i]; v.cause == causeLagging {
+		if v := &verdicts[i]; v.cause == CauseLagging {
 			*v, spared = verdict{up: true, spared: v.reason}, true
 		}
 	}

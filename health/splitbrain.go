@@ -56,12 +56,12 @@ func elect(facts []fact, verdicts []verdict, seen timelines) {
 		if facts[i].answer.Timeline == seen[facts[i].answer.System].timeline {
 			tied = append(tied, i)
 		} else {
-			verdicts[i] = verdict{cause: causeDemoted, reason: staleReason(facts, i, seen)}
+			verdicts[i] = verdict{cause: CauseDemoted, reason: staleReason(facts, i, seen)}
 		}
 	}
 	if len(tied) > 1 || differ(facts, claims) {
 		for _, i := range tied {
-			verdicts[i] = verdict{cause: causeSplit, reason: splitReason(facts, i, claims)}
+			verdicts[i] = verdict{cause: CauseSplit, reason: splitReason(facts, i, claims)}
 		}
 		return
 	}
@@ -111,8 +111,8 @@ func differ(facts []fact, claims []int) bool {
 // reason to wait for them.
 func succeed(facts []fact, verdicts []verdict, winner int) {
 	for i, f := range facts {
-		if verdicts[i].cause == causeFailed && f.answer != nil && f.answer.Primary {
-			verdicts[i].cause = causeDemoted
+		if verdicts[i].cause == CauseFailed && f.answer != nil && f.answer.Primary {
+			verdicts[i].cause = CauseDemoted
 			verdicts[i].reason = fmt.Sprintf("%s is the primary now%s, and this one does not answer: %s",
 				facts[winner].name, facts[winner].onTimeline(), f.failure)
 		}

@@ -7,23 +7,6 @@ import (
 	"sluice/health/probe"
 )
 
-// cause is why a backend takes no sessions. OnDown has a rule for each.
-type cause uint8
-
-const (
-	causeNone     cause = iota // it does take some, or nothing is known of it yet
-	causeFailed                // its checks fail
-	causeDemoted               // another server is the primary
-	causePromoted              // it is the primary, in a pool of replicas
-	causeLagging               // it lags more than MaxLag
-	causeSplit                 // it is not clear which of several servers is the primary
-	causeMaint                 // the operator has set it to maint
-)
-
-var causeWords = []string{"", "failed", "demoted", "promoted", "lagging", "split", "maint"}
-
-func (c cause) String() string { return causeWords[c] }
-
 // fact is what is known of one server when a pool makes up its mind about it.
 type fact struct {
 	name   string
@@ -53,14 +36,14 @@ func (f fact) claims() bool { return !f.maint && f.current && f.answer != nil &&
 type verdict struct {
 	up     bool
 	backup bool // it serves only while there is no other kind, by its role
-	cause  cause
+	cause  Cause
 	reason string // why it is not up: one line for whoever looks at it at 3 a.m.
 	spared string // why it would not be up if there were another; "" = it deserves to be
 }
 
 // standby reports whether a server waits for its turn: it answers, in a role that is not wanted now.
 func (v verdict) standby() bool {
-	return !v.up && (v.cause == causeDemoted || v.cause == causePromoted)
+	return !v.up && (v.cause == CauseDemoted || v.cause == CausePromoted)
 }
 
 const notChecked = "not checked yet"
@@ -108,13 +91,13 @@ func (f fact) judgeAlone(c Config) verdict {
 		return verdict{up: true}
 	case c.judged() && f.maint:
 		// It must be down when the operator lets it come back: who knows what it is by then.
-		return verdict{cause: causeMaint, reason: "in maintenance"}
+		return verdict{cause: CauseMaint, reason: "in maintenance"}
 	case c.judged() && !f.checks.decided && !f.keeps():
 		return verdict{reason: f.unknown()}
 	case !f.checks.decided:
 		return f.before
 	case !f.checks.up:
-		return verdict{cause: causeFailed, reason: f.silence(c)}
+		return verdict{cause: CauseFailed, reason: f.silence(c)}
 	case c.judged():
 		return f.judgeRole(c)
 	}
@@ -123,20 +106,20 @@ func (f fact) judgeAlone(c Config) verdict {
 
 // keeps reports whether a server's verdict stands, by what was asked before, until there are answers to what is asked now.
 func (f fact) keeps() bool {
-	return f.checks.patient && (f.before.up || f.before.cause != causeNone && f.before.cause != causeMaint)
+	return f.checks.patient && (f.before.up || f.before.cause != CauseNone && f.before.cause != CauseMaint)
 }
 
 // judgeRole makes up a pool's mind about a Postgres server that answers.
 func (f fact) judgeRole(c Config) verdict {
 	switch {
 	case f.answer == nil:
-		return verdict{cause: causeFailed, reason: "does not say whether it is a primary or a replica"}
+		return verdict{cause: CauseFailed, reason: "does not say whether it is a primary or a replica"}
 	case c.Role == RolePrimary && !f.answer.Primary:
-		return verdict{cause: causeDemoted, reason: "is a replica, the pool wants the primary"}
+		return verdict{cause: CauseDemoted, reason: "is a replica, the pool wants the primary"}
 	case c.Role == RoleReplica && f.answer.Primary:
-		return verdict{cause: causePromoted, reason: "is the primary, the pool wants replicas"}
+		return verdict{cause: CausePromoted, reason: "is the primary, the pool wants replicas"}
 	case c.MaxLag > 0 && f.lag.decided && !f.lag.up:
-		return verdict{cause: causeLagging, reason: f.lagText(c)}
+		return verdict{cause: CauseLagging, reason: f.lagText(c)}
 	}
 	return verdict{up: true, backup: c.Role == RolePreferReplica && f.answer.Primary}
 }

@@ -73,7 +73,7 @@ func judged(c Config, seen timelines, facts ...string) string {
 			lines = append(lines, "up, backup")
 		case v.up:
 			lines = append(lines, "up")
-		case v.cause == causeNone:
+		case v.cause == CauseNone:
 			lines = append(lines, "down: "+v.reason)
 		default:
 			lines = append(lines, v.cause.String()+": "+v.reason)

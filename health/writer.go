@@ -67,9 +67,9 @@ func electWriter(facts []fact, verdicts []verdict) {
 	for _, i := range claims {
 		switch {
 		case !clear:
-			verdicts[i] = verdict{cause: causeSplit, reason: rivalReason(facts, i, claims)}
+			verdicts[i] = verdict{cause: CauseSplit, reason: rivalReason(facts, i, claims)}
 		case i != winner:
-			verdicts[i] = verdict{cause: causeDemoted,
+			verdicts[i] = verdict{cause: CauseDemoted,
 				reason: fmt.Sprintf("is writable, and %s was the primary before it came back", facts[winner].name)}
 		}
 	}

@@ -160,6 +160,13 @@ func (b *Backend) Usable() bool {
 	return b.usable()
 }
 
+// Active returns how many of the backend's slots are taken now.
+func (b *Backend) Active() int {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	return b.active
+}
+
 // Release gives a slot back, and with it the place to whoever waits for one. A backend that was removed is forgotten by
 // its pool with the last one. It panics when there is none to give back: a slot was then released twice, and every count
 // since is wrong.

@@ -136,8 +136,12 @@ type liveSessions struct{ b *balancer }
 
 func (s liveSessions) Redispatch(backend *pool.Backend) { s.b.server.Redispatch(backend) }
 
-func (s liveSessions) End(backend *pool.Backend, limit int) int {
-	return s.b.server.EndSessions(backend, l4.BackendDown, limit)
+func (s liveSessions) End(backend *pool.Backend, cause health.Cause, limit int) int {
+	reason := l4.BackendDown
+	if cause == health.CauseDrain || cause == health.CauseRemoved {
+		reason = l4.Drained
+	}
+	return s.b.server.EndSessions(backend, reason, limit)
 }
 
 // bind takes every address the configuration names.
