@@ -75,6 +75,7 @@ func (m *Monitor) carryOut(p *plan, now time.Time) {
 	}
 	for _, w := range p.pools {
 		w.begin(now)
+		m.recall(w.watch)
 		m.pools = append(m.pools, w.watch)
 	}
 	m.followRules(now)

@@ -229,7 +229,7 @@ func TestAtMostOneUsablePrimaryWhileApplied(t *testing.T) {
 				after(100 * time.Millisecond)
 			}
 			r.mu.Lock()
-			timeline := r.Monitor.pools[0].seen[7].timeline
+			timeline := r.Monitor.pools[0].seen[7].Timeline
 			r.mu.Unlock()
 			if timeline < best {
 				t.Fatalf("timeline %d was seen, now %d", best, timeline)

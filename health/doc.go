@@ -14,7 +14,8 @@
 // successes bring it up. A backend of which a role or a lag is wanted starts down: nobody knows yet which is the primary.
 //
 // With role primary at most one backend of a pool is up at any time: the one that answers as a primary on the highest
-// timeline that was ever seen of its cluster. When it is not clear which one that is, none is.
+// timeline that was ever seen of its cluster. When it is not clear which one that is, none is. Timelines and Restore let that
+// outlive the process.
 //
 // A backend whose address is not known yet is down for that reason, and asked as soon as it is (late.go).
 //

@@ -69,6 +69,8 @@ type Monitor struct {
 	pools   []*poolWatch
 	gone    []*poolWatch // not watched any more, and with sessions that are to be closed
 	targets []*target
+
+	restored map[string]timelines // by the name of a pool that was not watched since
 }
 
 // New returns a monitor of the backends of the pools. A backend is up until its first check, as it is, unless the check
@@ -78,7 +80,7 @@ type Monitor struct {
 func New(pools []Watched, o Options) (*Monitor, error) {
 	m := &Monitor{
 		logger: o.Logger, onProbe: o.OnProbe, sessions: o.Sessions, newProber: o.NewProber,
-		wakeEject: make(chan struct{}, 1),
+		wakeEject: make(chan struct{}, 1), restored: make(map[string]timelines),
 	}
 	if m.logger == nil {
 		m.logger = slog.New(slog.DiscardHandler)

@@ -1,51 +1,6 @@
 package health
 
-import (
-	"fmt"
-	"slices"
-)
-
-// timelines is the highest timeline that a server of each cluster was seen on, by system identifier. A server that is
-// promoted starts a timeline that is higher than any before, so a primary on a lower one was left behind: it must never
-// take a write again, not even while the better one is gone. A replica knows of a promotion too, and may be the only one
-// left that does.
-//
-// Clusters of which no server is in the pool any more are forgotten when there get to be too many: a server that names
-// another one each time must not fill the memory.
-type timelines map[uint64]sighting
-
-// mostClusters is how many are remembered at least.
-const mostClusters = 64
-
-// sighting is where a timeline was seen.
-type sighting struct {
-	timeline uint32
-	name     string
-}
-
-// learn takes in what the servers of a pool say.
-func (t timelines) learn(facts []fact) {
-	for _, f := range facts {
-		if f.maint || !f.current || f.answer == nil || f.answer.Timeline == 0 {
-			continue
-		}
-		if best, seen := t[f.answer.System]; !seen || f.answer.Timeline > best.timeline {
-			t[f.answer.System] = sighting{f.answer.Timeline, f.name}
-		}
-	}
-	if len(t) > mostClusters {
-		t.forget(facts)
-	}
-}
-
-// forget drops the clusters of which no server was when it last answered.
-func (t timelines) forget(facts []fact) {
-	for system := range t {
-		if !slices.ContainsFunc(facts, func(f fact) bool { return f.answer != nil && f.answer.System == system }) {
-			delete(t, system)
-		}
-	}
-}
+import "fmt"
 
 // elect lets one of the servers that claim to be the primary be it, or none when that is not clear. It changes their
 // verdicts, and that of an old primary that does not answer while another one has taken over.
@@ -53,7 +8,7 @@ func elect(facts []fact, verdicts []verdict, seen timelines) {
 	claims := claimants(facts)
 	var tied []int // on the highest timeline of their cluster
 	for _, i := range claims {
-		if facts[i].answer.Timeline == seen[facts[i].answer.System].timeline {
+		if facts[i].answer.Timeline == seen[facts[i].answer.System].Timeline {
 			tied = append(tied, i)
 		} else {
 			verdicts[i] = verdict{cause: CauseDemoted, reason: staleReason(facts, i, seen)}
@@ -132,13 +87,13 @@ func staleReason(facts []fact, i int, seen timelines) string {
 	a := facts[i].answer
 	best := seen[a.System]
 	for _, f := range facts {
-		if f.claims() && f.answer.System == a.System && f.answer.Timeline == best.timeline {
+		if f.claims() && f.answer.System == a.System && f.answer.Timeline == best.Timeline {
 			return fmt.Sprintf("claims to be primary on timeline %d, %s is on timeline %d",
-				a.Timeline, f.name, best.timeline)
+				a.Timeline, f.name, best.Timeline)
 		}
 	}
 	return fmt.Sprintf("stale: claims to be primary on timeline %d, timeline %d was seen on %s",
-		a.Timeline, best.timeline, best.name)
+		a.Timeline, best.Timeline, best.Backend)
 }
 
 // splitReason says with whom a server is at odds.

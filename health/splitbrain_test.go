@@ -79,7 +79,7 @@ func TestTimelinesAreBounded(t *testing.T) {
 		if len(seen) > mostClusters {
 			t.Fatalf("%d clusters are remembered", len(seen))
 		}
-		if seen[7] != (sighting{5, "pg1"}) || seen[100+system].timeline != 1 {
+		if seen[7] != (Sighting{5, "pg1"}) || seen[100+system].Timeline != 1 {
 			t.Fatalf("forgotten: %v", seen)
 		}
 	}
