@@ -3,6 +3,7 @@ package l4
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -20,8 +21,7 @@ const (
 
 // A socket is a loop's view of a listening socket that all loops share.
 type socket struct {
-	listener *listener
-	fd       int
+	door
 	// batch is how many connections are taken per event. It doubles while
 	// the queue stays full and falls back when it runs dry, so a lone
 	// connection costs no accept that answers EAGAIN, and a flood is taken
@@ -30,8 +30,13 @@ type socket struct {
 	resting time.Duration // until when it is not watched; 0 = it is watched
 }
 
+// vacant is resting in a place of loop.sockets that is free. An event for the socket that
+// was there may still be in the batch at hand.
+const vacant = math.MaxInt64
+
 // watchListeners starts to accept on every socket.
 func (l *loop) watchListeners() syscall.Errno {
+	l.watching = true
 	for i := range l.sockets {
 		if errno := l.watchListener(i); errno != 0 {
 			return errno
@@ -100,6 +105,7 @@ func (l *loop) receive(ls *listener, fd int, peer netip.AddrPort) {
 	}
 	to := l.server.place(l)
 	to.load.Add(1)
+	rules.sessions.Add(1)
 	if to == l {
 		l.begin(rules, fd, peer, counted)
 	} else {
@@ -144,7 +150,7 @@ func (l *loop) wakeResting() {
 	}
 	for i := range l.sockets {
 		k := &l.sockets[i]
-		if k.resting == 0 || (k.resting > l.now && !l.freed) || l.shortBy > l.now {
+		if k.resting == 0 || k.resting == vacant || (k.resting > l.now && !l.freed) || l.shortBy > l.now {
 			continue
 		}
 		if errno := l.watchListener(i); errno != 0 {
@@ -157,17 +163,65 @@ func (l *loop) wakeResting() {
 	}
 }
 
-// stopAccepting stops watching every socket for good. An event for one may
-// still be in the batch at hand. What waits there is left to takeBacklogs.
-func (l *loop) stopAccepting() {
+// setSockets makes these the sockets on which the loop accepts. Those that it had go on
+// as they are, for the listeners to which they belong now.
+func (l *loop) setSockets(doors []door) {
+	gone := make(map[*listenSocket]*socket, len(l.sockets))
 	for i := range l.sockets {
-		k := &l.sockets[i]
-		if k.resting == 0 {
-			l.poller.Remove(k.fd)
-		} else {
-			k.listener.resting.Add(-1)
+		if k := &l.sockets[i]; k.resting != vacant {
+			gone[k.listenSocket] = k
 		}
-		k.resting = math.MaxInt64
 	}
-	l.resting = 0
+	var added []door
+	for _, d := range doors {
+		if k := gone[d.listenSocket]; k != nil {
+			k.move(d.listener)
+			delete(gone, d.listenSocket)
+		} else {
+			added = append(added, d)
+		}
+	}
+	for _, k := range gone {
+		l.dropSocket(k)
+	}
+	for _, d := range added {
+		l.addSocket(d)
+	}
+	l.freed = true // there may be more places than before
+}
+
+// move gives the connections of a socket to another listener.
+func (k *socket) move(to *listener) {
+	if k.listener != to && k.resting != 0 {
+		k.listener.resting.Add(-1)
+		to.resting.Add(1)
+	}
+	k.listener = to
+}
+
+func (l *loop) addSocket(d door) {
+	at := slices.IndexFunc(l.sockets, func(k socket) bool { return k.resting == vacant })
+	if at < 0 {
+		at = len(l.sockets)
+		l.sockets = append(l.sockets, socket{})
+	}
+	l.sockets[at] = socket{door: d, batch: 1}
+	if !l.watching {
+		return
+	}
+	if errno := l.watchListener(at); errno != 0 {
+		l.rest(&l.sockets[at], errno)
+	}
+}
+
+// dropSocket stops watching a socket for good. What waits there is left to takeBacklogs.
+func (l *loop) dropSocket(k *socket) {
+	switch {
+	case k.resting != 0:
+		k.listener.resting.Add(-1)
+		l.resting--
+	case l.watching:
+		l.poller.Remove(k.fd)
+	}
+	*k = socket{resting: vacant}
 }

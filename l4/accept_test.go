@@ -118,7 +118,7 @@ func TestStopWhileResting(t *testing.T) {
 	restore := useUpDescriptors(t, 0)
 	r.until("the listener rests", func() bool { return r.srv.Stats().Listeners[0].Resting })
 	restore()
-	r.loop.stopAccepting()
+	r.loop.setSockets(nil)
 	r.now += 10 * restTime
 	for range 20 {
 		r.step()
@@ -185,7 +185,7 @@ func TestUnixBothSides(t *testing.T) {
 		}
 	})
 	r.t = t
-	r.srv.listeners[0].close()
+	closeDoors(r.srv.doors())
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
 		t.Errorf("the socket file is still there: %v", err)
 	}
@@ -266,7 +266,7 @@ func TestAbstractUnixListener(t *testing.T) {
 	r := newRig(t, rigConfig{bind: []pool.Address{{Unix: name}}})
 	ends := r.pair()
 	r.exchange(ends[client], ends[server], 3)
-	r.srv.listeners[0].close()
+	closeDoors(r.srv.doors())
 	if _, err := os.Stat(name); err != nil {
 		t.Errorf("a file was removed for an abstract name: %v", err)
 	}
@@ -281,9 +281,11 @@ func TestEpollRefusesConnection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ls := r.srv.listeners[0]
+		ls := r.srv.listeners()[0]
+		r.loop.reservePlace(&r.loop.sockets[0])
 		ls.accepts.Add(1)
 		r.loop.load.Add(1)
+		ls.rules.Load().sessions.Add(1)
 		r.loop.begin(ls.rules.Load(), fd, netip.MustParseAddrPort("127.0.0.1:1"), false)
 		if end := r.expectEnd(ConnectFailed); end.Errno != syscall.EPERM || end.Pool != "" {
 			t.Errorf("ended with %+v, want EPERM and no pool", end)

@@ -142,9 +142,10 @@ func TestClientLimitAfterHandOver(t *testing.T) {
 	defer backend.stop()
 	srv, c := aboutToHandOver(t, backend.Addr())
 	defer c.Close()
-	ls := srv.listeners[0]
+	ls := srv.listeners()[0]
 	ls.rules.Load().clients = clients.New(clients.Limits{Sessions: 1})
-	ls.places.limit, srv.places.limit = 100, 100 // far from a warning
+	ls.places.limit.Store(100) // far from a warning
+	srv.places.limit.Store(100)
 	giver, taker := srv.loops[0], srv.loops[1]
 	turn := func(l *loop) {
 		t.Helper()
@@ -172,7 +173,7 @@ func TestClientLimitAfterHandOver(t *testing.T) {
 	})
 	reset(c.(conn))
 	eventually(t, "it has ended", func() bool { turn(taker); return sessions() == 0 })
-	if ls.places.taken.Load() != 0 || srv.places.taken.Load() != 0 || ls.sessions.Load() != 0 {
+	if n, _ := ls.sessionCount(); ls.places.taken.Load() != 0 || srv.places.taken.Load() != 0 || n != 0 {
 		t.Errorf("%d and %d places are taken in the end", ls.places.taken.Load(), srv.places.taken.Load())
 	}
 	giver.load.Add(-10)

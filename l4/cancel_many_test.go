@@ -140,16 +140,13 @@ func TestDeadPeerOfCancelling(t *testing.T) {
 func TestCancelOwnerOfAnotherListener(t *testing.T) {
 	at := listenTCP(t, "127.0.0.1:0")
 	r := newPostgresRig(t, rigConfig{})
-	other, err := openListener(ListenerConfig{
-		Name: "other", Bind: []pool.Address{tcpAddress(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})}, Protocol: ProtocolPostgres,
+	other := ListenerConfig{
+		Name: "other", Bind: []pool.Address{anyPort}, Protocol: ProtocolPostgres,
 		Target: Target{Pool: newPool(t, 1, 0, tcpAddress(at.Addr())), SendProxy: ProxyV2},
-	}, newOwnPorts())
-	if err != nil {
-		t.Fatal(err)
 	}
-	r.srv.listeners = append(r.srv.listeners, other)
+	r.update(r.srv.listeners()[0].rules.Load().config, other)
 	key := cancelKey(1, 4)
-	r.srv.cancelKeys.add(key, 99, other.rules.Load().targets.all[0].config.Pool.Backends()[0])
+	r.srv.cancelKeys.add(key, 99, other.Target.Pool.Backends()[0])
 	c := r.dial()
 	r.write(c, cancelRequest(key))
 	s := r.acceptFrom(at)

@@ -50,12 +50,14 @@ func (l *loop) owners(s *session) (list []ownerTarget, ok bool) {
 	if b := l.server.cancelKeys.owner(pgwire.CancelKey(s.opening.packet)); b != nil {
 		return backendsOf(l.server.targetsOf(own, b.Pool()), func(c *pool.Backend) bool { return c == b }), true
 	}
-	list = backendsOf(own.all, func(b *pool.Backend) bool { return l.server.sealed.has(s.client.Addr(), b) && mayOwn(b) })
+	list = backendsOf(s.rules.listener.everyTarget(), func(b *pool.Backend) bool {
+		return l.server.sealed.has(s.client.Addr(), b) && mayOwn(b)
+	})
 	stranger := len(list) == 0
 	if stranger {
 		list = backendsOf(own.all, mayOwn)
 	}
-	cancels := s.rules.listener.cancels
+	cancels := s.rules.cancels
 	if !cancels.admit(s.client.Addr(), stranger, l.now) {
 		return nil, false
 	}
@@ -101,14 +103,17 @@ func (l *loop) address(s *session, c *cancellation, list []ownerTarget) error {
 }
 
 // targetsOf returns the target of a pool, preferably that of a listener's own: a server
-// may be of other listeners only, and then gets the header that it gets there.
+// may be of other listeners only, or of rules that only sessions still have, and then gets
+// the header that it gets there.
 func (srv *Server) targetsOf(own *targets, p *pool.Pool) []*target {
 	if t := own.of(p); t != nil {
 		return []*target{t}
 	}
-	for _, ls := range srv.listeners {
-		if t := ls.rules.Load().targets.of(p); t != nil {
-			return []*target{t}
+	for _, ls := range srv.set.Load().all() {
+		for _, r := range ls.everyRules() {
+			if t := r.targets.of(p); t != nil {
+				return []*target{t}
+			}
 		}
 	}
 	return nil

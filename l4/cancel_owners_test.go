@@ -13,7 +13,7 @@ import (
 // asked is how many cancel requests the servers of all pools were connected to for, and how
 // many servers that were.
 func (r *rig) askedServers() (connects, servers int) {
-	for _, t := range r.srv.listeners[0].rules.Load().targets.all {
+	for _, t := range r.srv.listeners()[0].rules.Load().targets.all {
 		for _, b := range t.config.Pool.Backends() {
 			n := int(b.Stats().Connects)
 			connects += n

@@ -30,7 +30,7 @@ func (r *rig) loginAt(listeners []net.Listener, i int, key []byte) (ends [2]conn
 		b.SetUp(j == i)
 	}
 	ends[client] = r.dial()
-	header := r.headerFor(ends[client], r.srv.listeners[0].rules.Load().config.Target.SendProxy)
+	header := r.headerFor(ends[client], r.srv.listeners()[0].rules.Load().config.Target.SendProxy)
 	r.write(ends[client], startup)
 	ends[server] = r.acceptFrom(listeners[i])
 	r.expect(ends[server], slices.Concat(header, startup))

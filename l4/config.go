@@ -1,7 +1,6 @@
 package l4
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -18,7 +17,9 @@ import (
 // Config is everything a Server needs. It must not change after New.
 type Config struct {
 	// Loops is the number of event loops; 0 = one per CPU this process may use.
-	Loops     int
+	Loops int
+	// Listeners are those with which the server begins, if it does with any; Server.Prepare
+	// changes them, and MaxSessions.
 	Listeners []ListenerConfig
 	// MaxSessions bounds the sessions of all listeners together: what the
 	// descriptors of the process are enough for. Beyond it connections wait in
@@ -172,28 +173,8 @@ func (c *Config) validate() error {
 	if c.Loops < 0 {
 		return fmt.Errorf("loops %d: must not be negative", c.Loops)
 	}
-	if c.MaxSessions < 0 {
-		return fmt.Errorf("%d sessions at most: must not be negative", c.MaxSessions)
-	}
 	if c.MaxCancels < 0 {
 		return fmt.Errorf("%d cancel requests at most: must not be negative", c.MaxCancels)
-	}
-	if len(c.Listeners) == 0 {
-		return errors.New("no listener")
-	}
-	for _, l := range c.Listeners {
-		if err := l.checkTargets(c.Loops); err != nil {
-			return fmt.Errorf("listener %q: %w", l.Name, err)
-		}
-		if l.MaxSessions < 0 {
-			return fmt.Errorf("listener %q: max_sessions %d: must not be negative", l.Name, l.MaxSessions)
-		}
-		if err := l.PerClient.Check(); err != nil {
-			return fmt.Errorf("listener %q: %w", l.Name, err)
-		}
-		if len(l.Bind) == 0 {
-			return fmt.Errorf("listener %q: no address to bind", l.Name)
-		}
 	}
 	return nil
 }

@@ -174,6 +174,10 @@ func newOwnPorts() *ownPorts {
 	return own
 }
 
+func (o *ownPorts) equal(other *ownPorts) bool {
+	return o.low == other.low && o.high == other.high && slices.Equal(o.addresses, other.addresses)
+}
+
 func (o *ownPorts) has(ap netip.AddrPort) bool {
 	ip := ap.Addr().Unmap().WithZone("")
 	return ap.Port() >= o.low && ap.Port() <= o.high && (ip.IsLoopback() || slices.Contains(o.addresses, ip))

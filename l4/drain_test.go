@@ -87,7 +87,7 @@ func TestShutdownServesTheBacklog(t *testing.T) {
 			if stats := srv.Stats(); endedTotal(stats) != clients+1 || stats.Listeners[0].Accepts != clients+1 {
 				t.Errorf("%+v: want %d sessions", stats, clients+1)
 			}
-			if all, own := srv.places.taken.Load(), srv.listeners[0].places.taken.Load(); all != 0 || own != 0 {
+			if all, own := srv.places.taken.Load(), srv.listeners()[0].places.taken.Load(); all != 0 || own != 0 {
 				t.Errorf("%d and %d places are taken in the end", all, own)
 			}
 		})
@@ -143,18 +143,18 @@ func TestShutdownFinishesHandshakes(t *testing.T) {
 	everywhere := []pool.Address{{TCP: netip.MustParseAddrPort("0.0.0.0:0")}}
 	srv := startServer(t, 2, newPool(t, 2, 0, tcpAddress(backend.Addr())), ListenerConfig{Bind: everywhere}, nil)
 	// The kernel does not let a handshake end before data has come.
-	if err := syscall.SetsockoptInt(srv.listeners[0].fds[0], syscall.IPPROTO_TCP, syscall.TCP_DEFER_ACCEPT, 60); err != nil {
+	if err := syscall.SetsockoptInt(srv.doors()[0].fd, syscall.IPPROTO_TCP, syscall.TCP_DEFER_ACCEPT, 60); err != nil {
 		t.Fatal(err)
 	}
 	c := must(net.Dial("tcp", srv.testAddress()))
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patient))
-	srv.askLoops(stopAccepting)
+	srv.tellSockets(nil)
 	ctx, enough := context.WithCancel(t.Context())
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
-		srv.finishHandshakes(ctx, patient)
+		srv.finishHandshakes(ctx, srv.doors(), patient)
 	}()
 	talk(t, c)
 	enough()

@@ -48,7 +48,7 @@ func (l *loop) giveBack(s *session) {
 	if s.counted {
 		s.rules.clients.Leave(s.client.Addr())
 	}
-	s.rules.listener.sessions.Add(-1)
+	s.rules.sessions.Add(-1)
 	l.server.returnPlace(s.rules.listener)
 }
 

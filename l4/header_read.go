@@ -62,7 +62,7 @@ func (l *loop) headerDone(s *session, header *proxyproto.Header, rest []byte) st
 		s.client = source
 	}
 	var reason Reason
-	s.rules = s.rules.listener.rules.Load() // those of the moment at which its client is known
+	s.takeRules(s.rules.listener.rules.Load()) // those of the moment at which its client is known
 	if s.counted, reason = l.admit(s.rules, s.client.Addr()); reason != noReason {
 		return l.end(s, reason, 0)
 	}
@@ -79,4 +79,11 @@ func (l *loop) headerDone(s *session, header *proxyproto.Header, rest []byte) st
 		opening.input = bytes.Clone(rest)
 	}
 	return l.readFirstBytes(s)
+}
+
+// takeRules puts s under other rules.
+func (s *session) takeRules(r *rules) {
+	r.sessions.Add(1)
+	s.rules.sessions.Add(-1)
+	s.rules = r
 }

@@ -118,9 +118,9 @@ func (l *loop) writeHeader(s *session) (int, error) {
 // localAddress is the address the client connected to. A socket bound to one
 // address has no other; a wildcard is asked for.
 func (l *loop) localAddress(s *session) pool.Address {
-	if bound := s.rules.listener.bound; len(bound) == 1 &&
-		(bound[0].IsUnix() || bound[0].TCP.Addr().IsValid() && !bound[0].TCP.Addr().IsUnspecified()) {
-		return bound[0]
+	if sole := s.rules.listener.sole.Load(); sole != nil &&
+		(sole.IsUnix() || sole.TCP.Addr().IsValid() && !sole.TCP.Addr().IsUnspecified()) {
+		return *sole
 	}
 	local, errno := sysutil.LocalAddr(int(s.ends[client].fd))
 	if errno != 0 || !local.IsValid() {

@@ -14,8 +14,8 @@ type messageKind uint8
 
 const (
 	adoptConnection messageKind = iota // serve fd, peer, counted by rules
-	stopAccepting                      // rest all listening sockets for good, then call ended
-	takeBacklogs                       // accept all that waits there, and call ended with at how many some are left
+	setSockets                         // accept at doors and nowhere else, then call ended
+	takeBacklogs                       // accept all that waits at doors, and call ended with at how many some are left
 	reportDrained                      // close loop.drained when no session is left
 	slotGranted                        // the session of token has a backend
 	redispatch                         // let sessions that backend has not answered try another one
@@ -33,6 +33,7 @@ type message struct {
 	peer    netip.AddrPort
 	counted bool
 	rules   *rules
+	doors   []door
 	token   token
 	backend *pool.Backend
 	reason  Reason

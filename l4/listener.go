@@ -1,38 +1,31 @@
 package l4
 
 import (
-	"errors"
-	"fmt"
-	"net/netip"
-	"os"
+	"slices"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"sluice/pool"
-	"sluice/sysutil"
 )
 
-// A listener is its name, its descriptors, which all loops share, and its counters, which
-// are touched once per session. What it does with sessions its rules say.
+// A listener is its name and its counters, which are touched once per session. What it does
+// with sessions its rules say; where they come from, its sockets.
 type listener struct {
-	name  string
-	rules atomic.Pointer[rules] // of new sessions
-	fds   []int
-	bound []pool.Address // as the kernel has it: port 0 is resolved
+	name    string
+	rules   atomic.Pointer[rules]           // of new sessions
+	earlier atomic.Pointer[[]*rules]        // that sessions still have, the newest last
+	sockets atomic.Pointer[[]*listenSocket] // in configured order; those of the end, once it has left
+	leaving atomic.Bool                     // it takes no sessions any more
+	// sole is the address of its only socket, while it has never had another one.
+	sole atomic.Pointer[pool.Address]
 
 	accepts      atomic.Uint64
 	acceptErrors atomic.Uint64
-	sessions     atomic.Int64
-	resting      atomic.Int32          // how many loops let it rest
-	unrouted     endCounters           // ends before a pool was chosen
-	tallies      map[*pool.Pool]*tally // of those after
+	resting      atomic.Int32 // how many loops let it rest
+	unrouted     endCounters  // ends before a pool was chosen
 
-	places  quota         // for max_sessions
-	cancels *cancelLimits // nil = the protocol has no cancel requests
-
-	scarce warning               // of descriptors or memory
-	files  []*sysutil.UnixSocket // their files are removed at the end
+	places quota   // for max_sessions
+	scarce warning // of descriptors or memory
 }
 
 type endCounters [numReasons]atomic.Uint64
@@ -44,82 +37,84 @@ func (ls *listener) endCounters(t *target) *endCounters {
 	return &t.ended
 }
 
-// openListener binds every address of a listener, or none.
-func openListener(config ListenerConfig, own *ownPorts) (*listener, error) {
-	ls := &listener{
-		name: config.Name, tallies: make(map[*pool.Pool]*tally),
-		places: quota{name: "listener", limit: int64(config.MaxSessions)},
+func newListener(name string) *listener {
+	ls := &listener{name: name, places: quota{name: "listener"}}
+	ls.earlier.Store(new([]*rules))
+	ls.sockets.Store(new([]*listenSocket))
+	return ls
+}
+
+// setSockets notes which sockets belong to the listener.
+func (ls *listener) setSockets(sockets []*listenSocket) {
+	switch sole := ls.sole.Load(); {
+	case ls.rules.Load() == nil && len(sockets) == 1:
+		ls.sole.Store(&sockets[0].bound)
+	case sole != nil && (len(sockets) > 1 || len(sockets) == 1 && sockets[0].bound != *sole):
+		ls.sole.Store(nil)
 	}
-	rules, err := ls.newRules(config, own)
-	if err != nil {
-		return nil, fmt.Errorf("listener %q: %w", config.Name, err)
+	ls.sockets.Store(&sockets)
+}
+
+// setRules puts rules in force for new sessions.
+func (ls *listener) setRules(next *rules) {
+	old := ls.rules.Load()
+	if old == next {
+		return
 	}
-	ls.rules.Store(rules)
-	if config.Protocol.HasCancels() {
-		ls.cancels = newCancelLimits()
+	if old != nil { // before it is replaced: nobody is to find it in neither place
+		earlier := append(slices.Clip(*ls.earlier.Load()), old)
+		ls.earlier.Store(&earlier)
 	}
-	for _, address := range config.Bind {
-		if err := ls.bind(address, &config); err != nil {
-			ls.close()
-			return nil, fmt.Errorf("listener %q: bind %s: %w", config.Name, address, bindHint(err, address))
+	ls.rules.Store(next)
+}
+
+// forget drops the rules that no session has any more. No loop may be about to begin one
+// with them: all have said something since other rules are in force.
+func (ls *listener) forget() {
+	used := slices.DeleteFunc(slices.Clone(*ls.earlier.Load()), func(r *rules) bool { return r.sessions.Load() == 0 })
+	ls.earlier.Store(&used)
+}
+
+// everyRules returns the rules that are in force, and those that sessions still have, the
+// newest first.
+func (ls *listener) everyRules() (all []*rules) {
+	now := ls.rules.Load()
+	if now != nil {
+		all = append(all, now)
+	}
+	for _, r := range slices.Backward(*ls.earlier.Load()) {
+		if r != now { // it was replaced in between
+			all = append(all, r)
 		}
 	}
-	return ls, nil
+	return all
 }
 
-// bind listens at one more address.
-func (ls *listener) bind(address pool.Address, config *ListenerConfig) error {
-	if !address.IsUnix() {
-		fd, bound, err := listen(address, config.Freebind)
-		if err == nil {
-			ls.fds, ls.bound = append(ls.fds, fd), append(ls.bound, bound)
+// everyTarget returns the targets of all rules, of each pool that of the newest.
+func (ls *listener) everyTarget() (all []*target) {
+	seen := make(map[*tally]bool)
+	for _, r := range ls.everyRules() {
+		for _, t := range r.targets.all {
+			if !seen[t.tally] {
+				seen[t.tally] = true
+				all = append(all, t)
+			}
 		}
-		return err
 	}
-	file := config.Socket
-	if address.Unix[0] == '@' {
-		file = SocketFile{} // the abstract namespace has none
-	}
-	s, err := sysutil.ListenUnix(address.Unix, file)
-	if err == nil {
-		ls.fds, ls.bound, ls.files = append(ls.fds, s.FD), append(ls.bound, address), append(ls.files, s)
-	}
-	return err
+	return all
 }
 
-func listen(address pool.Address, free bool) (int, pool.Address, error) {
-	open := sysutil.ListenTCP
-	if free {
-		open = sysutil.ListenFreebind
+// sessionCount returns how many sessions are open, and how many of them have rules that
+// are not in force any more.
+func (ls *listener) sessionCount() (all, outdated int) {
+	for i, r := range ls.everyRules() {
+		n := int(r.sessions.Load())
+		all += n
+		if i > 0 {
+			outdated += n
+		}
 	}
-	fd, err := open(address.TCP)
-	if err != nil {
-		return -1, address, err
-	}
-	local, errno := sysutil.LocalAddr(fd)
-	if errno != 0 {
-		sysutil.Close(fd)
-		return -1, address, os.NewSyscallError("getsockname", errno)
-	}
-	if !address.TCP.Addr().IsValid() { // every address: keep it said that way
-		local = netip.AddrPortFrom(netip.Addr{}, local.Port())
-	}
-	local = netip.AddrPortFrom(local.Addr().WithZone(address.TCP.Addr().Zone()), local.Port())
-	return fd, pool.Address{TCP: local}, nil
-}
-
-// bindHint adds to a bind error what the operator can do about it.
-func bindHint(err error, address pool.Address) error {
-	switch {
-	case errors.Is(err, syscall.EACCES) && !address.IsUnix():
-		return fmt.Errorf("%w: ports below net.ipv4.ip_unprivileged_port_start (1024) need CAP_NET_BIND_SERVICE: "+
-			"give it with setcap or AmbientCapabilities=, or bind a higher port", err)
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%w: another process listens there (ss -ltnp shows which)", err)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%w: no interface of this machine has it (ip addr shows which there are)", err)
-	}
-	return err
+	return all, outdated
 }
 
 // A warning is one that a flood must not repeat for every connection.
@@ -134,14 +129,4 @@ func (w *warning) due(now time.Duration) bool {
 		return false
 	}
 	return w.last.CompareAndSwap(last, max(1, int64(now)))
-}
-
-func (ls *listener) close() {
-	for _, s := range ls.files { // before they are closed: a successor may take the path at once
-		s.RemoveFile()
-	}
-	for _, fd := range ls.fds {
-		sysutil.Close(fd)
-	}
-	ls.fds, ls.files = nil, nil
 }

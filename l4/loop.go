@@ -34,7 +34,7 @@ type loop struct {
 	buffers  bufferPool
 	openings openingPool
 	scratch  []byte
-	sockets  []socket      // this loop's view of the listening sockets
+	sockets  []socket      // this loop's view of the listening sockets, and free places for others
 	queue    []token       // streams with an event, and sessions that used up their turn
 	streamed uint64        // bytes moved since runQueue began
 	now      time.Duration // the server's clock without what stalled is
@@ -43,6 +43,7 @@ type loop struct {
 	small    time.Duration // when a session last moved a message that is no part of a stream
 	lastID   uint64
 	resting  int           // sockets that rest after an error
+	watching bool          // the sockets are watched; does not change while the loop runs
 	shortBy  time.Duration // until when sessions at hand come first with descriptors and memory
 	freed    bool          // a session ended since resting sockets were last looked at
 	draining bool          // close drained when the last session has ended
@@ -72,11 +73,6 @@ func newLoop(srv *Server, index int) (_ *loop, err error) {
 	if err := l.inbox.open(l.poller); err != nil {
 		l.poller.Close()
 		return nil, err
-	}
-	for _, ls := range srv.listeners {
-		for _, fd := range ls.fds {
-			l.sockets = append(l.sockets, socket{listener: ls, fd: fd, batch: 1})
-		}
 	}
 	l.now = srv.clock()
 	return l, nil
@@ -204,8 +200,8 @@ func (l *loop) readInbox() {
 		switch m.kind {
 		case adoptConnection:
 			l.begin(m.rules, m.fd, m.peer, m.counted)
-		case stopAccepting:
-			l.stopAccepting()
+		case setSockets:
+			l.setSockets(m.doors)
 			m.ended(0)
 		case takeBacklogs:
 			l.takeBacklogs(m)

@@ -50,11 +50,11 @@ func postgresPlay(t *testing.T, rnd *rand.Rand) {
 // openPostgres opens a session, one way or another.
 func (p *play) openPostgres(listeners []net.Listener, header bool) (ends [2]conn) {
 	c := p.dial()
-	out := p.headerFor(c, p.srv.listeners[0].rules.Load().config.Target.SendProxy)
+	out := p.headerFor(c, p.srv.listeners()[0].rules.Load().config.Target.SendProxy)
 	if header {
 		p.writeInPieces(c, []byte(lineTCP4))
 		if out != nil {
-			out = must(must(proxyheader.Outgoing(byte(p.srv.listeners[0].rules.Load().config.Target.SendProxy), nil, source4,
+			out = must(must(proxyheader.Outgoing(byte(p.srv.listeners()[0].rules.Load().config.Target.SendProxy), nil, source4,
 				destination4)).Format())
 		}
 	}

@@ -180,7 +180,7 @@ func (p *play) mayBeClean(side side, end End) bool {
 	case ServerClosed:
 		return p.peers[server].finished
 	case ClientClosed:
-		postgres := p.srv.listeners[0].rules.Load().config.Protocol == ProtocolPostgres
+		postgres := p.srv.listeners()[0].rules.Load().config.Protocol == ProtocolPostgres
 		over := p.peers[server].finished || postgres || end.Received > 0 // or the client may still wait for its answer
 		return side == client && silent || p.peers[client].finished && (side == client || over)
 	}

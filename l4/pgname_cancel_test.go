@@ -26,7 +26,7 @@ func cancelRigOf(t *testing.T, shared bool) *routedRig {
 	routes := []routeTo{{route.Rule{Database: []string{"one"}}, "db1"}, {route.Rule{Database: []string{"two"}}, "db2"}}
 	r = newRoutedRig(t, config, 2, "", routes...)
 	if shared {
-		r.pools["db2"] = r.srv.listeners[0].rules.Load().config.Routes[1].Target.Pool
+		r.pools["db2"] = r.srv.listeners()[0].rules.Load().config.Routes[1].Target.Pool
 		r.at["db2"][0] = r.at["db1"][1]
 	}
 	return r

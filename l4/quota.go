@@ -9,10 +9,10 @@ import (
 // a connection is accepted, so that one for which there is none stays in the kernel's
 // backlog.
 type quota struct {
-	name  string // of the limit, for the log
-	limit int64  // 0 = no limit; does not change
-	taken atomic.Int64
-	told  atomic.Bool // that the limit is near, since it last was not
+	name  string       // of the limit, for the log
+	limit atomic.Int64 // 0 = no limit
+	taken atomic.Int64 // counted without a limit, too: there may be one later
+	told  atomic.Bool  // that the limit is near, since it last was not
 	near  warning
 	full  warning
 }
@@ -26,10 +26,12 @@ const (
 
 // take takes a place, if there is one.
 func (q *quota) take() bool {
-	if q.limit == 0 {
+	limit := q.limit.Load()
+	if limit == 0 {
+		q.force()
 		return true
 	}
-	for n := q.taken.Load(); n < q.limit; n = q.taken.Load() {
+	for n := q.taken.Load(); n < limit; n = q.taken.Load() {
 		if q.taken.CompareAndSwap(n, n+1) {
 			return true
 		}
@@ -38,30 +40,26 @@ func (q *quota) take() bool {
 }
 
 // force takes a place whether there is one or not.
-func (q *quota) force() {
-	if q.limit != 0 {
-		q.taken.Add(1)
-	}
-}
+func (q *quota) force() { q.taken.Add(1) }
 
 // give gives a place back.
 func (q *quota) give() {
-	if q.limit == 0 {
-		return
-	}
-	if left := q.taken.Add(-1); left*100 < q.limit*farPercent && q.told.Load() {
+	if left := q.taken.Add(-1); left*100 < q.limit.Load()*farPercent && q.told.Load() {
 		q.told.Store(false)
 	}
 }
 
 // isFull reports whether no place is left.
-func (q *quota) isFull() bool { return q.limit != 0 && q.taken.Load() >= q.limit }
+func (q *quota) isFull() bool {
+	limit := q.limit.Load()
+	return limit != 0 && q.taken.Load() >= limit
+}
 
 // isNear is true once when the limit has come near, and not for every time that it
 // does so while sessions come and go around it.
 func (q *quota) isNear(now time.Duration) bool {
-	return q.limit != 0 && q.taken.Load()*100 >= q.limit*nearPercent && q.told.CompareAndSwap(false, true) &&
-		q.near.due(now)
+	limit := q.limit.Load()
+	return limit != 0 && q.taken.Load()*100 >= limit*nearPercent && q.told.CompareAndSwap(false, true) && q.near.due(now)
 }
 
 // reservePlace takes a place for one more session, of the process and of the
@@ -104,5 +102,5 @@ func (l *loop) warnNear(ls *listener) {
 }
 
 func (l *loop) warnLimit(text string, ls *listener, q *quota) {
-	l.log.Warn(text, "listener", ls.name, "limit_of", q.name, "sessions", q.taken.Load(), "limit", q.limit)
+	l.log.Warn(text, "listener", ls.name, "limit_of", q.name, "sessions", q.taken.Load(), "limit", q.limit.Load())
 }

@@ -53,7 +53,7 @@ func TestMaxSessionsOnManyLoops(t *testing.T) {
 			var srv *Server
 			var most, ends atomic.Int64
 			note := func() { // on a loop: called with every session open
-				n := srv.listeners[0].sessions.Load()
+				n := srv.listeners()[0].rules.Load().sessions.Load()
 				for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 				}
 			}
@@ -95,7 +95,7 @@ func TestMaxSessionsOnManyLoops(t *testing.T) {
 				t.Errorf("at most %d sessions were open, want %d", most.Load(), limit)
 			}
 			eventually(t, "all places are free", func() bool {
-				return srv.places.taken.Load() == 0 && srv.listeners[0].places.taken.Load() == 0
+				return srv.places.taken.Load() == 0 && srv.listeners()[0].places.taken.Load() == 0
 			})
 			if stats := srv.Stats().Listeners[0]; stats.Accepts != clients*rounds || stats.AcceptErrors != 0 || stats.AtLimit {
 				t.Errorf("%+v, want %d accepts", stats, clients*rounds)
@@ -168,7 +168,7 @@ func TestLimitsOnManyLoops(t *testing.T) {
 	if c := stats.Listeners[0].Clients; c.Sessions != 0 || c.Busy != 0 {
 		t.Errorf("%+v: clients have sessions in the end", c)
 	}
-	if n := srv.listeners[0].places.taken.Load(); n != 0 {
+	if n := srv.listeners()[0].places.taken.Load(); n != 0 {
 		t.Errorf("%d places are taken in the end", n)
 	}
 }

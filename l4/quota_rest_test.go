@@ -81,7 +81,7 @@ func TestRestingLoopsDoNotSpin(t *testing.T) {
 		c := must(net.Dial("tcp", srv.testAddress()))
 		defer c.Close()
 	}
-	eventually(t, "all loops rest", func() bool { return srv.listeners[0].resting.Load() == loops })
+	eventually(t, "all loops rest", func() bool { return srv.listeners()[0].resting.Load() == loops })
 	before, began := turns.Load(), time.Now()
 	systest.Wait(500*time.Millisecond, func() bool { return false })
 	if n, took := turns.Load()-before, time.Since(began); float64(n) > most*took.Seconds() {
@@ -134,7 +134,7 @@ func TestLimitOfAllListeners(t *testing.T) {
 	}
 	defer shutDown(t, srv)
 	dial := func(listener int) net.Conn {
-		c := must(net.Dial("tcp", srv.listeners[listener].bound[0].String()))
+		c := must(net.Dial("tcp", (*srv.listeners()[listener].sockets.Load())[0].bound.String()))
 		t.Cleanup(func() { c.Close() })
 		c.SetDeadline(time.Now().Add(patient))
 		c.Write([]byte("ping"))
@@ -170,7 +170,7 @@ func TestLimitOfAllListeners(t *testing.T) {
 		c.Close()
 	}
 	eventually(t, "all places are free", func() bool {
-		return srv.places.taken.Load() == 0 && srv.listeners[0].places.taken.Load() == 0
+		return srv.places.taken.Load() == 0 && srv.listeners()[0].places.taken.Load() == 0
 	})
 }
 

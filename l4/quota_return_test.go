@@ -132,7 +132,7 @@ func unwatchable(peer netip.AddrPort) func(r *rig) {
 		if !r.loop.reservePlace(&r.loop.sockets[0]) {
 			r.t.Fatal("there is no place")
 		}
-		ls := r.srv.listeners[0]
+		ls := r.srv.listeners()[0]
 		ls.accepts.Add(1)
 		r.loop.receive(ls, fd, peer)
 	}

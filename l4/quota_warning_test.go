@@ -27,7 +27,7 @@ func TestRestsOnce(t *testing.T) {
 	r.until("it has failed", func() bool { return len(r.ended) > 0 })
 	restore()
 	r.expectEnd(ConnectFailed)
-	if own, all := r.loop.resting, r.srv.listeners[0].resting.Load(); own > 1 || all > 1 {
+	if own, all := r.loop.resting, r.srv.listeners()[0].resting.Load(); own > 1 || all > 1 {
 		t.Errorf("%d sockets of the loop rest, %d of the listener; there is one", own, all)
 	}
 	r.srv.places.give()

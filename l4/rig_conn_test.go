@@ -22,7 +22,7 @@ type conn interface {
 }
 
 // address is where the first bound address of the rig's listener is.
-func (r *rig) address() pool.Address { return r.srv.listeners[0].bound[0] }
+func (r *rig) address() pool.Address { return (*r.srv.listeners()[0].sockets.Load())[0].bound }
 
 // dial opens a client connection. The loop has not seen it yet.
 func (r *rig) dial() conn {

@@ -157,7 +157,7 @@ func (r *rig) queueUp() conn {
 	r.t.Helper()
 	before := r.pool.Waiting()
 	c := r.dial()
-	if r.srv.listeners[0].rules.Load().config.Protocol == ProtocolPostgres {
+	if r.srv.listeners()[0].rules.Load().config.Protocol == ProtocolPostgres {
 		r.write(c, startup)
 	}
 	r.expectWaiting(before + 1)
@@ -177,7 +177,7 @@ func eachProtocol(t *testing.T, f func(t *testing.T, protocol Protocol)) {
 // its client sent meanwhile has come, once.
 func (r *rig) expectServed(c, s conn) {
 	r.t.Helper()
-	if r.srv.listeners[0].rules.Load().config.Protocol == ProtocolPostgres {
+	if r.srv.listeners()[0].rules.Load().config.Protocol == ProtocolPostgres {
 		r.expect(s, startup)
 		r.write(s, loginAnswer(cancelKey(1, 4)))
 		r.expect(c, loginAnswer(cancelKey(1, 4)))

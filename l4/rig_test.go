@@ -130,14 +130,14 @@ func (r *rig) close(before []string) {
 // expectEmpty checks that no counter remembers a session.
 func (r *rig) expectEmpty() {
 	r.t.Helper()
-	for _, target := range r.srv.listeners[0].rules.Load().targets.all {
+	for _, target := range r.srv.listeners()[0].rules.Load().targets.all {
 		for _, b := range target.config.Pool.All() {
 			if n := b.Stats().Active; n != 0 {
 				r.t.Errorf("backend %s has %d active connections, want 0", b.Name(), n)
 			}
 		}
 	}
-	if all, own := r.srv.places.taken.Load(), r.srv.listeners[0].places.taken.Load(); all != 0 || own != 0 {
+	if all, own := r.srv.places.taken.Load(), r.srv.listeners()[0].places.taken.Load(); all != 0 || own != 0 {
 		r.t.Errorf("%d places of all listeners and %d of this one are taken, want 0", all, own)
 	}
 	if n := r.loop.load.Load(); n != 0 {

@@ -174,7 +174,7 @@ func TestRouteWhileConnecting(t *testing.T) {
 				l.Routes[1].Target.Pool = newPool(t, 1, 0, silent.address, tcpAddress(good.Addr()))
 			}
 			r := newHelloRig(t, way, 2, config)
-			r.pools["shop"], r.at["shop"][1] = r.srv.listeners[0].rules.Load().config.Routes[1].Target.Pool, good
+			r.pools["shop"], r.at["shop"][1] = r.srv.listeners()[0].rules.Load().config.Routes[1].Target.Pool, good
 			c, header := r.begin()
 			data := slices.Concat(hellotest.InRecords(hellotest.Valid), []byte("early"))
 			r.put(c, r.opening(data))

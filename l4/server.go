@@ -7,27 +7,32 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"sluice/l4/clients"
 	"sluice/sysutil"
 )
 
 // A Server accepts connections on its listeners and relays them to backends,
 // on a fixed number of event loops.
 type Server struct {
-	config    Config
-	log       *slog.Logger
-	clock     func() time.Duration // the present; tests put their own in
-	listeners []*listener
-	loops     []*loop
-	pipes     *sysutil.PipeBudget
-	running   sync.WaitGroup // loops, and goroutines that pass cancel requests on
-	failed    chan error
-	life      context.Context // done when the server is shut down, or a loop has failed
-	end       context.CancelFunc
-	hurried   context.Context // done when a Shutdown is to wait for nobody
-	hurry     context.CancelFunc
+	config  Config
+	log     *slog.Logger
+	clock   func() time.Duration // the present; tests put their own in
+	loops   []*loop
+	pipes   *sysutil.PipeBudget
+	running sync.WaitGroup // loops, and goroutines that pass cancel requests on
+	failed  chan error
+	life    context.Context // done when the server is shut down, or a loop has failed
+	end     context.CancelFunc
+	hurried context.Context // done when a Shutdown is to wait for nobody
+	hurry   context.CancelFunc
+
+	changing sync.Mutex // held from Prepare to Commit or Abandon; taken before mu
+	mu       sync.Mutex // held while listeners and their sockets change; guards:
+	stopped  bool       // no more sockets are opened
+	held     []door     // sockets that are to be closed and have clients waiting
+	set      atomic.Pointer[listenerSet]
 
 	places     quota // of all listeners
 	stalls     warning
@@ -39,8 +44,8 @@ type Server struct {
 	cancelDials chan struct{} // holds one value per connection for one of them
 }
 
-// New binds every address of every listener; nothing is accepted yet. On an
-// error nothing stays bound.
+// New makes a server and binds the addresses of its listeners, if it begins with some;
+// nothing is accepted yet. On an error nothing stays bound.
 func New(config Config) (_ *Server, err error) {
 	if config.Loops == 0 {
 		config.Loops = runtime.GOMAXPROCS(0)
@@ -60,7 +65,7 @@ func New(config Config) (_ *Server, err error) {
 		pipes:  sysutil.NewPipeBudget(pipes.Limit, pipes.Size),
 		failed: make(chan error, config.Loops),
 
-		places:     quota{name: "process", limit: int64(config.MaxSessions)},
+		places:     quota{name: "process"},
 		uniqueIDs:  newUniqueIDPrefix(),
 		cancelling: make(chan struct{}, cancels),
 
@@ -68,22 +73,12 @@ func New(config Config) (_ *Server, err error) {
 	}
 	srv.life, srv.end = context.WithCancel(context.Background())
 	srv.hurried, srv.hurry = context.WithCancel(srv.life)
+	srv.set.Store(new(listenerSet))
 	defer func() {
 		if err != nil {
 			srv.Close()
 		}
 	}()
-	own := newOwnPorts()
-	for _, lc := range config.Listeners {
-		if limit := cmp.Or(lc.MaxSessions, config.MaxSessions); lc.PerClient.Table == 0 {
-			lc.PerClient.Table = clients.TableFor(limit)
-		}
-		ls, err := openListener(lc, own)
-		if err != nil {
-			return nil, err
-		}
-		srv.listeners = append(srv.listeners, ls)
-	}
 	for i := range config.Loops {
 		l, err := newLoop(srv, i)
 		if err != nil {
@@ -91,6 +86,15 @@ func New(config Config) (_ *Server, err error) {
 		}
 		srv.loops = append(srv.loops, l)
 	}
+	if len(config.Listeners) == 0 {
+		srv.places.limit.Store(int64(config.MaxSessions))
+		return srv, nil
+	}
+	first, err := srv.Prepare(Update{Listeners: config.Listeners, MaxSessions: config.MaxSessions})
+	if err != nil {
+		return nil, err
+	}
+	first.Commit()
 	return srv, nil
 }
 
@@ -113,6 +117,8 @@ func (srv *Server) Start() error {
 	if want := len(srv.loops) + spareProcs; runtime.GOMAXPROCS(0) < want {
 		runtime.GOMAXPROCS(want)
 	}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
 	for _, l := range srv.loops {
 		if errno := l.watchListeners(); errno != 0 {
 			srv.end()
@@ -136,13 +142,14 @@ func (srv *Server) Failed() <-chan error { return srv.failed }
 
 // Close releases a Server on which Start was never called.
 func (srv *Server) Close() {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.stopped = true
 	srv.end()
 	for _, l := range srv.loops {
 		l.close()
 	}
-	for _, ls := range srv.listeners {
-		ls.close()
-	}
+	closeDoors(srv.doors())
 }
 
 // place chooses the loop for a connection that l has accepted: l itself while

@@ -122,7 +122,6 @@ func (l *loop) begin(r *rules, fd int, peer netip.AddrPort, counted bool) {
 	s.ends[client].connected()
 	s.ends[server] = end{fd: -1}
 	l.guardLater(s)
-	r.listener.sessions.Add(1)
 	l.advance(s, l.firstState(s, peer))
 }
 

@@ -267,7 +267,6 @@ func TestNewFails(t *testing.T) {
 	bad := func(addresses ...pool.Address) ListenerConfig {
 		return ListenerConfig{Name: "bad", Target: Target{Pool: p}, Bind: addresses}
 	}
-	f("no listener")
 	f(`"bad": no address`, bad())
 	f(`pool "pool" has 1 counter shards for 2 loops`, ListenerConfig{Name: "bad", Bind: good.Bind,
 		Target: Target{Pool: newPool(t, 1, 0, tcpAddress(taken.Addr()))}})

@@ -50,7 +50,9 @@ func shutDown(t *testing.T, srv *Server) {
 	}
 }
 
-func (srv *Server) testAddress() string { return srv.listeners[0].bound[0].String() }
+func (srv *Server) testAddress() string {
+	return (*srv.listeners()[0].sockets.Load())[0].bound.String()
+}
 
 // An echo is a backend that answers everything with the same.
 type echo struct {

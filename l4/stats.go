@@ -2,7 +2,6 @@ package l4
 
 import (
 	"net/netip"
-	"slices"
 	"syscall"
 	"time"
 
@@ -35,11 +34,13 @@ type ListenerStats struct {
 	Protocol     string         `json:"protocol"`
 	Pools        []string       `json:"pools"` // where its sessions go, each once, in configured order
 	Sessions     int            `json:"sessions"`
+	Outdated     int            `json:"outdated"`     // of Sessions, those that go on under rules that were replaced since
 	MaxSessions  int            `json:"max_sessions"` // 0 = no limit of its own
 	Accepts      uint64         `json:"accepts"`
 	AcceptErrors uint64         `json:"accept_errors"`
 	Resting      bool           `json:"resting"`          // new connections wait in the kernel's backlog: for want of descriptors or memory, or at a limit
 	AtLimit      bool           `json:"at_limit"`         // of its sessions, or of those of the process
+	Leaving      bool           `json:"leaving"`          // takes no new sessions: it is no longer configured, or the server ends
 	Clients      clients.Stats  `json:"clients,omitzero"` // zero when there are no limits per client
 }
 
@@ -92,23 +93,33 @@ type End struct {
 func (srv *Server) Stats() Stats {
 	stats := Stats{
 		Pipes:       PipeStats{Limit: srv.pipes.Limit(), Open: srv.pipes.Open(), Lent: srv.pipes.Lent()},
-		MaxSessions: srv.config.MaxSessions,
+		MaxSessions: int(srv.places.limit.Load()),
 		Ended:       []EndedStats{}, // none is not null
 	}
 	for _, l := range srv.loops {
 		stats.Loops = append(stats.Loops, LoopStats{Sessions: int(l.load.Load()), StaleEvents: l.stale.Load()})
 	}
-	for _, ls := range srv.listeners {
-		listener := ls.stats()
-		listener.AtLimit = listener.AtLimit || srv.places.isFull()
-		stats.Listeners = append(stats.Listeners, listener)
-		stats.Ended = ls.unrouted.appendTo(stats.Ended, ls.name, "")
-		for _, t := range ls.rules.Load().targets.all {
-			stats.Ended = t.ended.appendTo(stats.Ended, ls.name, t.config.Pool.Name())
-			stats.Retries = append(stats.Retries, RetryStats{ls.name, t.config.Pool.Name(), t.retries.Load()})
+	set := srv.set.Load()
+	for _, ls := range set.active {
+		srv.addStats(&stats, ls)
+	}
+	for _, ls := range set.leaving {
+		if n, _ := ls.sessionCount(); n > 0 {
+			srv.addStats(&stats, ls)
 		}
 	}
 	return stats
+}
+
+func (srv *Server) addStats(stats *Stats, ls *listener) {
+	listener := ls.stats()
+	listener.AtLimit = listener.AtLimit || srv.places.isFull()
+	stats.Listeners = append(stats.Listeners, listener)
+	stats.Ended = ls.unrouted.appendTo(stats.Ended, ls.name, "")
+	for _, t := range ls.everyTarget() {
+		stats.Ended = t.ended.appendTo(stats.Ended, ls.name, t.config.Pool.Name())
+		stats.Retries = append(stats.Retries, RetryStats{ls.name, t.config.Pool.Name(), t.retries.Load()})
+	}
 }
 
 func (ls *listener) stats() ListenerStats {
@@ -119,15 +130,18 @@ func (ls *listener) stats() ListenerStats {
 	}
 	stats := ListenerStats{
 		Name:         ls.name,
-		Addresses:    slices.Clone(ls.bound),
 		Protocol:     rules.config.Protocol.String(),
 		Pools:        pools,
-		Sessions:     int(ls.sessions.Load()),
 		Accepts:      ls.accepts.Load(),
 		AcceptErrors: ls.acceptErrors.Load(),
 		MaxSessions:  rules.config.MaxSessions,
 		Resting:      ls.resting.Load() > 0,
 		AtLimit:      ls.places.isFull(),
+		Leaving:      ls.leaving.Load(),
+	}
+	stats.Sessions, stats.Outdated = ls.sessionCount()
+	for _, k := range *ls.sockets.Load() {
+		stats.Addresses = append(stats.Addresses, k.bound)
 	}
 	if rules.clients != nil {
 		stats.Clients = rules.clients.Stats()

@@ -3,6 +3,7 @@ package l4
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"sluice/l4/pgwire"
@@ -58,14 +59,17 @@ func (t *tally) neverEncrypts(kind pgwire.Kind) bool {
 }
 
 func (ls *listener) newTargets(config *ListenerConfig, own *ownPorts) (*targets, error) {
-	t := new(targets)
+	t, known := new(targets), make(map[string]*target)
+	for _, old := range ls.everyTarget() {
+		known[old.config.Pool.Name()] = old
+	}
 	for _, r := range config.Routes {
-		t.routed = append(t.routed, t.add(ls, r.Target, own))
+		t.routed = append(t.routed, t.add(r.Target, own, known))
 		t.byTLS = t.byTLS || len(r.SNI)+len(r.ALPN) > 0
 		t.byStartup = t.byStartup || len(r.Database)+len(r.User) > 0
 	}
 	if config.Target.Pool != nil {
-		t.fallback = t.add(ls, config.Target, own)
+		t.fallback = t.add(config.Target, own, known)
 	}
 	if len(config.Routes) == 0 {
 		return t, nil
@@ -75,12 +79,19 @@ func (ls *listener) newTargets(config *ListenerConfig, own *ownPorts) (*targets,
 	return t, err
 }
 
-// add returns the target of a pool, which is made when the pool is first named.
-func (t *targets) add(ls *listener, config Target, own *ownPorts) *target {
-	if known := t.of(config.Pool); known != nil {
-		return known
+// add returns the target of a pool, which is made when the pool is first named: of what the
+// listener has known of a pool of that name.
+func (t *targets) add(config Target, own *ownPorts, known map[string]*target) *target {
+	if made := t.of(config.Pool); made != nil {
+		return made
 	}
-	made := &target{tally: ls.tallyOf(config.Pool), config: config, own: own}
+	made := &target{tally: new(tally), config: config, own: own}
+	if old := known[config.Pool.Name()]; old != nil {
+		made.tally = old.tally
+		if old.config.Pool == config.Pool && slices.Equal(old.config.Sources, config.Sources) && old.own.equal(own) {
+			made.dials.Store(old.dials.Load()) // there may be thousands
+		}
+	}
 	for _, tlv := range config.TLVs {
 		made.tlvs[tlv] = true
 	}

@@ -100,7 +100,7 @@ func TestLocal(t *testing.T) {
 				return len(asked) == 1
 			}
 			for i := range 2 {
-				d, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.9:%d", r.srv.listeners[0].bound[0].TCP.Port()))
+				d, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.9:%d", (*r.srv.listeners()[0].sockets.Load())[0].bound.TCP.Port()))
 				if err != nil {
 					t.Fatal(err)
 				}

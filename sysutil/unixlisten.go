@@ -1,6 +1,7 @@
 package sysutil
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,11 +20,17 @@ type SocketFile struct {
 	User, Group *int        // owners by number; nil = those of the process
 }
 
+// Equal reports whether two of them say the same.
+func (f SocketFile) Equal(other SocketFile) bool {
+	return f.Mode == other.Mode && idOf(f.User) == idOf(other.User) && idOf(f.Group) == idOf(other.Group)
+}
+
 // A UnixSocket is a listening socket and the file that it is bound to.
 type UnixSocket struct {
 	FD       int
-	path     string // "" = there is no file, or it was removed
-	dev, ino uint64 // of the file
+	path     string     // "" = there is no file, or it was removed
+	dev, ino uint64     // of the file
+	born     SocketFile // what bind(2) has made
 }
 
 // ListenUnix returns a listening socket at path. A socket file that nobody listens on any more is replaced; anything
@@ -70,16 +77,53 @@ func ListenUnix(path string, file SocketFile) (_ *UnixSocket, err error) {
 // own gives the file its owners and mode, and notes which one it is. It goes by a
 // descriptor: what is at the path may be exchanged by others who may write there.
 func (s *UnixSocket) own(file SocketFile) error {
-	fd, err := unix.Open(s.path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, stat, err := openPath(s.path)
 	if err != nil {
-		return os.NewSyscallError("open", err)
+		return err
 	}
 	defer Close(fd)
-	var stat unix.Stat_t
-	if err := unix.Fstat(fd, &stat); err != nil {
-		return os.NewSyscallError("fstat", err)
-	}
 	s.dev, s.ino = stat.Dev, stat.Ino
+	user, group := int(stat.Uid), int(stat.Gid)
+	s.born = SocketFile{Mode: fs.FileMode(stat.Mode).Perm(), User: &user, Group: &group}
+	return setOwners(fd, file)
+}
+
+// Own gives the file of a socket that listens other owners and another mode, as if it had
+// been made with them. Who is connected stays.
+func (s *UnixSocket) Own(file SocketFile) error {
+	fd, stat, err := openPath(s.path)
+	if err != nil {
+		return err
+	}
+	defer Close(fd)
+	if stat.Dev != s.dev || stat.Ino != s.ino {
+		return errors.New("there is another file by now")
+	}
+	return setOwners(fd, SocketFile{
+		Mode: cmp.Or(file.Mode, s.born.Mode), User: cmp.Or(file.User, s.born.User), Group: cmp.Or(file.Group, s.born.Group),
+	})
+}
+
+// IsAt reports whether the file at path is that of the socket.
+func (s *UnixSocket) IsAt(path string) bool {
+	var stat unix.Stat_t
+	return s.path != "" && unix.Lstat(path, &stat) == nil && stat.Dev == s.dev && stat.Ino == s.ino
+}
+
+// openPath opens what is at a path, without following a link, to be changed by its descriptor.
+func openPath(path string) (fd int, stat unix.Stat_t, err error) {
+	if fd, err = unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err != nil {
+		return -1, stat, os.NewSyscallError("open", err)
+	}
+	if err := unix.Fstat(fd, &stat); err != nil {
+		Close(fd)
+		return -1, stat, os.NewSyscallError("fstat", err)
+	}
+	return fd, stat, nil
+}
+
+// setOwners gives a file that openPath has opened its owners and mode.
+func setOwners(fd int, file SocketFile) error {
 	if user, group := idOf(file.User), idOf(file.Group); user >= 0 || group >= 0 {
 		if err := unix.Fchownat(fd, "", user, group, unix.AT_EMPTY_PATH); err != nil {
 			return fmt.Errorf("give socket to user %d, group %d (-1 = as it is): %w", user, group, err)
@@ -89,7 +133,7 @@ func (s *UnixSocket) own(file SocketFile) error {
 		return nil
 	}
 	// fchmod(2) refuses a descriptor of a path; this is the way that open(2) gives.
-	err = unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), uint32(file.Mode.Perm()))
+	err := unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), uint32(file.Mode.Perm()))
 	return os.NewSyscallError("chmod", err)
 }
 
@@ -110,8 +154,7 @@ func (s *UnixSocket) RemoveFile() {
 	if unlock, err := lockFolder(s.path, lockPatience); err == nil {
 		defer unlock()
 	}
-	var stat unix.Stat_t
-	if unix.Lstat(s.path, &stat) == nil && stat.Dev == s.dev && stat.Ino == s.ino {
+	if s.IsAt(s.path) {
 		os.Remove(s.path)
 	}
 	s.path = ""

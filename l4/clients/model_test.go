@@ -53,14 +53,14 @@ func (n *naiveTable) full(c *naiveClient) time.Duration { return c.at + n.bucket
 func (n *naiveTable) Admit(addr netip.Addr, now time.Duration) Verdict {
 	c := n.clients[addr]
 	if c == nil {
-		if len(n.clients) == n.limits.Table && !n.forget(now) {
+		if len(n.clients) >= n.limits.Table && !n.forget(now) {
 			n.stats.Untracked++
 			return Uncounted
 		}
 		c = &naiveClient{credit: credit{n.bucket.depth, now}}
 		n.clients[addr] = c
 	}
-	if n.limits.Sessions > 0 && c.sessions == n.limits.Sessions {
+	if n.limits.Sessions > 0 && c.sessions >= n.limits.Sessions {
 		return TooManySessions
 	}
 	left := c.refilled(n.bucket, now)
@@ -93,8 +93,22 @@ func (n *naiveTable) forget(now time.Duration) bool {
 	return true
 }
 
-// Random clients come and go, and the table agrees with the naive one on every verdict, every count, and on who is
-// forgotten. Time never stands still, so that no two buckets are full at the same time.
+// setLimits changes limits as Table.SetLimits does. With the same rate no bucket changes.
+func (n *naiveTable) setLimits(limits Limits, now time.Duration) {
+	n.limits = limits
+	for len(n.clients) > limits.Table && n.forget(now) {
+	}
+	busy := 0
+	for _, c := range n.clients {
+		if c.sessions > 0 {
+			busy++
+		}
+	}
+	n.limits.Table = max(limits.Table, busy)
+}
+
+// Random clients come and go, limits change, and the table agrees with the naive one on every verdict, every count, and
+// on who is forgotten. Time never stands still, so that no two buckets are full at the same time.
 func TestClientsAgainstModel(t *testing.T) {
 	for seed := range uint64(60) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
@@ -131,6 +145,14 @@ type play struct {
 
 func (p *play) act() {
 	p.now += 1 + time.Duration(p.rnd.ExpFloat64()*float64(5*time.Millisecond))
+	if p.rnd.IntN(200) == 0 {
+		limits := p.n.limits
+		limits.Sessions, limits.Table = p.rnd.IntN(5), 1+p.rnd.IntN(40)
+		p.c.SetLimits(limits)
+		p.n.setLimits(limits, p.c.shards[0].now)
+		p.compare()
+		return
+	}
 	if k := len(p.open); k > 0 && p.rnd.IntN(5) < 2 {
 		i := p.rnd.IntN(k)
 		p.c.Leave(p.open[i])

@@ -40,7 +40,12 @@ type entry struct {
 // init gives the shard its memory, of which there is one more than it has places.
 func (s *shard) init(limits Limits, entries []entry, idle []uint32) {
 	s.limit, s.bucket = int32(limits.Sessions), limits.Bucket()
-	s.entries, s.idle = entries, idle[:1]
+	s.place(entries, idle)
+}
+
+// place makes an empty shard of some memory.
+func (s *shard) place(entries []entry, idle []uint32) {
+	s.entries, s.idle, s.used = entries, idle[:1], 0
 	s.heads = make([]uint32, 1<<bits.Len(uint(s.size()-1)))
 }
 

@@ -89,6 +89,22 @@ func (c *Table) Leave(addr netip.Addr) {
 	shard.leave(key, hash)
 }
 
+// SetLimits changes the limits for all who come from now on. Sessions and what is left of
+// bursts are still counted. IPv6Prefix must be that of New. A smaller table forgets those
+// who lose the least, but nobody with a session.
+func (c *Table) SetLimits(limits Limits) {
+	size := max(1, cmp.Or(limits.Table, DefaultTable)/len(c.shards))
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.setLimits(limits)
+		if size != s.size() {
+			s.resize(size)
+		}
+		s.mu.Unlock()
+	}
+}
+
 // Stats describes the table behind a listener's limits per client.
 type Stats struct {
 	Table     int    `json:"table"`     // clients that can be known at a time
