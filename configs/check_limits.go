@@ -2,6 +2,8 @@ package configs
 
 import (
 	"errors"
+	"fmt"
+	"path/filepath"
 	"regexp"
 	"strconv"
 
@@ -68,6 +70,13 @@ func (d *decoder) networksFile(v value, to *Networks) int {
 func checkNoEmptyPath(text string) error {
 	if text == "" {
 		return errors.New("is empty: write the path of a file")
+	}
+	return nil
+}
+
+func checkStateFile(text string) error {
+	if text != "" && !filepath.IsAbs(text) {
+		return fmt.Errorf("%s is not absolute: begin it with /", quote(text))
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"sluice/health"
@@ -47,6 +49,7 @@ type Admin struct {
 	Socket string   // absolute path of the Unix socket with the whole API; "" = off
 
 	SocketFile l4.SocketFile // who may connect there; without a mode the owner alone
+	StateFile  string        // absolute path of the file for what is to outlive the process; "" = none
 }
 
 // Log says what is logged and how.
@@ -109,9 +112,19 @@ const DefaultSocket = "/run/sluice/sluice.sock"
 
 func defaultFile() *File {
 	return &File{
-		Admin: Admin{Listen: "127.0.0.1:9600", Socket: DefaultSocket},
+		Admin: Admin{Listen: "127.0.0.1:9600", Socket: DefaultSocket, StateFile: stateFile(os.Getenv("STATE_DIRECTORY"))},
 		Log:   Log{Level: slog.LevelInfo, Format: FormatText, Sessions: SessionsFailed},
 	}
+}
+
+// stateFile returns where the state is kept when nothing else is said: in the folder that the service manager made for it
+// (systemd.exec(5), StateDirectory=), the first if there are several.
+func stateFile(folders string) string {
+	folder, _, _ := strings.Cut(folders, ":")
+	if !filepath.IsAbs(folder) {
+		return ""
+	}
+	return filepath.Join(folder, "state.json")
 }
 
 func defaultListener(name string) Listener {
@@ -200,6 +213,37 @@ func parse(name string, data []byte, lookup lookupFunc) (*File, error) {
 		return nil, Problems{{File: name, Message: tooLarge}}
 	}
 	return newDecoder(newSource(name, data)).load(lookup)
+}
+
+// A SourceText is a file of a configuration, for those who cannot read each other's files. Name stands for it in problems,
+// and its folder is where relative names of other files are looked for.
+type SourceText struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// ReadTexts reads the files that Load would, and nothing of what is in them. The error is Problems.
+func ReadTexts(paths ...string) (texts []SourceText, err error) {
+	sources, err := readSources(paths)
+	for _, s := range sources {
+		texts = append(texts, SourceText{s.file, s.text})
+	}
+	return texts, err
+}
+
+// ParseTexts is Load for files that have been read.
+func ParseTexts(texts ...SourceText) (*File, error) {
+	var sources []*source
+	for _, t := range texts {
+		if len(t.Text) > maxFileSize {
+			return nil, Problems{{File: t.Name, Message: tooLarge}}
+		}
+		sources = append(sources, newSource(t.Name, []byte(t.Text)))
+	}
+	if len(sources) == 0 {
+		return nil, Problems{{File: "configuration", Message: "no file"}}
+	}
+	return newDecoder(sources...).load(net.DefaultResolver.LookupNetIP)
 }
 
 // load makes a File of what was read.

@@ -42,9 +42,11 @@ func (f *findings) resolve(ctx context.Context, lookup lookupFunc) {
 	for _, h := range f.hosts {
 		a := answers[h.host]
 		ip, err := choose(a)
+		if h.backend != nil { // by it a backend is known again when its name does not resolve at the next reload
+			h.backend.Host = h.host
+		}
 		switch {
 		case err != nil && h.backend != nil:
-			h.backend.Host = h.host
 			f.warn(h.at, "host name %s does not resolve, so this backend is down until it does: %v", quote(h.host), err)
 			continue
 		case err != nil:

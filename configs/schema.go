@@ -34,6 +34,8 @@ var adminFields = fields[Admin]{
 		key: "socket", read: readAdminSocket, sub: adminSocketFields,
 		shape: shape{"anyOf": []shape{textShape, objectOf(adminSocketFields)}},
 	},
+	textField("state_file", "the absolute path of a file, or \"\" for none", func(a *Admin) *string { return &a.StateFile },
+		checkStateFile),
 }
 
 var adminSocketFields = append(fields[Admin]{{key: "path", read: readAdminSocketPath}},

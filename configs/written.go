@@ -2,7 +2,9 @@ package configs
 
 import (
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -53,6 +55,9 @@ func flow(n ast.Node) string {
 	case *ast.MappingValueNode:
 		return n.Key.GetToken().Value + ": " + flow(n.Value)
 	case *ast.StringNode:
+		if strings.ContainsFunc(n.Value, unicode.IsControl) {
+			return strconv.Quote(n.Value)
+		}
 		return n.Value
 	case nil:
 		return ""

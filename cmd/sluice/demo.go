@@ -64,7 +64,7 @@ func runDemo(listen, adminListen string, stdout, stderr io.Writer) error {
 	file.Shutdown.Drain = demoDrain
 	log, out := newLogger(stderr, file.Log)
 	defer out.close()
-	b, err := newBalancer(file, log, out, bindAdvice{
+	w, err := newWorld(file, log, out, bindAdvice{
 		listener: "choose another address with --listen ADDRESS",
 		admin:    "choose another address with --admin ADDRESS",
 	})
@@ -74,11 +74,11 @@ func runDemo(listen, adminListen string, stdout, stderr io.Writer) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go flap(ctx, servers[len(servers)-1], log)
-	if err := printDemo(stdout, b); err != nil {
-		b.release()
+	if err := printDemo(stdout, w); err != nil {
+		w.release()
 		return err
 	}
-	return b.serve(signals, nil)
+	return w.serve(signals, nil)
 }
 
 // fillIn replaces the placeholders of the demo's configuration.
@@ -96,19 +96,19 @@ func fillIn(text, listen, adminListen string, servers demoServers) string {
 }
 
 // printDemo says what there is and what to try.
-func printDemo(w io.Writer, b *balancer) error {
+func printDemo(out io.Writer, w *world) error {
 	var text strings.Builder
 	text.WriteString("A balancer with three backends runs here until Ctrl-C. In another terminal, try:\n\n")
 	fmt.Fprintf(&text, "  curl http://%s/   # several times: who answers, and who it thinks you are\n",
-		reachable(b.server.Stats().Listeners[0].Addresses[0].String()))
-	if b.listen != nil {
-		address := reachable(b.listen.Addr().String())
+		reachable(w.server.Stats().Listeners[0].Addresses[0].String()))
+	if listen := w.now.Load().listen; listen != nil {
+		address := reachable(listen.Addr().String())
 		fmt.Fprintf(&text, "  curl http://%s/api/v1/status\n", address)
 		fmt.Fprintf(&text, "  curl http://%s/metrics\n", address)
 	}
 	fmt.Fprintf(&text, "\nThe backend cleo stops for %v every %v: the log shows it go down and come up,\n"+
 		"and new requests go to the others.\n\n", demoDown, demoUp+demoDown)
-	_, err := io.WriteString(w, text.String())
+	_, err := io.WriteString(out, text.String())
 	return err
 }
 

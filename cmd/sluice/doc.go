@@ -2,7 +2,7 @@
 // bytes in both directions.
 //
 //	main ──► run ───┐
-//	         demo ──┴──► balancer: pools, monitors, data path, admin API; wired here, and nowhere else
+//	         demo ──┴──► world: pools, monitors, data path, admin API; wired here, and nowhere else
 //	         check, init, schema, status, version, completion
 //
 // The exit status is 0, 1 when something failed, 2 when sluice was called wrongly, and 3 when its configuration is wrong.

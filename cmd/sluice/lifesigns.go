@@ -14,7 +14,7 @@ import (
 // statusEvery is how often the service manager is told how many sessions there are.
 const statusEvery = 10 * time.Second
 
-// lifeSigns tells the service manager how the balancer fares. Without a service manager it does nothing.
+// lifeSigns tells the service manager how the world fares. Without a service manager it does nothing.
 type lifeSigns struct {
 	notifier *systemd.Notifier
 	alive    func(context.Context) error // nil when every loop runs
@@ -30,7 +30,7 @@ func newLifeSigns(n *systemd.Notifier, alive func(context.Context) error, sessio
 	return &lifeSigns{notifier: n, alive: alive, sessions: sessions, log: log}
 }
 
-// start says that the balancer serves, and goes on to say that it lives until stop is called.
+// start says that the world serves, and goes on to say that it lives until stop is called.
 func (l *lifeSigns) start() (stop func()) {
 	if l.notifier == nil {
 		return func() {}
@@ -46,7 +46,16 @@ func (l *lifeSigns) start() (stop func()) {
 	}
 }
 
-// leave says that the balancer is about to end, and what it does until then.
+// reloading says that the configuration is read again, until done is called.
+func (l *lifeSigns) reloading() (done func()) {
+	if l.notifier == nil {
+		return func() {}
+	}
+	l.tell(systemd.Reloading())
+	return func() { l.tell(systemd.Ready, l.status()) }
+}
+
+// leave says that the world is about to end, and what it does until then.
 func (l *lifeSigns) leave(doing string) {
 	if l.notifier != nil {
 		l.do(doing)
@@ -56,7 +65,7 @@ func (l *lifeSigns) leave(doing string) {
 
 func (l *lifeSigns) do(doing string) { l.doing.Store(&doing) }
 
-// run shows that the balancer lives, as often as is asked for, and says now and then how many sessions there are.
+// run shows that the world lives, as often as is asked for, and says now and then how many sessions there are.
 func (l *lifeSigns) run(ctx context.Context) {
 	report := time.NewTicker(statusEvery)
 	defer report.Stop()

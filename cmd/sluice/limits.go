@@ -81,6 +81,11 @@ func cancelsOf(file *configs.File, files uint64) int {
 	if !slices.ContainsFunc(file.Listeners, func(l configs.Listener) bool { return l.Protocol.HasCancels() }) {
 		return 0
 	}
+	return maxCancels(files)
+}
+
+// maxCancels is how many there may be where there may be any: a listener that has some may come with any reload.
+func maxCancels(files uint64) int {
 	if files == 0 { // not known
 		return l4.DefaultMaxCancels
 	}

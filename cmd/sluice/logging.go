@@ -9,12 +9,15 @@ import (
 
 // newLogger returns the program's logger and what it writes to, which must be closed at the very end.
 func newLogger(out io.Writer, c configs.Log) (*slog.Logger, *logWriter) {
-	w := openLogWriter(out, slog.New(newLogHandler(out, c)))
-	return slog.New(newLogHandler(w, c)), w
+	level := new(slog.LevelVar)
+	level.Set(c.Level)
+	w := openLogWriter(out, slog.New(newLogHandler(out, c, level)))
+	w.level = level
+	return slog.New(newLogHandler(w, c, level)), w
 }
 
-func newLogHandler(w io.Writer, c configs.Log) slog.Handler {
-	options := &slog.HandlerOptions{Level: c.Level}
+func newLogHandler(w io.Writer, c configs.Log, level slog.Leveler) slog.Handler {
+	options := &slog.HandlerOptions{Level: level}
 	if c.Format == configs.FormatJSON {
 		options.ReplaceAttr = secondsForMachines
 		return slog.NewJSONHandler(w, options)

@@ -21,11 +21,12 @@ const (
 // lines are dropped, counted and reported.
 type logWriter struct {
 	out     io.Writer
-	report  *slog.Logger  // writes to out, past the queue
-	dropped atomic.Uint64 // lines, those that could not be written too
-	queue   chan []byte   // never closed: there may be somebody who logs to the very end
-	ending  chan struct{} // closed: write what is left and return
-	done    chan struct{} // closed: run has returned
+	report  *slog.Logger   // writes to out, past the queue
+	level   *slog.LevelVar // of the lines
+	dropped atomic.Uint64  // lines, those that could not be written too
+	queue   chan []byte    // never closed: there may be somebody who logs to the very end
+	ending  chan struct{}  // closed: write what is left and return
+	done    chan struct{}  // closed: run has returned
 
 	reported   uint64 // of dropped; like reportedAt only run's
 	reportedAt time.Time
@@ -34,7 +35,7 @@ type logWriter struct {
 // openLogWriter returns a logWriter that must be closed. report must write to out.
 func openLogWriter(out io.Writer, report *slog.Logger) *logWriter {
 	w := &logWriter{
-		out: out, report: report,
+		out: out, report: report, level: new(slog.LevelVar),
 		queue: make(chan []byte, logQueue), ending: make(chan struct{}), done: make(chan struct{}),
 	}
 	go w.run()

@@ -16,7 +16,7 @@ import (
 
 var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 
-// Every configuration in the README is one that a balancer can be made of as it stands. Nothing is started: the addresses
+// Every configuration in the README is one that a world can be made of as it stands. Nothing is started: the addresses
 // in it are other people's.
 func TestReadmeConfigurations(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
@@ -40,12 +40,12 @@ func TestReadmeConfigurations(t *testing.T) {
 			t.Errorf("%v\nin\n%s", err, text)
 			continue
 		}
-		makeBalancer(t, file)
+		makeWorld(t, file)
 	}
 }
 
-// makeBalancer makes a balancer on free ports and gives it up again.
-func makeBalancer(t *testing.T, file *configs.File) {
+// makeWorld makes a world on free ports and gives it up again.
+func makeWorld(t *testing.T, file *configs.File) {
 	t.Helper()
 	file.Admin = configs.Admin{}
 	for i := range file.Listeners {
@@ -54,10 +54,10 @@ func makeBalancer(t *testing.T, file *configs.File) {
 	log := slog.New(slog.DiscardHandler)
 	out := openLogWriter(io.Discard, log)
 	defer out.close()
-	b, err := newBalancer(file, log, out, bindAdvice{})
+	w, err := newWorld(file, log, out, bindAdvice{})
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	b.release()
+	w.release()
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	"sluice/configs"
@@ -14,10 +16,14 @@ import (
 // A resolver finds the addresses of backends whose host names had none when the configuration was loaded. Each name is
 // asked for again, at longer and longer intervals, until it has one. A name that has been resolved stays what it is.
 type resolver struct {
-	b       *balancer
+	w       *world
 	resolve func(ctx context.Context, host string) (netip.Addr, error)
 	pause   func(failures int) time.Duration
 	tokens  chan struct{} // one for each look-up under way
+
+	mu      sync.Mutex                 // guards what follows
+	ctx     context.Context            // nil: not started
+	waiting map[string][]*pool.Backend // by host; each has a goroutine
 }
 
 const (
@@ -27,8 +33,11 @@ const (
 	resolveAtOnce  = 16              // look-ups at a time: resolvers drop what comes in floods
 )
 
-func newResolver(b *balancer) *resolver {
-	return &resolver{b: b, resolve: configs.Resolve, pause: resolvePause, tokens: make(chan struct{}, resolveAtOnce)}
+func newResolver(w *world) *resolver {
+	return &resolver{
+		w: w, resolve: configs.Resolve, pause: resolvePause, tokens: make(chan struct{}, resolveAtOnce),
+		waiting: make(map[string][]*pool.Backend),
+	}
 }
 
 // resolvePause doubles with every failure; a fifth more or less keeps instances that started together apart.
@@ -37,42 +46,60 @@ func resolvePause(failures int) time.Duration {
 	return pause*4/5 + rand.N(pause*2/5)
 }
 
-// start looks for every name that is missing, until ctx is done. The balancer's checks.Wait waits for it.
+// start looks for every name that is missing, until ctx is done. The world's checks.Wait waits for it.
 func (r *resolver) start(ctx context.Context) {
-	waiting := make(map[string][]*pool.Backend)
-	for _, p := range r.b.pools {
+	r.mu.Lock()
+	r.ctx = ctx
+	r.mu.Unlock()
+	r.follow(r.w.now.Load().pools)
+}
+
+// follow looks for the names that backends of these pools wait for, those that nobody looks for yet.
+func (r *resolver) follow(pools []*pool.Pool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ctx == nil || r.ctx.Err() != nil {
+		return
+	}
+	for _, p := range pools {
 		for _, b := range p.Backends() {
-			if b.Lost() != "" {
-				waiting[b.Host()] = append(waiting[b.Host()], b)
+			if b.Lost() == "" || slices.Contains(r.waiting[b.Host()], b) {
+				continue
+			}
+			r.waiting[b.Host()] = append(r.waiting[b.Host()], b)
+			if len(r.waiting[b.Host()]) == 1 {
+				r.w.checks.Go(func() { r.look(r.ctx, b.Host()) })
 			}
 		}
-	}
-	for host, backends := range waiting {
-		r.b.checks.Go(func() { r.look(ctx, host, backends) })
 	}
 }
 
-// look asks for one name until all of the backends that wait for it have their address.
-func (r *resolver) look(ctx context.Context, host string, waiting []*pool.Backend) {
-	for failures := 0; len(waiting) > 0; {
+// look asks for one name until nobody waits for it any more.
+func (r *resolver) look(ctx context.Context, host string) {
+	for failures := 1; ; failures++ {
 		ip, err := r.ask(ctx, host)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || !r.settle(host, ip, err) {
 			return
 		}
-		var left []*pool.Backend
-		for _, b := range waiting {
-			if !r.settle(b, ip, err) {
-				left = append(left, b)
-			}
-		}
-		waiting = left
-		failures++
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(r.pause(failures)):
 		}
 	}
+}
+
+// settle deals with an answer, and reports whether somebody goes on waiting. Backends that have left their pool do not.
+func (r *resolver) settle(host string, ip netip.Addr, err error) (more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	left := slices.DeleteFunc(r.waiting[host], func(b *pool.Backend) bool {
+		return b.Pool().Lookup(b.Name()) != b || b.Lost() == "" || r.locate(b, ip, err)
+	})
+	if r.waiting[host] = left; len(left) == 0 {
+		delete(r.waiting, host)
+	}
+	return len(left) > 0
 }
 
 func (r *resolver) ask(ctx context.Context, host string) (netip.Addr, error) {
@@ -87,22 +114,22 @@ func (r *resolver) ask(ctx context.Context, host string) (netip.Addr, error) {
 	return r.resolve(ctx, host)
 }
 
-// settle gives a backend its address, or says why it has none; then it returns false.
-func (r *resolver) settle(b *pool.Backend, ip netip.Addr, err error) bool {
+// locate gives a backend its address, or says why it has none; then it returns false.
+func (r *resolver) locate(b *pool.Backend, ip netip.Addr, err error) bool {
 	address := pool.Address{TCP: netip.AddrPortFrom(ip, b.Address().TCP.Port())}
 	if err == nil {
-		if name, own := r.b.file.OwnListener(address); own {
+		if name, own := r.w.now.Load().force.OwnListener(address); own {
 			err = fmt.Errorf("%s is %v, an address that this sluice listens on itself (listener %q)", b.Host(), address, name)
 		}
 	}
 	if err != nil {
 		if b.SetLost(err.Error()) {
-			r.b.log.Warn("backend is down: it has no address; trying again", "pool", b.Pool().Name(), "backend", b.Name(),
+			r.w.log.Warn("backend is down: it has no address; trying again", "pool", b.Pool().Name(), "backend", b.Name(),
 				"error", err)
 		}
 		return false
 	}
 	b.SetAddress(address)
-	r.b.log.Info("backend has an address", "pool", b.Pool().Name(), "backend", b.Name(), "address", address.String())
+	r.w.log.Info("backend has an address", "pool", b.Pool().Name(), "backend", b.Name(), "address", address.String())
 	return true
 }

@@ -33,11 +33,13 @@ func TestResolver(t *testing.T) {
 		}
 		one, two := newPool("one", late("a", 80)), newPool("two", late("a", 80), late("b", 81))
 		own := pool.Address{TCP: netip.MustParseAddrPort("127.0.0.1:80")}
-		b := &balancer{
-			log: slog.New(slog.DiscardHandler), pools: []*pool.Pool{one, two},
-			file: &configs.File{Listeners: []configs.Listener{{ListenerConfig: l4.ListenerConfig{Name: "web", Bind: []pool.Address{own}}}}},
-		}
-		r := newResolver(b)
+		w := &world{log: slog.New(slog.DiscardHandler)}
+		pools := []*pool.Pool{one, two}
+		w.now.Store(&generation{
+			pools: pools,
+			force: &configs.File{Listeners: []configs.Listener{{ListenerConfig: l4.ListenerConfig{Name: "web", Bind: []pool.Address{own}}}}},
+		})
+		r := newResolver(w)
 		answers := make(chan string)
 		r.resolve = func(ctx context.Context, host string) (netip.Addr, error) {
 			if host != "late.example" {
@@ -50,7 +52,7 @@ func TestResolver(t *testing.T) {
 			return netip.MustParseAddr(answer), nil
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		defer b.checks.Wait()
+		defer w.checks.Wait()
 		defer cancel()
 		r.start(ctx)
 
@@ -74,7 +76,7 @@ func TestResolver(t *testing.T) {
 		}
 		answers <- "10.0.0.7"
 		synctest.Wait()
-		for _, p := range b.pools {
+		for _, p := range pools {
 			if first := p.Backends()[0]; !first.Usable() || first.Address().String() != "10.0.0.7:80" {
 				t.Errorf("%q, %+v", first.Lost(), first.Stats())
 			}

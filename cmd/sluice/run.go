@@ -41,7 +41,8 @@ func newRunCommand() *cobra.Command {
 			"SIGTERM and SIGINT end it. For shutdown.delay /readyz says no and connections are still taken; then all\n" +
 			"addresses are given up, and the sessions there are go on until they end by themselves or shutdown.drain\n" +
 			"is over. One more signal ends the delay, the next cuts the sessions, and one more ends the process.\n\n" +
-			"SIGHUP makes it read the files of networks that allow and deny name again;\n" + restIsReadLater + ".",
+			"SIGHUP makes it read the configuration again, as `sluice reload` does: what has changed is put in force,\n" +
+			"sessions go on, and a configuration that is wrong changes nothing.",
 		Example: "  sluice run -c /etc/sluice/sluice.yaml\n" +
 			"  sluice run --listen :8080 --backend 10.0.0.1:80 --backend 10.0.0.2:80",
 		Args: noArguments,
@@ -93,6 +94,8 @@ func hostPort(text string) bool {
 	return err == nil
 }
 
+var errStandardInput = errors.New("standard input cannot be read again: give a file with -c FILE")
+
 func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 	// From here on a signal waits until it can be dealt with; none kills the process half-way, not even at its very end.
 	signals := make(chan os.Signal, 8)
@@ -100,18 +103,15 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 	// A log collector that goes away must not take the sessions with it.
 	signal.Ignore(syscall.SIGPIPE)
 
-	file, err := o.load()
+	file, err := o.read(flags)
 	if err != nil {
-		return err
-	}
-	if err := o.override(file, flags); err != nil {
 		return err
 	}
 	log, out := newLogger(stderr, file.Log)
 	defer out.close()
 	slog.SetDefault(log) // for libraries that log by themselves
 	logWarnings(log, file.Warnings)
-	b, err := newBalancer(file, log, out, bindAdvice{
+	w, err := newWorld(file, log, out, bindAdvice{
 		admin:  `choose another address with admin.listen or --admin ADDRESS ("" = none)`,
 		socket: `choose another path with admin.socket or --socket PATH ("" = none)`,
 
@@ -120,7 +120,13 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return b.serve(signals, serviceManager(log))
+	switch {
+	case slices.Contains(o.config, "-"):
+		w.read = func() (*configs.File, error) { return nil, errStandardInput }
+	case len(o.config) > 0:
+		w.read = func() (*configs.File, error) { return o.read(flags) }
+	}
+	return w.serve(signals, serviceManager(log))
 }
 
 // serviceManager returns who is to be told how the process fares; nil for nobody. What is wrong with that is no reason
@@ -138,6 +144,15 @@ func logWarnings(log *slog.Logger, warnings configs.Problems) {
 	for _, w := range warnings {
 		log.Warn("the configuration has something that is hardly meant", "file", w.File, "line", w.Line, "warning", w.Message)
 	}
+}
+
+// read returns the configuration that the flags say, or name.
+func (o *runOptions) read(flags *pflag.FlagSet) (*configs.File, error) {
+	file, err := o.load()
+	if err != nil {
+		return nil, err
+	}
+	return file, o.override(file, flags)
 }
 
 func (o *runOptions) load() (*configs.File, error) {

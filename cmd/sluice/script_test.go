@@ -31,7 +31,7 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", os.Getenv("GORACE"))
-			env.Values[worldKey{}] = &world{processes: map[string]*process{}, peers: map[string]*peer{}}
+			env.Values[worldKey{}] = &scriptWorld{processes: map[string]*process{}, peers: map[string]*peer{}}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -63,15 +63,15 @@ func TestScript(t *testing.T) {
 // patience bounds every wait of a script. It is long because machines that test are busy; nothing waits for it to pass.
 const patience = time.Minute
 
-// A world is what the commands of one script share.
-type world struct {
+// A scriptWorld is what the commands of one script share.
+type scriptWorld struct {
 	processes map[string]*process
 	peers     map[string]*peer
 }
 
 type worldKey struct{}
 
-func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+func worldOf(ts *testscript.TestScript) *scriptWorld { return ts.Value(worldKey{}).(*scriptWorld) }
 
 // eventually calls f until it returns nil, and fails the script or test with its last error when that does not happen.
 func eventually(ts interface{ Fatalf(string, ...any) }, f func() error) {

@@ -9,54 +9,59 @@ import (
 	"sluice/pool"
 )
 
-// serverConfig returns what the data path is to do.
-func (b *balancer) serverConfig() (l4.Config, error) {
-	config := l4.Config{
-		Loops:       b.loops,
-		MaxSessions: b.limits.Sessions,
-		MaxCancels:  cancelsOf(b.file, b.limits.Descriptors),
-		Logger:      b.log,
+// serverConfig returns how the data path reports what it does. What it listens on comes with every generation.
+func (w *world) serverConfig() l4.Config {
+	return l4.Config{
+		Loops:      w.loops,
+		MaxCancels: maxCancels(w.files),
+		Logger:     w.log,
 		OnEnd: func(end l4.End) {
-			b.metrics.SessionEnded(&end)
-			b.sessions.ended(end)
+			w.metrics.SessionEnded(&end)
+			w.sessions.ended(end)
 		},
-		WantLocal: b.sessions.wants,
+		WantLocal: w.sessions.wants,
 		OnDial: func(backend *pool.Backend, took time.Duration, result pool.DialResult) {
-			b.metrics.Dialed(backend, took, result)
-			b.monitor.Observe(backend, result)
+			w.metrics.Dialed(backend, took, result)
+			w.monitor.Observe(backend, result)
 		},
-		OnWait:   b.metrics.Waited,
-		OnAnswer: b.metrics.Answered,
+		OnWait:   w.metrics.Waited,
+		OnAnswer: w.metrics.Answered,
 	}
-	for i := range b.file.Listeners {
-		l, err := b.listenerConfig(&b.file.Listeners[i])
-		if err != nil {
-			return l4.Config{}, err
-		}
-		config.Listeners = append(config.Listeners, l)
-	}
-	return config, nil
 }
 
-// listenerConfig reads the files of networks, which may have changed since the configuration was checked.
-func (b *balancer) listenerConfig(l *configs.Listener) (l4.ListenerConfig, error) {
-	allow, deny, err := l.ReadAccess()
-	if err != nil {
-		return l4.ListenerConfig{}, fmt.Errorf("listener %q: %w", l.Name, err)
+// readAccess reads the files of networks that a configuration names, which may have changed since it was checked.
+func readAccess(file *configs.File) error {
+	for i := range file.Listeners {
+		l := &file.Listeners[i]
+		allow, deny, err := l.ReadAccess()
+		if err != nil {
+			return fmt.Errorf("listener %q: %w", l.Name, err)
+		}
+		l.Allow.InForce, l.Deny.InForce = allow, deny
 	}
-	config := l.ListenerConfig
-	config.Target, config.Allow, config.Deny = b.target(l.Pool), allow, deny
-	for _, r := range l.Routes {
-		config.Routes = append(config.Routes, l4.RoutedTarget{Rule: r.Rule, Target: b.target(r.Pool)})
+	return nil
+}
+
+// listening returns what the data path is to listen on.
+func (w *world) listening(g *generation) l4.Update {
+	u := l4.Update{MaxSessions: g.limits.Sessions}
+	for i := range g.force.Listeners {
+		l := &g.force.Listeners[i]
+		config := l.ListenerConfig
+		config.Target, config.Allow, config.Deny = g.target(l.Pool), l.Allow.InForce, l.Deny.InForce
+		for _, r := range l.Routes {
+			config.Routes = append(config.Routes, l4.RoutedTarget{Rule: r.Rule, Target: g.target(r.Pool)})
+		}
+		u.Listeners = append(u.Listeners, config)
 	}
-	return config, nil
+	return u
 }
 
 // target returns the zero Target for no pool.
-func (b *balancer) target(name string) l4.Target {
-	for i, p := range b.file.Pools {
+func (g *generation) target(name string) l4.Target {
+	for i, p := range g.force.Pools {
 		if p.Config.Name == name {
-			p.Target.Pool = b.pools[i]
+			p.Target.Pool = g.pools[i]
 			return p.Target
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sluice/cmd/sluice/internal/admin"
@@ -20,7 +21,7 @@ const sessionQueue = 1024
 // log's own drops are.
 type sessionLog struct {
 	log    *slog.Logger // never waits for whoever reads the log
-	which  configs.SessionLog
+	which  atomic.Value // configs.SessionLog
 	drop   func()
 	queue  chan l4.End   // never closed: after a fault, loops may outlive the log
 	ending chan struct{} // closed: log what is left and return
@@ -33,13 +34,29 @@ type sessionLog struct {
 // up. listeners are the names of all.
 func openSessionLog(log *slog.Logger, which configs.SessionLog, drop func(), listeners ...string) *sessionLog {
 	s := &sessionLog{
-		log: log, which: visible(log, which), drop: drop,
+		log: log, drop: drop,
 		queue: make(chan l4.End, sessionQueue), ending: make(chan struct{}), done: make(chan struct{}),
 	}
-	s.surplus = newSurplus(s.which, listeners)
+	which = visible(log, which)
+	s.which.Store(which)
+	s.surplus = newSurplus(which, listeners)
 	go s.run()
 	return s
 }
+
+// follow takes in what a configuration says of the log, whose level it has already, and which listeners there are.
+func (s *sessionLog) follow(file *configs.File) {
+	names := make([]string, len(file.Listeners))
+	for i, l := range file.Listeners {
+		names[i] = l.Name
+	}
+	which := visible(s.log, file.Log.Sessions)
+	s.surplus.follow(which, names)
+	s.which.Store(which)
+}
+
+// logged returns which sessions are.
+func (s *sessionLog) logged() configs.SessionLog { return s.which.Load().(configs.SessionLog) }
 
 // visible leaves out the sessions whose lines the log's level would hide: they would all be made for nothing.
 func visible(log *slog.Logger, which configs.SessionLog) configs.SessionLog {
@@ -60,7 +77,7 @@ func failed(end *l4.End) bool {
 
 // ended takes a session. It is called on event loops and never blocks.
 func (s *sessionLog) ended(end l4.End) {
-	if s.which == configs.SessionsOff || s.which == configs.SessionsFailed && !failed(&end) {
+	if which := s.logged(); which == configs.SessionsOff || which == configs.SessionsFailed && !failed(&end) {
 		return
 	}
 	if failed(&end) && s.surplus.suppress(&end) {
@@ -75,7 +92,7 @@ func (s *sessionLog) ended(end l4.End) {
 
 // wants reports whether a session that ends with a reason may have a line. It is called on event loops.
 func (s *sessionLog) wants(reason l4.Reason) bool {
-	switch s.which {
+	switch s.logged() {
 	case configs.SessionsOff:
 		return false
 	case configs.SessionsFailed:

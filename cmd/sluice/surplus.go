@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,12 +29,17 @@ const (
 // surplus keeps a flood of clients from filling the log, and from making lines for it. Event loops only look at a
 // number and count; tick does the rest.
 type surplus struct {
-	all       bool         // every failure has a line, but for refusals
-	refusals  atomic.Int64 // that may be logged until the next tick; less than 0 = none
-	failures  atomic.Int64 // likewise
-	listeners []string
-	counts    map[string][]surplusCount // by listener, then by l4.Reason; the map does not change
-	reported  time.Time
+	all      atomic.Bool                   // every failure has a line, but for refusals
+	refusals atomic.Int64                  // that may be logged until the next tick; less than 0 = none
+	failures atomic.Int64                  // likewise
+	counts   atomic.Pointer[surplusCounts] // replaced as a whole
+	reported time.Time
+}
+
+// surplusCounts does not change, but for the numbers.
+type surplusCounts struct {
+	listeners []string                  // in the order in which they came
+	of        map[string][]surplusCount // by listener, then by l4.Reason
 }
 
 // A surplusCount counts the sessions of one listener that ended for one reason without a line.
@@ -44,15 +51,27 @@ type surplusCount struct {
 }
 
 func newSurplus(which configs.SessionLog, listeners []string) *surplus {
-	s := &surplus{
-		all: which == configs.SessionsAll, listeners: listeners,
-		counts: make(map[string][]surplusCount, len(listeners)),
-	}
+	s := new(surplus)
+	s.counts.Store(new(surplusCounts))
+	s.follow(which, listeners)
 	s.refill()
-	for _, name := range listeners {
-		s.counts[name] = make([]surplusCount, len(l4.Reasons())+1) // they begin at 1
-	}
 	return s
+}
+
+// follow takes in which sessions are logged now, and which listeners there are. Those that are gone stay: they may have
+// sessions yet.
+func (s *surplus) follow(which configs.SessionLog, listeners []string) {
+	s.all.Store(which == configs.SessionsAll)
+	was := s.counts.Load()
+	next := &surplusCounts{listeners: slices.Clone(was.listeners), of: make(map[string][]surplusCount, len(listeners))}
+	maps.Copy(next.of, was.of)
+	for _, name := range listeners {
+		if next.of[name] == nil {
+			next.listeners = append(next.listeners, name)
+			next.of[name] = make([]surplusCount, len(l4.Reasons())+1) // they begin at 1
+		}
+	}
+	s.counts.Store(next)
 }
 
 func (s *surplus) refill() {
@@ -67,10 +86,10 @@ func (s *surplus) suppress(end *l4.End) bool {
 	switch {
 	case end.Reason.Refused():
 		lines = &s.refusals
-	case s.all:
+	case s.all.Load():
 		return false
 	}
-	counts := s.counts[end.Listener]
+	counts := s.counts.Load().of[end.Listener]
 	if counts == nil || lines.Load() > 0 && lines.Add(-1) >= 0 {
 		return false
 	}
@@ -93,9 +112,10 @@ func (s *surplus) tick(log *slog.Logger) {
 
 // report logs how many sessions ended without a line since the last report, and whose one of them was.
 func (s *surplus) report(log *slog.Logger) {
-	for _, name := range s.listeners {
-		for i := range s.counts[name] {
-			c, reason := &s.counts[name][i], l4.Reason(i)
+	all := s.counts.Load()
+	for _, name := range all.listeners {
+		for i := range all.of[name] {
+			c, reason := &all.of[name][i], l4.Reason(i)
 			n := c.n.Swap(0)
 			if n == 0 {
 				continue
@@ -119,5 +139,5 @@ func (s *surplus) spare(reason l4.Reason) bool {
 	if reason.Refused() {
 		return s.refusals.Load() > 0
 	}
-	return s.all || s.failures.Load() > 0
+	return s.all.Load() || s.failures.Load() > 0
 }

@@ -120,10 +120,11 @@ func TestRefusalsAreCheap(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := r.counts["web"][l4.ClientLimit].n.Load(); n != loops*each {
+	if n := r.counts.Load().of["web"][l4.ClientLimit].n.Load(); n != loops*each {
 		t.Errorf("%d are counted, want %d", n, loops*each)
 	}
-	s := &sessionLog{which: configs.SessionsAll, surplus: r} // without a queue: it would block
+	s := &sessionLog{surplus: r} // without a queue: it would block
+	s.which.Store(configs.SessionsAll)
 	if n := testing.AllocsPerRun(100, func() { s.ended(end) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

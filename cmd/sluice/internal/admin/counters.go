@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 
 	"sluice/health"
@@ -10,18 +11,24 @@ import (
 	"sluice/pool"
 )
 
-// counters writes what the data path, the pools and the kernel count. Every label set is made once: a scrape only reads
-// numbers and copies bytes.
+// counters writes what the data path, the pools and the kernel count. Label sets are made when something comes or goes:
+// otherwise a scrape only reads numbers and copies bytes.
 type counters struct {
 	options   Options
 	build     labels
-	listeners []labels // in the order of l4.Stats, like loops
+	resources resources
+	*series   // what there was at the last scrape
+}
+
+// series has the label sets of all that there is.
+type series struct {
+	names     []l4.ListenerStats // of which only name and pools count
+	listeners []labels           // in the order of names
 	loops     []labels
 	ended     []endedSeries
 	backends  []backendSeries
 	pools     []poolSeries
 	routed    map[routedKey]labels
-	resources resources
 }
 
 // endedSeries is one line of sluice_sessions_ended_total.
@@ -40,8 +47,9 @@ type endedKey struct {
 
 // poolSeries is one pool's lines.
 type poolSeries struct {
-	pool   *pool.Pool
-	labels labels
+	pool     *pool.Pool
+	backends []*pool.Backend
+	labels   labels
 }
 
 // backendSeries is one backend's lines.
@@ -54,58 +62,78 @@ type backendSeries struct {
 }
 
 func newCounters(o Options) *counters {
-	stats := o.Stats()
-	c := &counters{
-		options: o,
-		routed:  make(map[routedKey]labels),
-		build:   labelled("version", o.Build.Version, "commit", o.Build.Commit, "goversion", o.Build.Go),
+	return &counters{
+		options: o, series: new(series),
+		build: labelled("version", o.Build.Version, "commit", o.Build.Commit, "goversion", o.Build.Go),
 	}
-	for i := range stats.Loops {
-		c.loops = append(c.loops, labelled("loop", strconv.Itoa(i)))
-	}
-	for _, l := range stats.Listeners {
-		c.listeners = append(c.listeners, labelled("listener", l.Name))
-		for _, pool := range append(l.Pools[:len(l.Pools):len(l.Pools)], "") {
-			c.addEnded(l.Name, pool)
-			c.routed[routedKey{l.Name, pool}] = labelled("listener", l.Name, "pool", pool)
-		}
-	}
-	for _, p := range o.Pools() {
-		c.pools = append(c.pools, poolSeries{p, labelled("pool", p.Name())})
-		for _, b := range p.Backends() {
-			c.addBackend(b)
-		}
-	}
-	return c
 }
 
-func (c *counters) addEnded(listener, pool string) {
+// follow makes label sets for what there is now, if that is something else than at the last scrape.
+func (c *counters) follow(stats *l4.Stats) {
+	pools := c.options.Pools()
+	if !c.covers(stats, pools) {
+		c.series = newSeries(stats, pools)
+	}
+}
+
+// covers reports whether the label sets are those of what there is.
+func (s *series) covers(stats *l4.Stats, pools []*pool.Pool) bool {
+	sameListener := func(a, b l4.ListenerStats) bool { return a.Name == b.Name && slices.Equal(a.Pools, b.Pools) }
+	samePool := func(a poolSeries, p *pool.Pool) bool { return a.pool == p && slices.Equal(a.backends, p.Backends()) }
+	return len(s.loops) == len(stats.Loops) && slices.EqualFunc(s.names, stats.Listeners, sameListener) &&
+		slices.EqualFunc(s.pools, pools, samePool)
+}
+
+func newSeries(stats *l4.Stats, pools []*pool.Pool) *series {
+	s := &series{names: stats.Listeners, routed: make(map[routedKey]labels)}
+	for i := range stats.Loops {
+		s.loops = append(s.loops, labelled("loop", strconv.Itoa(i)))
+	}
+	for _, l := range stats.Listeners {
+		s.listeners = append(s.listeners, labelled("listener", l.Name))
+		for _, pool := range append(l.Pools[:len(l.Pools):len(l.Pools)], "") {
+			s.addEnded(l.Name, pool)
+			s.routed[routedKey{l.Name, pool}] = labelled("listener", l.Name, "pool", pool)
+		}
+	}
+	for _, p := range pools {
+		all := p.Backends()
+		s.pools = append(s.pools, poolSeries{p, all, labelled("pool", p.Name())})
+		for _, b := range all {
+			s.addBackend(b)
+		}
+	}
+	return s
+}
+
+func (s *series) addEnded(listener, pool string) {
 	for _, r := range l4.Reasons() {
-		c.ended = append(c.ended, endedSeries{
+		s.ended = append(s.ended, endedSeries{
 			endedKey{listener, pool, r},
 			labelled("listener", listener, "pool", pool, "reason", r.String()),
 		})
 	}
 }
 
-func (c *counters) addBackend(b *pool.Backend) {
-	s := backendSeries{backend: b, labels: backendLabels(b)}
+func (s *series) addBackend(b *pool.Backend) {
+	of := backendSeries{backend: b, labels: backendLabels(b)}
 	for _, r := range pool.DialFailures() {
-		s.failures = append(s.failures, labelled("pool", b.Pool().Name(), "backend", b.Name(), "reason", r.String()))
+		of.failures = append(of.failures, labelled("pool", b.Pool().Name(), "backend", b.Name(), "reason", r.String()))
 	}
 	for _, o := range pool.Obstacles() {
-		s.obstacles = append(s.obstacles, labelled("pool", b.Pool().Name(), "backend", b.Name(), "reason", o.String()))
+		of.obstacles = append(of.obstacles, labelled("pool", b.Pool().Name(), "backend", b.Name(), "reason", o.String()))
 	}
 	for _, state := range backendStates {
-		s.states = append(s.states, labelled("pool", b.Pool().Name(), "backend", b.Name(), "state", state))
+		of.states = append(of.states, labelled("pool", b.Pool().Name(), "backend", b.Name(), "state", state))
 	}
-	c.backends = append(c.backends, s)
+	s.backends = append(s.backends, of)
 }
 
 // write writes everything in the text format, one family after the other.
 func (c *counters) write(buf *bytes.Buffer) {
 	e := &exposition{Buffer: buf}
 	stats := c.options.Stats()
+	c.follow(&stats)
 
 	e.gauge("sluice_build_info", "Which build this is; always 1.")
 	e.sample(c.build, 1)
@@ -121,12 +149,11 @@ func (c *counters) write(buf *bytes.Buffer) {
 	c.writeRoles(e, known)
 	c.writeResources(e, stats)
 
-	// What SIGHUP reads again is the files of networks.
-	reloads, ok := c.options.Reloads()
-	e.gauge("sluice_config_generation", "How many configurations were put in force, the one of the start included.")
-	e.sample("", 1+reloads)
-	e.gauge("sluice_config_last_reload_success", "1 when all that was read last is in force.")
-	e.sample("", flag(ok))
+	generation := c.options.generation()
+	e.gauge("sluice_config_generation", "How many configurations were put in force, the one of the start included; each change by a command is one.")
+	e.sample("", generation.Number)
+	e.gauge("sluice_config_last_reload_success", "1 when the last reload is in force, or there was none.")
+	e.sample("", flag(generation.LastReload == nil || generation.LastReload.OK))
 }
 
 func (c *counters) writeListeners(e *exposition, stats l4.Stats) {
@@ -192,7 +219,9 @@ func poolless(r l4.Reason) bool {
 func (c *counters) writeRetries(e *exposition, stats l4.Stats) {
 	e.counter("sluice_retries_total", "Backends that sessions tried after another one had failed them.")
 	for _, r := range stats.Retries {
-		e.sample(c.routed[routedKey{r.Listener, r.Pool}], r.Count)
+		if l, routed := c.routed[routedKey{r.Listener, r.Pool}]; routed {
+			e.sample(l, r.Count)
+		}
 	}
 }
 
@@ -307,7 +336,7 @@ func (c *counters) writeResources(e *exposition, stats l4.Stats) {
 		e.sample("", open)
 	}
 	e.gauge("process_max_fds", "Descriptors that may be open at most.")
-	e.sample("", c.options.Limits.Descriptors)
+	e.sample("", c.options.Limits().Descriptors)
 }
 
 func flag(b bool) uint64 {

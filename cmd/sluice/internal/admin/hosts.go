@@ -12,9 +12,9 @@ import (
 // knownHost refuses requests for a host that is none of ours. A page in somebody's browser can make its own name lead to
 // this address (DNS rebinding), and would then read every answer: the browser takes it for the page's own server. It
 // cannot do so with an address, or with localhost. A request without a host comes from no browser.
-func knownHost(names []string, h http.Handler) http.Handler {
+func knownHost(names func() []string, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if host := hostName(r.Host); !isKnown(host, names) {
+		if host := hostName(r.Host); !isKnown(host, names()) {
 			http.Error(w, fmt.Sprintf("host %.80q is not known here: add the name to admin.hosts", host),
 				http.StatusMisdirectedRequest)
 			return

@@ -35,7 +35,7 @@ func askAs(t *testing.T, c *client, host string) (status int, body string) {
 // TestHost: a page in a browser cannot read answers by leading its own name to the admin address.
 func TestHost(t *testing.T) {
 	o := options(newPool(t, "web", "a"))
-	o.Hosts = []string{"metrics.internal", "lb1"}
+	o.Hosts = func() []string { return []string{"metrics.internal", "lb1"} }
 	_, tcp, socket := serve(t, o)
 	for _, host := range []string{
 		"", "Host: 127.0.0.1", "Host: 127.0.0.1:9600", "Host: [::1]:9600", "Host: [::1]", "Host: [fe80::1%25eth0]:1",

@@ -26,7 +26,12 @@ var (
 // Metrics is what is collected for /metrics as it happens: distributions. What sluice counts anyhow is in counters, and
 // read when somebody asks. Its methods hold a mutex for a moment, and may be called on event loops.
 type Metrics struct {
-	set      *metrics.Set
+	set *metrics.Set
+	now atomic.Pointer[observed] // replaced as a whole by Follow
+}
+
+// An observed is what there is to be observed. It does not change.
+type observed struct {
 	pools    map[string]*poolMetrics
 	backends map[*pool.Backend]*backendMetrics
 }
@@ -45,34 +50,78 @@ type backendMetrics struct {
 	answers atomic.Pointer[metrics.PrometheusHistogram]
 }
 
-// NewMetrics returns the metrics of a program with these pools.
-func NewMetrics(pools []*pool.Pool) *Metrics {
+// NewMetrics returns metrics of nothing yet: see Follow.
+func NewMetrics() *Metrics {
 	metrics.ExposeMetadata(true) // HELP and TYPE lines; the library has only this switch for the whole process
-	m := &Metrics{
-		set:      metrics.NewSet(),
-		pools:    make(map[string]*poolMetrics, len(pools)),
-		backends: make(map[*pool.Backend]*backendMetrics),
-	}
+	m := &Metrics{set: metrics.NewSet()}
+	m.now.Store(new(observed))
+	return m
+}
+
+// Follow makes the metrics those of these pools. What is gone is forgotten; a backend that has come in place of another one
+// of its name begins anew. It is called by one goroutine at a time.
+func (m *Metrics) Follow(pools []*pool.Pool) {
+	was := m.now.Load()
+	next := &observed{pools: make(map[string]*poolMetrics, len(pools)), backends: make(map[*pool.Backend]*backendMetrics)}
 	for _, p := range pools {
-		l := labelled("pool", p.Name())
-		of := &poolMetrics{
-			sessions: m.histogram("sluice_session_duration_seconds", l, sessionBounds),
-			waits:    m.histogram("sluice_pool_queue_wait_seconds", l, waitBounds),
-			backends: make(map[string]*backendMetrics, len(p.Backends())),
-		}
+		next.pools[p.Name()] = nil
 		for _, b := range p.Backends() {
+			next.backends[b] = nil
+		}
+	}
+	m.forget(was, next)
+	for _, p := range pools {
+		next.pools[p.Name()] = m.ofPool(p, was, next)
+	}
+	m.now.Store(next)
+}
+
+// forget drops what is not among next.
+func (m *Metrics) forget(was, next *observed) {
+	for name := range was.pools {
+		if _, stays := next.pools[name]; !stays {
+			l := string(labelled("pool", name))
+			m.set.UnregisterMetric("sluice_session_duration_seconds" + l)
+			m.set.UnregisterMetric("sluice_pool_queue_wait_seconds" + l)
+		}
+	}
+	for b, of := range was.backends {
+		if _, stays := next.backends[b]; !stays {
+			for _, name := range backendHistograms {
+				m.set.UnregisterMetric(name + string(of.labels))
+			}
+		}
+	}
+}
+
+// backendHistograms are the names of those of each backend.
+var backendHistograms = []string{
+	"sluice_backend_connect_seconds", "sluice_check_seconds", "sluice_backend_session_duration_seconds",
+	"sluice_backend_first_byte_seconds",
+}
+
+// ofPool returns the metrics of a pool, those that it has so far if it has some.
+func (m *Metrics) ofPool(p *pool.Pool, was, next *observed) *poolMetrics {
+	l := labelled("pool", p.Name())
+	of := &poolMetrics{
+		sessions: m.histogram("sluice_session_duration_seconds", l, sessionBounds),
+		waits:    m.histogram("sluice_pool_queue_wait_seconds", l, waitBounds),
+		backends: make(map[string]*backendMetrics, len(p.Backends())),
+	}
+	for _, b := range p.Backends() {
+		one := was.backends[b]
+		if one == nil {
 			l := backendLabels(b)
-			m.backends[b] = &backendMetrics{
+			one = &backendMetrics{
 				connects: m.histogram("sluice_backend_connect_seconds", l, connectBounds),
 				checks:   m.histogram("sluice_check_seconds", l, connectBounds),
 				sessions: m.histogram("sluice_backend_session_duration_seconds", l, sessionBounds),
 				labels:   l,
 			}
-			of.backends[b.Name()] = m.backends[b]
 		}
-		m.pools[p.Name()] = of
+		next.backends[b], of.backends[b.Name()] = one, one
 	}
-	return m
+	return of
 }
 
 func (m *Metrics) histogram(name string, l labels, bounds []float64) *metrics.PrometheusHistogram {
@@ -85,7 +134,7 @@ func (m *Metrics) SessionEnded(end *l4.End) {
 	if end.Pool == "" {
 		return
 	}
-	p := m.pools[end.Pool]
+	p := m.now.Load().pools[end.Pool]
 	if p == nil {
 		return
 	}
@@ -98,21 +147,21 @@ func (m *Metrics) SessionEnded(end *l4.End) {
 
 // Waited counts how long a session waited in a pool's queue, whether a backend came of it or not.
 func (m *Metrics) Waited(p *pool.Pool, took time.Duration) {
-	if of := m.pools[p.Name()]; of != nil {
+	if of := m.now.Load().pools[p.Name()]; of != nil {
 		of.waits.Update(took.Seconds())
 	}
 }
 
 // Dialed counts how long a connect took that was successful.
 func (m *Metrics) Dialed(b *pool.Backend, took time.Duration, result pool.DialResult) {
-	if of := m.backends[b]; of != nil && result == pool.DialOK {
+	if of := m.now.Load().backends[b]; of != nil && result == pool.DialOK {
 		of.connects.Update(took.Seconds())
 	}
 }
 
 // Answered counts how long a backend took to answer a client's first packet.
 func (m *Metrics) Answered(b *pool.Backend, took time.Duration) {
-	of := m.backends[b]
+	of := m.now.Load().backends[b]
 	if of == nil {
 		return
 	}
@@ -126,7 +175,7 @@ func (m *Metrics) Answered(b *pool.Backend, took time.Duration) {
 
 // Checked counts how long a health check took, whatever its result.
 func (m *Metrics) Checked(b *pool.Backend, took time.Duration) {
-	if of := m.backends[b]; of != nil {
+	if of := m.now.Load().backends[b]; of != nil {
 		of.checks.Update(took.Seconds())
 	}
 }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -115,7 +116,7 @@ func TestMetricValues(t *testing.T) {
 	a := web.Backends()[0]
 	o := options(web)
 	o.LinesDropped = func() uint64 { return 1 }
-	o.Reloads = func() (uint64, bool) { return 2, false }
+	o.Control = generationOnly{now: Generation{Number: 3, LastReload: &LastReload{Error: "no"}}}
 	stats := o.Stats()
 	stats.Ended = []l4.EndedStats{
 		{Listener: "on web", Pool: "web", Reason: l4.IdleTimeout, Count: 3},
@@ -255,4 +256,55 @@ func TestScrapeAllocatesNoLabels(t *testing.T) {
 	if many > few+5 { // tables of statistics, one each
 		t.Errorf("a scrape of 1 backend allocates %v times, of 100 backends %v times", few, many)
 	}
+}
+
+// TestMetricsFollow: what comes has metrics at once, what goes has none any more, and what stays goes on.
+func TestMetricsFollow(t *testing.T) {
+	web, shop := newPool(t, "web", "a", "b"), newPool(t, "shop", "c")
+	pools := []*pool.Pool{web}
+	o := options(web)
+	stats := o.Stats()
+	o.Stats = func() l4.Stats { return stats }
+	o.Pools = func() []*pool.Pool { return pools }
+	_, tcp, _ := serve(t, o)
+	a, c := web.Backends()[0], shop.Backends()[0]
+	o.Metrics.Dialed(a, time.Millisecond, pool.DialOK)
+	o.Metrics.Dialed(c, time.Millisecond, pool.DialOK) // it is not there
+	f := func(want, gone string) {
+		t.Helper()
+		_, body := tcp.do("GET", "/metrics")
+		for _, sample := range strings.Fields(want) {
+			at := strings.LastIndexByte(sample, '=')
+			name, v := sample[:at], sample[at+1:]
+			if got := value(body, name); got != v {
+				t.Errorf("%s is %q, want %q", name, got, v)
+			}
+		}
+		for _, text := range strings.Fields(gone) {
+			if strings.Contains(body, text) {
+				t.Errorf("%s is still there", text)
+			}
+		}
+	}
+	const connects, active = `sluice_backend_connect_seconds_count{pool="web",backend="a"}`, `sluice_backend_connections{pool="web",backend="b"}`
+	f(connects+"=1 "+active+"=0", `pool="shop"`)
+
+	if _, err := web.Update(pool.Config{Name: "web", Backends: []pool.BackendConfig{a.Config()}}); err != nil {
+		t.Fatal(err)
+	}
+	pools = []*pool.Pool{shop, web}
+	stats.Listeners = append([]l4.ListenerStats{{Name: "new", Pools: []string{"shop"}, Accepts: 7}}, stats.Listeners...)
+	o.Metrics.Follow(pools)
+	o.Metrics.Dialed(c, time.Millisecond, pool.DialOK)
+	f(connects+`=1 sluice_backend_connect_seconds_count{pool="shop",backend="c"}=1 sluice_pool_usable{pool="shop"}=1 `+
+		`sluice_listener_accepts_total{listener="new"}=7`, `backend="b"`)
+
+	b := a.Config()
+	b.Address.TCP = netip.MustParseAddrPort("127.0.0.1:2") // under the same name
+	if _, err := web.Update(pool.Config{Name: "web", Backends: []pool.BackendConfig{b}}); err != nil {
+		t.Fatal(err)
+	}
+	pools = []*pool.Pool{web}
+	o.Metrics.Follow(pools)
+	f(connects+"=0", `pool="shop",backend=`)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,8 +21,8 @@ import (
 type Options struct {
 	Build   Build
 	Started time.Time
-	Limits  Limits
-	Hosts   []string // names in lower case that requests to the TCP side may be for, besides addresses and localhost
+	Limits  func() Limits
+	Hosts   func() []string // names in lower case that requests to the TCP side may be for, besides addresses and localhost
 	Stats   func() l4.Stats
 	// Sessions returns the open sessions, at most limit of them.
 	Sessions func(limit int) []l4.SessionStats
@@ -34,8 +35,7 @@ type Options struct {
 	Logger     *slog.Logger // gets what goes wrong while requests are answered
 
 	LinesDropped func() uint64 // log lines given up
-	// Reloads returns how many reloads were all right, and whether the last one was.
-	Reloads func() (done uint64, ok bool)
+	Control      Control       // nil: nothing can be changed
 }
 
 // A Server answers requests on any number of listeners. It is safe for concurrent use.
@@ -47,10 +47,8 @@ type Server struct {
 	serving  sync.WaitGroup
 	listing  chan struct{} // holds a value while sessions are listed
 
-	mu      sync.Mutex // guards what follows
-	servers []*http.Server
-	listen  string // address of the TCP side, for the status
-	socket  string // path of the control socket, for the status
+	mu      sync.Mutex // guards servers
+	servers []served
 }
 
 // New returns a Server that serves nothing yet.
@@ -68,19 +66,58 @@ func New(options Options) *Server {
 // ServeTCP answers on a listener that anybody may reach: nothing can be changed through it. It does not block, and
 // takes the listener over.
 func (s *Server) ServeTCP(l net.Listener) {
-	s.mu.Lock()
-	s.listen = l.Addr().String()
-	s.mu.Unlock()
 	s.serve(l, TCPConns, knownHost(s.options.Hosts, readOnly(s.routes)))
 }
 
 // ServeSocket answers on the control socket, the place of every call that changes something. It does not block, and
 // takes the listener over.
-func (s *Server) ServeSocket(l net.Listener) {
+func (s *Server) ServeSocket(l net.Listener) { s.serve(l, SocketConns, s.routes) }
+
+// Retire gives up a listener. Requests that are being answered on it, that which has led to this among them, are finished,
+// or cut when retireTime is over. It does not wait.
+func (s *Server) Retire(l net.Listener) {
 	s.mu.Lock()
-	s.socket = l.Addr().String()
+	i := slices.IndexFunc(s.servers, func(one served) bool { return one.listener == l })
+	if i < 0 {
+		s.mu.Unlock()
+		_ = l.Close() // it was never served
+		return
+	}
+	hs := s.servers[i].server
+	s.servers = slices.Delete(slices.Clone(s.servers), i, i+1)
 	s.mu.Unlock()
-	s.serve(l, SocketConns, s.routes)
+	_ = l.Close() // at once: the address is somebody else's to take
+	go func() {   // nobody waits for it, not even the end of the process
+		ctx, cancel := context.WithTimeout(context.Background(), retireTime)
+		defer cancel()
+		if hs.Shutdown(ctx) != nil {
+			_ = hs.Close()
+		}
+	}()
+}
+
+// retireTime bounds how long requests may go on at an address that was given up.
+const retireTime = 30 * time.Second
+
+// A served is a listener that requests come from.
+type served struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+// addresses returns where requests are answered.
+func (s *Server) addresses() (a AdminStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.servers {
+		switch address := one.listener.Addr(); address.Network() {
+		case "unix":
+			a.Socket = address.String()
+		default:
+			a.Listen = address.String()
+		}
+	}
+	return a
 }
 
 // Drain makes /readyz answer 503 from now on: the process is about to end.
@@ -95,7 +132,7 @@ func (s *Server) Release() {
 	done, cancel := context.WithCancel(context.Background())
 	cancel() // nobody is waited for
 	for _, hs := range servers {
-		_ = hs.Shutdown(done) // it says that somebody is not waited for
+		_ = hs.server.Shutdown(done) // it says that somebody is not waited for
 	}
 	s.serving.Wait()
 }
@@ -106,8 +143,8 @@ func (s *Server) Close(ctx context.Context) {
 	servers := s.servers
 	s.mu.Unlock()
 	for _, hs := range servers {
-		if hs.Shutdown(ctx) != nil {
-			_ = hs.Close() // what it closes is of no use any more
+		if hs.server.Shutdown(ctx) != nil {
+			_ = hs.server.Close() // what it closes is of no use any more
 		}
 	}
 	s.serving.Wait()
@@ -126,10 +163,10 @@ func (s *Server) serve(l net.Listener, conns int, h http.Handler) {
 		ErrorLog:          slog.NewLogLogger(s.options.Logger.Handler(), slog.LevelWarn),
 	}
 	s.mu.Lock()
-	s.servers = append(s.servers, hs)
+	s.servers = append(s.servers, served{l, hs})
 	s.mu.Unlock()
 	s.serving.Go(func() {
-		if err := hs.Serve(newPlaces(l, conns)); !errors.Is(err, http.ErrServerClosed) {
+		if err := hs.Serve(newPlaces(l, conns)); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			s.options.Logger.Error("admin API has ended", "address", l.Addr().String(), "error", err)
 		}
 	})

@@ -47,18 +47,18 @@ func options(pools ...*pool.Pool) Options {
 	return Options{
 		Build:      Build{Version: "v1.2.3", Commit: "abc", Go: "go1.26"},
 		Started:    time.Now(),
-		Limits:     Limits{Descriptors: 1024, Reserved: 24, Sessions: 500},
+		Limits:     func() Limits { return Limits{Descriptors: 1024, Reserved: 24, Sessions: 500} },
 		Stats:      func() l4.Stats { return stats },
 		Sessions:   func(int) []l4.SessionStats { return nil },
 		Pools:      func() []*pool.Pool { return pools },
 		Health:     func(*pool.Backend) health.Status { return health.Status{} },
 		PoolHealth: func(*pool.Pool) health.PoolStatus { return health.PoolStatus{} },
 		Checked:    func(*pool.Pool) bool { return false },
-		Metrics:    NewMetrics(pools),
+		Metrics:    metricsOf(pools),
 		Logger:     slog.New(slog.DiscardHandler),
 
 		LinesDropped: func() uint64 { return 0 },
-		Reloads:      func() (uint64, bool) { return 0, true },
+		Hosts:        func() []string { return nil },
 	}
 }
 
@@ -309,15 +309,16 @@ func TestStatusOfListeners(t *testing.T) {
 	if mail.Clients != (clients.Stats{}) || mail.AtLimit || bytes.Count(text, []byte(`"clients"`)) != 1 {
 		t.Errorf("a listener without limits is %+v in\n%s", mail, text)
 	}
-	if status.Limits != o.Limits {
-		t.Errorf("limits are %+v, want %+v", status.Limits, o.Limits)
+	if status.Limits != o.Limits() {
+		t.Errorf("limits are %+v, want %+v", status.Limits, o.Limits())
 	}
 }
 
 // TestServersAreBounded: a client that sends nothing, or too much, must not hold a connection for ever.
 func TestServersAreBounded(t *testing.T) {
 	s, tcp, _ := serve(t, options(newPool(t, "web", "a")))
-	for _, hs := range s.servers {
+	for _, one := range s.servers {
+		hs := one.server
 		if hs.ReadHeaderTimeout == 0 || hs.ReadTimeout == 0 || hs.WriteTimeout == 0 || hs.IdleTimeout == 0 {
 			t.Errorf("a server without a limit: %+v", hs)
 		}
@@ -334,3 +335,18 @@ func TestServersAreBounded(t *testing.T) {
 		t.Errorf("a header of 64 KiB is answered with %q", got)
 	}
 }
+
+func metricsOf(pools []*pool.Pool) *Metrics {
+	m := NewMetrics()
+	m.Follow(pools)
+	return m
+}
+
+// generationOnly is a Control that is asked for the generation alone.
+type generationOnly struct {
+	Control
+	now Generation
+}
+
+func (g generationOnly) Generation() Generation      { return g.now }
+func (g generationOnly) Overrides() []OverrideStatus { return nil }

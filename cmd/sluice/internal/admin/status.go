@@ -17,10 +17,14 @@ import (
 // string: who asks may be older than who answers, and shows words as they come.
 type Status struct {
 	Build
-	PID       int                `json:"pid"`
-	Started   time.Time          `json:"started"`
-	Uptime    float64            `json:"uptime_seconds"`
-	Draining  bool               `json:"draining"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	Uptime   float64   `json:"uptime_seconds"`
+	Draining bool      `json:"draining"`
+
+	Generation Generation       `json:"generation"`
+	Overrides  []OverrideStatus `json:"overrides"` // what an operator has set
+
 	Admin     AdminStatus        `json:"admin"`
 	Limits    Limits             `json:"limits"`
 	Loops     []l4.LoopStats     `json:"loops"`
@@ -95,12 +99,17 @@ func (s *Server) writeJSON(w http.ResponseWriter, answer any) {
 func (s *Server) Status() Status {
 	stats := s.options.Stats()
 	status := Status{
-		Build:     s.options.Build,
-		PID:       os.Getpid(),
-		Started:   s.options.Started,
-		Uptime:    time.Since(s.options.Started).Seconds(),
-		Draining:  s.draining.Load(),
-		Limits:    s.options.Limits,
+		Build:    s.options.Build,
+		PID:      os.Getpid(),
+		Started:  s.options.Started,
+		Uptime:   time.Since(s.options.Started).Seconds(),
+		Draining: s.draining.Load(),
+		Admin:    s.addresses(),
+
+		Generation: s.options.generation(),
+		Overrides:  []OverrideStatus{},
+
+		Limits:    s.options.Limits(),
 		Pipes:     stats.Pipes,
 		Loops:     stats.Loops,
 		Listeners: stats.Listeners,
@@ -110,9 +119,6 @@ func (s *Server) Status() Status {
 	for i, e := range stats.Ended {
 		status.Ended[i] = EndedStatus{e, e.Reason.String()}
 	}
-	s.mu.Lock()
-	status.Admin = AdminStatus{Listen: s.listen, Socket: s.socket}
-	s.mu.Unlock()
 	for _, p := range s.options.Pools() {
 		status.Pools = append(status.Pools, s.poolStatus(p))
 	}

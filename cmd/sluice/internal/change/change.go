@@ -135,7 +135,12 @@ func listenerKeys(from, to *configs.Listener) []Key {
 	return keys
 }
 
-func networks(n *configs.Networks) string { return strconv.Itoa(len(n.InForce)) + " networks" }
+func networks(n *configs.Networks) string {
+	if len(n.InForce) == 1 {
+		return "1 network"
+	}
+	return strconv.Itoa(len(n.InForce)) + " networks"
+}
 
 // backends compares the backends of a pool. One is its name and its address: another address is another backend.
 func backends(from, to []pool.BackendConfig) (all []Thing) {

@@ -59,7 +59,10 @@ func (t *Thing) lines(kind, name string) (lines []string) {
 		if t.Address != "" && !strings.HasSuffix(name, "/"+t.Address) {
 			line += " at " + t.Address
 		}
-		if n := len(t.Backends); n > 0 {
+		switch n := len(t.Backends); {
+		case n == 1:
+			line += " with 1 backend"
+		case n > 1:
 			line += fmt.Sprintf(" with %d backends", n)
 		}
 		return []string{line}
@@ -67,7 +70,7 @@ func (t *Thing) lines(kind, name string) (lines []string) {
 		return []string{"- " + kind + " " + name}
 	}
 	for _, k := range t.Keys {
-		lines = append(lines, fmt.Sprintf("~ %s %s: %s", kind, name, k))
+		lines = append(lines, fmt.Sprintf("~ %s %s %s", kind, name, k))
 	}
 	return lines
 }

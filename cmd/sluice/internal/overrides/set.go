@@ -88,6 +88,9 @@ func compare(a, b Setting) int {
 		cmp.Compare(slices.Index(keys, a.Key), slices.Index(keys, b.Key)))
 }
 
+// Equal reports whether two sets say the same.
+func (s Set) Equal(other Set) bool { return slices.Equal(s.all, other.all) }
+
 // All returns every setting, by pool, backend and key.
 func (s Set) All() []Setting { return slices.Clone(s.all) }
 

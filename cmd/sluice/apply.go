@@ -1,0 +1,233 @@
+package main
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"sluice/cmd/sluice/internal/change"
+	"sluice/cmd/sluice/internal/overrides"
+	"sluice/configs"
+	"sluice/health"
+	"sluice/health/probe"
+	"sluice/l4"
+	"sluice/pool"
+)
+
+// errLeaving is why nothing can change any more.
+var errLeaving = errors.New("sluice is draining: nothing changes any more")
+
+// apply puts a configuration in force, with what an operator has set; a dry run only says what that would change. It is
+// the one way in which a world changes: the start, a reload and a command are all an apply. next says what is to be, from
+// what is.
+//
+// It is all or nothing. Everything that can fail is done first: nothing of what runs has changed then, and an error means
+// that nothing will. What survives is that which stays under its name: a listener's counters and clients, a pool's queue,
+// a backend's counters, active connections and health.
+func (w *world) apply(dry bool, next func(was *generation) (*configs.File, overrides.Set, error)) (change.Change, error) {
+	w.applying.Lock()
+	defer w.applying.Unlock()
+	if w.leaving {
+		return change.Change{}, errLeaving
+	}
+	was := w.now.Load()
+	file, set, err := next(was)
+	if err != nil {
+		return change.Change{}, err
+	}
+	to := &generation{number: was.number + 1, since: time.Now(), file: file, set: set, force: set.Apply(file)}
+	c := w.difference(was, to)
+	if dry {
+		c.DryRun, c.Generation = true, was.number
+		return c, nil
+	}
+	t, err := w.prepare(was, to)
+	if err != nil {
+		return change.Change{}, err
+	}
+	t.commit()
+	if was.number > 0 && (!set.Equal(was.set) || file.Admin.StateFile != was.file.Admin.StateFile) {
+		w.saveState(to, &c)
+	}
+	return c, nil
+}
+
+// stay lets nothing change any more.
+func (w *world) stay() {
+	w.applying.Lock()
+	defer w.applying.Unlock()
+	w.leaving = true
+}
+
+// difference says what becomes of what runs.
+func (w *world) difference(was, next *generation) change.Change {
+	c := change.Between(was.force, next.force)
+	c.Generation = next.number
+	if was.number == 0 {
+		c.Pending = nil // it is the start that they wait for
+	}
+	next.pending = mergePending(was.pending, c.Pending)
+	for _, s := range next.set.Hiding(was.file, next.file) {
+		c.Hidden = append(c.Hidden, change.Hidden{
+			Pool: s.Pool, Backend: s.Backend, Key: s.Key, Value: s.Value, InFile: s.InFile(next.file),
+		})
+	}
+	c.GoOn = w.goOn(was, &c)
+	for _, warning := range next.file.Warnings {
+		c.Warnings = append(c.Warnings, warning.String())
+	}
+	return c
+}
+
+// mergePending adds what waits for the next start now to what did so before.
+func mergePending(before, now []change.Key) (all []change.Key) {
+	changed := func(old change.Key) bool {
+		return slices.ContainsFunc(now, func(k change.Key) bool { return k.Key == old.Key })
+	}
+	for _, k := range now {
+		if i := slices.IndexFunc(before, func(old change.Key) bool { return old.Key == k.Key }); i >= 0 {
+			k.From = before[i].From
+		}
+		if k.From != k.To {
+			all = append(all, k)
+		}
+	}
+	return append(all, slices.DeleteFunc(slices.Clone(before), changed)...)
+}
+
+// A transition is one apply of which nothing can fail any more.
+type transition struct {
+	w         *world
+	was, next *generation
+	updates   []*pool.Update // of pools that stay
+	sockets   *adminSockets
+	watched   *health.Prepared
+	listening *l4.Prepared
+}
+
+// prepare does all that can fail of what leads to the next generation.
+func (w *world) prepare(was, next *generation) (_ *transition, err error) {
+	t := &transition{w: w, was: was, next: next}
+	defer func() {
+		if err != nil {
+			t.abandon()
+		}
+	}()
+	if err := t.preparePools(); err != nil {
+		return nil, err
+	}
+	if t.sockets, err = w.openAdmin(was, &next.force.Admin); err != nil {
+		return nil, err
+	}
+	next.listen, next.socket = t.sockets.listen, t.sockets.socket
+	next.limits = limitsOf(next.force, w.loops, w.files, w.pipes.Limit)
+	if t.listening, err = w.server.Prepare(w.listening(next)); err != nil {
+		return nil, advise(err, w.advice.listener)
+	}
+	return t, nil
+}
+
+// preparePools makes the pools that are new, and readies those that stay; their health checks too.
+func (t *transition) preparePools() (err error) {
+	var watched []health.Watched
+	for i := range t.next.force.Pools {
+		p := &t.next.force.Pools[i]
+		made, backends, err := t.preparePool(p)
+		if err != nil {
+			return err
+		}
+		t.next.pools = append(t.next.pools, made)
+		watched = append(watched, health.Watched{Pool: made, Backends: backends, Config: p.Health})
+	}
+	t.watched, err = t.w.monitor.Prepare(watched)
+	return err
+}
+
+func (t *transition) preparePool(p *configs.Pool) (*pool.Pool, []*pool.Backend, error) {
+	config := p.Config
+	config.Shards = t.w.loops
+	is := t.was.pool(config.Name)
+	if is == nil {
+		made, err := pool.New(config)
+		if err != nil {
+			return nil, nil, err
+		}
+		return made, made.Backends(), nil
+	}
+	config.Backends = unproven(config.Backends, t.was.force.Pool(config.Name), p.Health.Probe.Kind)
+	u, err := is.Prepare(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	t.updates = append(t.updates, u)
+	return is, u.Backends(), nil
+}
+
+// unproven lets backends that join a pool that serves begin down: the first check says whether they serve too. Where none
+// of the others stays there is nobody to wait with.
+func unproven(backends []pool.BackendConfig, was *configs.Pool, kind probe.Kind) []pool.BackendConfig {
+	if kind == probe.Off {
+		return backends
+	}
+	known := make(map[string]bool, len(was.Config.Backends))
+	for _, b := range was.Config.Backends {
+		known[b.Name] = true
+	}
+	next := make([]pool.BackendConfig, len(backends))
+	stays := false
+	for i, b := range backends {
+		next[i] = b
+		next[i].Down = true // of one that stays it has no meaning
+		stays = stays || known[b.Name]
+	}
+	if !stays {
+		return backends
+	}
+	return next
+}
+
+// replaceAdmin lets the admin API be asked where it is to be from now on. Before the start it is not asked at all.
+func (t *transition) replaceAdmin() {
+	if !t.w.started {
+		return
+	}
+	for _, l := range t.sockets.gone {
+		t.w.admin.Retire(l)
+	}
+	if t.next.listen != t.was.listen && t.next.listen != nil {
+		t.w.admin.ServeTCP(t.next.listen)
+	}
+	if t.next.socket != t.was.socket && t.next.socket != nil {
+		t.w.admin.ServeSocket(t.next.socket)
+	}
+}
+
+// abandon gives up what was prepared.
+func (t *transition) abandon() {
+	for _, u := range t.updates {
+		u.Abandon()
+	}
+	if t.watched != nil {
+		t.watched.Abandon()
+	}
+	if t.sockets != nil {
+		t.sockets.close()
+	}
+}
+
+// commit makes the next generation the one in force. What counts is told of new backends before there are sessions on
+// them.
+func (t *transition) commit() {
+	w := t.w
+	for _, u := range t.updates {
+		u.Commit()
+	}
+	w.metrics.Follow(t.next.pools)
+	w.sessions.follow(t.next.force)
+	w.now.Store(t.next)
+	t.watched.Commit()
+	t.listening.Commit()
+	w.level.Set(t.next.force.Log.Level)
+	t.replaceAdmin()
+	w.resolver.follow(t.next.pools)
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"sluice/cmd/sluice/internal/admin"
+	"sluice/configs"
+	"sluice/l4"
+)
+
+// bindAdvice is what to do when an address cannot be had. It depends on how sluice was started.
+type bindAdvice struct {
+	listener, admin, socket string
+	socketOptional          bool // nobody chose the default control socket: serve without when it is not permitted
+}
+
+func advise(err error, advice string) error {
+	if advice == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, advice)
+}
+
+// adminSockets are the listeners of the admin API that a configuration asks for. Those that it has in common with the
+// one before stay as they are.
+type adminSockets struct {
+	listen, socket net.Listener // nil: off
+	opened         []net.Listener
+	gone           []net.Listener
+}
+
+// close gives up what was opened.
+func (a *adminSockets) close() {
+	for _, l := range a.opened {
+		_ = l.Close()
+	}
+}
+
+// openAdmin opens what the admin API is to be asked at. On an error nothing stays open that was not.
+func (w *world) openAdmin(was *generation, c *configs.Admin) (_ *adminSockets, err error) {
+	a := &adminSockets{listen: was.listen, socket: was.socket}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	if old := &was.force.Admin; c.Listen != old.Listen {
+		a.listen = nil
+		if c.Listen != "" {
+			if a.listen, err = net.Listen("tcp", c.Listen); err != nil {
+				return nil, advise(fmt.Errorf("open admin API: %w", err), w.advice.admin)
+			}
+			a.opened = append(a.opened, a.listen)
+		}
+		a.retire(was.listen)
+	}
+	if old := &was.force.Admin; c.Socket != old.Socket {
+		if a.socket, err = w.openSocket(c); err != nil {
+			return nil, err
+		}
+		if a.socket != nil {
+			a.opened = append(a.opened, a.socket)
+		}
+		a.retire(was.socket)
+	}
+	return a, nil
+}
+
+func (a *adminSockets) retire(l net.Listener) {
+	if l != nil {
+		a.gone = append(a.gone, l)
+	}
+}
+
+// openSocket opens the control socket. It returns nil when there is to be none, or when nobody has asked for the one that
+// there cannot be.
+func (w *world) openSocket(c *configs.Admin) (net.Listener, error) {
+	if c.Socket == "" {
+		return nil, nil
+	}
+	socket, err := openControlSocket(c.Socket, c.SocketFile)
+	if err != nil && c.Socket == configs.DefaultSocket && w.advice.socketOptional && denied(err) {
+		w.log.Warn("the control socket is off: choose a path with admin.socket or --socket", "error", err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, advise(fmt.Errorf("open control socket: %w", err), w.advice.socket)
+	}
+	return socket, nil
+}
+
+// denied reports whether an error means that this user may not write there,
+// or that there is no such place: a container without /run.
+func denied(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EROFS)
+}
+
+// openControlSocket opens the socket at path. The default one's directory may be made too: no package has installed
+// sluice then, and nobody chose that path.
+func openControlSocket(path string, file l4.SocketFile) (net.Listener, error) {
+	if path == configs.DefaultSocket {
+		if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !os.IsExist(err) {
+			return nil, err
+		}
+	}
+	return admin.ListenSocket(path, file)
+}

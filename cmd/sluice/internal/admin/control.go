@@ -1,0 +1,98 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sluice/cmd/sluice/internal/change"
+	"sluice/cmd/sluice/internal/overrides"
+	"sluice/configs"
+)
+
+// Control is what can be changed through the control socket. Every method answers with what has changed, or, of a dry run,
+// would. The error is configs.Problems, Invalid, NotFound, Conflict, or one of the machine.
+type Control interface {
+	// Reload reads the configuration again and puts it in force.
+	Reload(context.Context, Reload) (change.Change, error)
+	// Override sets keys of one backend.
+	Override(ctx context.Context, pool, backend string, set map[string]string, by By) (change.Change, error)
+	// Unset takes back some keys of one backend, all of them when there are none.
+	Unset(ctx context.Context, pool, backend string, keys []string, by By) (change.Change, error)
+	// AddBackend gives a pool a backend that its configuration does not have.
+	AddBackend(ctx context.Context, pool string, b NewBackend, by By) (change.Change, error)
+	// RemoveBackend takes a backend out of its pool.
+	RemoveBackend(ctx context.Context, pool, backend string, by By) (change.Change, error)
+	// Overrides returns what is set.
+	Overrides() []OverrideStatus
+	// Generation says which configuration is in force.
+	Generation() Generation
+}
+
+// A By says who asks, and whether it is only asked what would change.
+type By struct {
+	User   string // of the process at the other end of the control socket, such as "root" or "uid 1000"
+	DryRun bool
+}
+
+// A Reload says what is to be read. Files, which are looked at in place of the configuration, are for a dry run only.
+type Reload struct {
+	By
+	Files []configs.SourceText
+}
+
+// A NewBackend is one that is to be added to a pool.
+type NewBackend struct {
+	Address string            // HOST:PORT, [IPV6]:PORT or unix:/PATH
+	Name    string            // "" = its address
+	Set     map[string]string // by key: state, weight, max_conns, backup
+}
+
+// A Generation is one configuration in force.
+type Generation struct {
+	Number     uint64       `json:"number"`
+	Since      time.Time    `json:"since"`
+	LastReload *LastReload  `json:"last_reload,omitempty"` // absent: there was none
+	Pending    []change.Key `json:"pending,omitempty"`     // what waits for the next start
+}
+
+// A LastReload is how the last reload went. One that failed has changed nothing.
+type LastReload struct {
+	At       time.Time        `json:"at"`
+	OK       bool             `json:"ok"`
+	Error    string           `json:"error,omitempty"`
+	Problems configs.Problems `json:"problems,omitempty"`
+}
+
+// An OverrideStatus is one setting of an operator.
+type OverrideStatus struct {
+	overrides.Setting
+	InFile  string `json:"in_file"` // what the configuration says; empty when it does not have the backend
+	Dormant bool   `json:"dormant"` // it has no effect now: the pool or the backend is not there
+}
+
+// generation returns the one in force. Without a Control there is the first.
+func (o *Options) generation() Generation {
+	if o.Control == nil {
+		return Generation{Number: 1, Since: o.Started}
+	}
+	return o.Control.Generation()
+}
+
+// Invalid is an error of a request that asks for what cannot be.
+type Invalid struct{ error }
+
+// Invalidf returns an Invalid.
+func Invalidf(format string, args ...any) error { return Invalid{fmt.Errorf(format, args...)} }
+
+// NotFound is an error of a request for something that is not there.
+type NotFound struct{ error }
+
+// NotFoundf returns a NotFound.
+func NotFoundf(format string, args ...any) error { return NotFound{fmt.Errorf(format, args...)} }
+
+// Conflict is an error of a request that something there is in the way of.
+type Conflict struct{ error }
+
+// Conflictf returns a Conflict.
+func Conflictf(format string, args ...any) error { return Conflict{fmt.Errorf(format, args...)} }

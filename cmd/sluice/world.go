@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/cmd/sluice/internal/admin"
+	"sluice/cmd/sluice/internal/change"
+	"sluice/cmd/sluice/internal/overrides"
+	"sluice/configs"
+	"sluice/health"
+	"sluice/health/probe"
+	"sluice/l4"
+	"sluice/pool"
+	"sluice/sysutil"
+)
+
+// A world is what runs: everything that a configuration asks for, made and connected. It changes through apply alone,
+// from the first configuration on.
+type world struct {
+	log      *slog.Logger
+	level    *slog.LevelVar // of log
+	loops    int
+	files    uint64 // descriptors that the process may have; 0 = unknown
+	pipes    sysutil.PipePlan
+	monitor  *health.Monitor
+	metrics  *admin.Metrics
+	sessions *sessionLog
+	server   *l4.Server
+	resolver *resolver
+	admin    *admin.Server
+	advice   bindAdvice
+	read     func() (*configs.File, error) // reads the configuration again; nil: there is none to read
+	signs    atomic.Pointer[lifeSigns]     // nil: not started
+
+	applying sync.Mutex                 // one apply at a time; guards what follows
+	started  bool                       // the admin API is asked
+	leaving  bool                       // nothing changes any more
+	written  []byte                     // the timelines of the state file
+	asked    chan string                // one place: a reload that waits to be carried out stands for those that follow
+	now      atomic.Pointer[generation] // changed by apply
+	last     atomic.Pointer[lastReload] // nil: there was none
+
+	checks     sync.WaitGroup // the monitor's goroutine, and the resolver's
+	stopChecks context.CancelFunc
+}
+
+// A generation is one configuration in force. It does not change.
+type generation struct {
+	number uint64
+	since  time.Time
+	file   *configs.File // as it was written
+	force  *configs.File // the same with what an operator has set
+	set    overrides.Set
+	pools  []*pool.Pool // in the order of force.Pools
+	limits admin.Limits
+
+	listen, socket net.Listener // of the admin API; nil: off
+	pending        []change.Key // what waits for the next start
+}
+
+// pool returns the pool of that name; nil: there is none.
+func (g *generation) pool(name string) *pool.Pool {
+	i := slices.IndexFunc(g.force.Pools, func(p configs.Pool) bool { return p.Config.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return g.pools[i]
+}
+
+// lastReload is how the last reload went.
+type lastReload struct {
+	at  time.Time
+	err error
+}
+
+// newWorld makes a world that serves nothing yet; out is what log writes to. It takes all that can be refused, such as
+// ports; start only lets it go. On an error nothing stays bound.
+func newWorld(file *configs.File, log *slog.Logger, out *logWriter, advice bindAdvice) (*world, error) {
+	w := &world{log: log, level: out.level, advice: advice, loops: file.Loops, asked: make(chan string, 1)}
+	if w.loops == 0 {
+		w.loops = runtime.GOMAXPROCS(0)
+	}
+	w.files = raiseFileLimit(log) // first: the number of pipes depends on it
+	w.pipes = sysutil.PlanPipes(l4.PipeSize)
+	w.now.Store(&generation{file: &configs.File{}, force: &configs.File{}})
+	w.resolver = newResolver(w)
+	w.metrics = admin.NewMetrics()
+	w.sessions = openSessionLog(log, file.Log.Sessions, out.drop)
+	var err error
+	if w.monitor, err = health.New(nil, w.healthOptions()); err != nil {
+		return nil, err
+	}
+	if w.server, err = l4.New(w.serverConfig()); err != nil {
+		return nil, err
+	}
+	w.admin = admin.New(w.adminOptions(out))
+	if err := w.first(file); err != nil {
+		w.release()
+		return nil, err
+	}
+	g := w.now.Load()
+	logLimits(log, file, g.limits, w.loops, w.pipes)
+	logPorts(log, file, g.limits, sourcePorts())
+	return w, nil
+}
+
+// first puts the configuration of the start in force.
+func (w *world) first(file *configs.File) error {
+	if err := readAccess(file); err != nil {
+		return err
+	}
+	set := w.loadState(file)
+	_, err := w.apply(false, func(*generation) (*configs.File, overrides.Set, error) { return file, set, nil })
+	return err
+}
+
+func (w *world) adminOptions(out *logWriter) admin.Options {
+	return admin.Options{
+		Build: thisBuild(), Started: time.Now(), Limits: func() admin.Limits { return w.now.Load().limits },
+		Hosts: func() []string { return adminHosts(&w.now.Load().force.Admin) },
+		Stats: w.server.Stats, Sessions: w.server.Sessions,
+		Pools: func() []*pool.Pool { return w.now.Load().pools }, Health: w.monitor.Status, PoolHealth: w.monitor.PoolStatus,
+		Checked: w.checked, Metrics: w.metrics, Logger: w.log, LinesDropped: out.linesDropped, Control: w,
+	}
+}
+
+// adminHosts returns the names by which the admin address is known: those that are listed, and its own.
+func adminHosts(a *configs.Admin) []string {
+	hosts := slices.Clone(a.Hosts)
+	if host, _, err := net.SplitHostPort(a.Listen); err == nil && host != "" {
+		hosts = append(hosts, strings.ToLower(host))
+	}
+	return hosts
+}
+
+func (w *world) healthOptions() health.Options {
+	return health.Options{
+		Logger:   w.log,
+		OnProbe:  func(backend *pool.Backend, took time.Duration, _ error) { w.metrics.Checked(backend, took) },
+		Sessions: liveSessions{w},
+	}
+}
+
+// liveSessions is how the monitor, which is made before the server, reaches the sessions of a backend.
+type liveSessions struct{ w *world }
+
+func (s liveSessions) Redispatch(backend *pool.Backend) { s.w.server.Redispatch(backend) }
+
+func (s liveSessions) End(backend *pool.Backend, cause health.Cause, limit int) int {
+	reason := l4.BackendDown
+	if cause == health.CauseDrain || cause == health.CauseRemoved {
+		reason = l4.Drained
+	}
+	return s.w.server.EndSessions(backend, reason, limit)
+}
+
+// checked reports whether a pool's backends are probed.
+func (w *world) checked(p *pool.Pool) bool {
+	file := w.now.Load().force.Pool(p.Name())
+	return file != nil && file.Health.Probe.Kind != probe.Off
+}
+
+// start begins to serve. The log says where.
+func (w *world) start() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	w.stopChecks = cancel
+	debug.FreeOSMemory() // what the configuration was read with is worth the memory of thousands of sessions
+	w.checks.Go(func() { w.monitor.Run(ctx) })
+	w.resolver.start(ctx)
+	go w.reloadWhenAsked(ctx)
+	w.checks.Go(func() { w.keepState(ctx) })
+	if err := w.server.Start(); err != nil {
+		return fmt.Errorf("start to accept: %w", err)
+	}
+	w.serveAdmin()
+	w.logReady()
+	return nil
+}
+
+// serveAdmin lets the admin API be asked.
+func (w *world) serveAdmin() {
+	w.applying.Lock()
+	defer w.applying.Unlock()
+	w.started = true
+	g := w.now.Load()
+	if g.listen != nil {
+		w.admin.ServeTCP(g.listen)
+	}
+	if g.socket != nil {
+		w.admin.ServeSocket(g.socket)
+	}
+}
+
+func (w *world) logReady() {
+	status := w.admin.Status()
+	for _, l := range status.Listeners {
+		w.logListening(l)
+	}
+	w.log.Info("ready", "version", status.Version, "listeners", len(status.Listeners), "pools", len(status.Pools),
+		"admin", status.Admin.Listen, "socket", status.Admin.Socket)
+}
+
+func (w *world) logListening(l l4.ListenerStats) {
+	fields := []any{
+		"listener", l.Name, "addresses", addressList(l.Addresses), "protocol", l.Protocol,
+		"pools", listText(l.Pools),
+	}
+	file := w.now.Load().force
+	i := slices.IndexFunc(file.Listeners, func(c configs.Listener) bool { return c.Name == l.Name })
+	if i >= 0 {
+		fields = append(fields, limitFields(&file.Listeners[i])...)
+	}
+	w.log.Info("listening", fields...)
+}
+
+// adminGrace is how long requests to the admin API may take to end when everything else has.
+const adminGrace = time.Second
+
+// stop ends what is left when no session is: checks, admin API, session log.
+func (w *world) stop() {
+	w.stay()
+	w.stopChecks()
+	w.checks.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), adminGrace)
+	defer cancel()
+	w.admin.Close(ctx)
+	w.closeAdmin() // after a start that failed they were not served
+	w.sessions.close()
+	w.log.Info("stopped")
+}
+
+// release gives up a world that was not started.
+func (w *world) release() {
+	w.closeAdmin()
+	w.server.Close()
+	w.sessions.close()
+}
+
+// closeAdmin closes the admin listeners, which removes the control socket's file.
+func (w *world) closeAdmin() {
+	g := w.now.Load()
+	for _, l := range []net.Listener{g.listen, g.socket} {
+		if l != nil {
+			_ = l.Close() // it may be closed already
+		}
+	}
+}
