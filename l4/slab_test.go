@@ -15,6 +15,10 @@ func TestSessionSize(t *testing.T) {
 	if size := unsafe.Sizeof(session{}); size > 280 {
 		t.Errorf("a session has %d bytes, want at most 280", size)
 	}
+	const page = 8 << 10 // of Go's heap: a chunk takes whole ones
+	if size := (unsafe.Sizeof([chunkSize]session{}) + page - 1) / page * page / chunkSize; size > 290 {
+		t.Errorf("a slot has %d bytes of memory, want at most 290", size)
+	}
 	if size := unsafe.Sizeof(opening{}); size > 384 { // while it opens, waits or is answered
 		t.Errorf("an opening has %d bytes, want at most 384", size)
 	}
