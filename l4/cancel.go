@@ -116,10 +116,8 @@ func (c *cancellation) run(ctx context.Context) Reason {
 // mayDial waits until there may be one more connection. An error means that the time is
 // over: nobody is asked any more, so nobody has failed.
 func (c *cancellation) mayDial(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	default:
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	select {
 	case c.dialled <- struct{}{}:

@@ -218,9 +218,7 @@ func (l *loop) dialFailed(s *session, result pool.DialResult, errno syscall.Errn
 // another one, waits for the next round of tries, or ends.
 func (l *loop) backendFailed(s *session, reason Reason, errno syscall.Errno) state {
 	opening, config := l.open(s), &s.target.config
-	if opening.connectBy == 0 {
-		opening.connectBy = after(s.active, config.ConnectTimeout)
-	}
+	opening.connectBy = cmp.Or(opening.connectBy, after(s.active, config.ConnectTimeout))
 	// A server that has been shown a ClientHello and hangs up will do so in a second,
 	// too. Not one that has said before that it will speak TLS: it may be shutting down.
 	final := errno == errnoProtocol || s.state == stateAnswering && opening.kind == packetHello && !opening.secured

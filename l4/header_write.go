@@ -1,12 +1,12 @@
 package l4
 
 import (
+	"net/netip"
 	"syscall"
 
 	"github.com/pires/go-proxyproto"
 
 	"sluice/l4/proxyheader"
-	"sluice/pool"
 	"sluice/sysutil"
 )
 
@@ -98,7 +98,7 @@ func (l *loop) writeHeader(s *session) (int, error) {
 	if s.opening != nil {
 		received = s.opening.header
 	}
-	header, err := proxyheader.Outgoing(byte(version), received, s.client, l.localAddress(s).TCP)
+	header, err := proxyheader.Outgoing(byte(version), received, s.client, l.localAddress(s))
 	if err == nil && len(s.target.config.TLVs) > 0 {
 		err = l.addTLVs(s, header)
 	}
@@ -115,16 +115,13 @@ func (l *loop) writeHeader(s *session) (int, error) {
 	return copy(l.scratch, raw), nil
 }
 
-// localAddress is the address the client connected to. A socket bound to one
-// address has no other; a wildcard is asked for.
-func (l *loop) localAddress(s *session) pool.Address {
+// localAddress is the address the client connected to; of a Unix socket it is invalid. A
+// socket bound to one address has no other; a wildcard is asked for.
+func (l *loop) localAddress(s *session) netip.AddrPort {
 	if sole := s.rules.listener.sole.Load(); sole != nil &&
 		(sole.IsUnix() || sole.TCP.Addr().IsValid() && !sole.TCP.Addr().IsUnspecified()) {
-		return *sole
+		return sole.TCP
 	}
-	local, errno := sysutil.LocalAddr(int(s.ends[client].fd))
-	if errno != 0 || !local.IsValid() {
-		return pool.Address{}
-	}
-	return pool.Address{TCP: local}
+	local, _ := sysutil.LocalAddr(int(s.ends[client].fd)) // invalid, too, if that fails
+	return local
 }

@@ -1,6 +1,7 @@
 package l4
 
 import (
+	"cmp"
 	"slices"
 	"syscall"
 	"time"
@@ -33,12 +34,7 @@ type obstacle struct {
 func (l *loop) obstructed(s *session, kind pool.Obstacle, errno syscall.Errno) state {
 	s.backend.Obstructed(kind)
 	opening, config := l.open(s), &s.target.config
-	if opening.connectBy == 0 {
-		opening.connectBy = after(s.active, config.ConnectTimeout)
-		if opening.connectBy == 0 {
-			opening.connectBy = after(s.active, obstacleTimeout)
-		}
-	}
+	opening.connectBy = cmp.Or(opening.connectBy, after(s.active, config.ConnectTimeout), after(s.active, obstacleTimeout))
 	if opening.obstacle == nil {
 		opening.obstacle = new(obstacle)
 	}

@@ -32,13 +32,8 @@ var protocolTable = [...]protocolTraits{
 	ProtocolTLS:      {word: "tls", peeks: true, hello: true},
 }
 
-var protocolWords = func() (t words.Table[Protocol]) {
-	t.Type, t.What = "Protocol", "protocol"
-	for _, row := range protocolTable {
-		t.Words = append(t.Words, row.word)
-	}
-	return t
-}()
+var protocolWords = words.New("Protocol", "protocol", Protocol(len(protocolTable)),
+	func(p Protocol) string { return protocolTable[p].word })
 
 // traits are those of the protocol of s.
 func (s *session) traits() *protocolTraits { return &protocolTable[s.rules.config.Protocol] }

@@ -1,6 +1,7 @@
 package l4
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -31,9 +32,7 @@ func (l *loop) wait(s *session) (*pool.Backend, state) {
 		return nil, l.endUndialled(s, err)
 	}
 	opening.waiting, opening.connectBy = l.now, 0
-	if opening.queueBy == 0 {
-		opening.queueBy = after(l.now, s.target.config.QueueTimeout)
-	}
+	opening.queueBy = cmp.Or(opening.queueBy, after(l.now, s.target.config.QueueTimeout))
 	s.untimed = true // the wait may be one after another
 	return nil, stateWaiting
 }
@@ -93,11 +92,10 @@ func (l *loop) waitOver(s *session) time.Duration {
 // waitDeadline is when a session's wait ends, or when the backends it has failed
 // on get another chance.
 func (s *session) waitDeadline() time.Duration {
-	at := s.opening.queueBy
-	if retry := s.opening.waiting + turnaround; s.opening.barred && (at == 0 || retry < at) {
-		return retry
+	if s.opening.barred {
+		return shorter(s.opening.queueBy, s.opening.waiting+turnaround)
 	}
-	return at
+	return s.opening.queueBy
 }
 
 // waitedLong is called when waitDeadline has passed.

@@ -87,13 +87,7 @@ var reasonTable = [numReasons]struct {
 	Shutdown:        {word: "shutdown", alert: alertInternal},
 }
 
-var reasonWords = func() (t words.Table[Reason]) {
-	t.Type = "Reason"
-	for _, row := range reasonTable {
-		t.Words = append(t.Words, row.word)
-	}
-	return t
-}()
+var reasonWords = words.New("Reason", "", numReasons, func(r Reason) string { return reasonTable[r].word })
 
 // String returns the word for r.
 func (r Reason) String() string { return reasonWords.Of(r) }

@@ -1,8 +1,6 @@
 package l4
 
-import (
-	"syscall"
-)
+import "syscall"
 
 const (
 	// PipeSize is the capacity in bytes that is asked for each pipe where the user may have enough of them.

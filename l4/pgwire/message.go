@@ -1,6 +1,7 @@
 package pgwire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 )
@@ -95,14 +96,11 @@ func ErrorState(data []byte) string {
 	}
 	fields := data[messageHead:min(len(data), 1+length)]
 	for len(fields) > 0 && fields[0] != 0 {
-		end := 1
-		for end < len(fields) && fields[end] != 0 {
-			end++
+		field, rest, _ := bytes.Cut(fields, []byte{0})
+		if field[0] == fieldState {
+			return string(field[1:])
 		}
-		if fields[0] == fieldState {
-			return string(fields[1:end])
-		}
-		fields = fields[min(end+1, len(fields)):]
+		fields = rest
 	}
 	return ""
 }

@@ -15,6 +15,16 @@ type Table[T ~uint8] struct {
 	Words []string
 }
 
+// New makes the table of a type whose words stand in rows with other things: word returns
+// that of each value below n.
+func New[T ~uint8](name, what string, n T, word func(T) string) Table[T] {
+	t := Table[T]{Type: name, What: what}
+	for value := range n {
+		t.Words = append(t.Words, word(value))
+	}
+	return t
+}
+
 // All returns every word, for messages that say what can be written.
 func (t *Table[T]) All() []string { return slices.Clone(t.Words) }
 
