@@ -117,6 +117,7 @@ func (l *loop) receive(ls *listener, fd int, peer netip.AddrPort) {
 func (l *loop) rest(k *socket, errno syscall.Errno) {
 	k.listener.acceptErrors.Add(1)
 	l.pause(k)
+	k.listener.scarceUntil.Store(int64(l.server.clock() + restTime))
 	if k.listener.scarce.due(l.now) {
 		l.log.Warn("listener rests: the kernel's backlog holds new connections", "listener", k.listener.name,
 			"error", errno, "sessions", l.server.sessionCount())

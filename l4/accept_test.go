@@ -76,8 +76,8 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 	}
 	r.now += restTime
 	r.until("it was tried again", func() bool { return stats().AcceptErrors == 2 })
-	if !stats().Resting {
-		t.Error("the listener does not rest after the second failure")
+	if s := stats(); !s.Resting || !s.Scarce {
+		t.Error("the listener does not rest for want of descriptors after the second failure")
 	}
 	if n := strings.Count(r.logs.String(), "listener rests"); n != 1 {
 		t.Errorf("%d warnings in ten seconds, want 1:\n%s", n, r.logs.String())
@@ -88,7 +88,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 		s := r.accept()
 		r.exchange(s, c, 2)
 	}
-	if s := stats(); s.Resting || s.Accepts != clients || s.Sessions != clients {
+	if s := stats(); s.Resting || s.Scarce || s.Accepts != clients || s.Sessions != clients {
 		t.Errorf("stats %+v, want %d accepts and no rest", s, clients)
 	}
 }

@@ -113,6 +113,10 @@ func (srv *Server) retireRest(gone []door) {
 		closeDoors(gone)
 		return
 	}
+	gone, shared := splitDoors(gone)
+	if len(shared) > 0 {
+		srv.emptyBacklogs(shared) // they stay open, but nobody listens there any more
+	}
 	ctx, stop := context.WithTimeout(srv.life, retireTime)
 	defer stop()
 	if srv.retire(ctx, gone) {

@@ -21,6 +21,9 @@ type Config struct {
 	// Listeners are those with which the server begins, if it does with any; Server.Prepare
 	// changes them, and MaxSessions.
 	Listeners []ListenerConfig
+	// Inherited are listening sockets with which this process was started. A listener that is to listen
+	// at the address of one takes it in place of binding it.
+	Inherited []InheritedSocket
 	// MaxSessions bounds the sessions of all listeners together: what the
 	// descriptors of the process are enough for. Beyond it connections wait in
 	// the kernel's backlog. 0 = no limit.
@@ -48,6 +51,14 @@ type Config struct {
 	// byte of the answer, where the listener's protocol has a first packet. It is called
 	// on a loop: it must not block. nil = nobody.
 	OnAnswer func(*pool.Backend, time.Duration)
+}
+
+// An InheritedSocket is a listening socket that another process has opened and also holds, such as systemd. It must be
+// CLOEXEC and NONBLOCK. It is never closed here, nor is its backlog emptied at the end: who waits there is for the next
+// process that the other one starts.
+type InheritedSocket struct {
+	Address pool.Address // as a listener's Bind has it
+	FD      int
 }
 
 // SocketFile says who may connect to a Unix socket that has a file.

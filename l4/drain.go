@@ -49,7 +49,7 @@ func (srv *Server) StopAccepting(ctx context.Context) error {
 		for _, ls := range srv.listeners() {
 			ls.leaving.Store(true)
 		}
-		srv.held = srv.doors()
+		srv.held, _ = splitDoors(srv.doors()) // who waits at the others is for the process that listens next
 		srv.tellSockets(nil)
 	}
 	if !srv.retire(ctx, srv.held) {

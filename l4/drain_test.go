@@ -51,7 +51,7 @@ func waitingServer(t *testing.T, c Config, bind pool.Address, clients int) (srv 
 	}
 	eventually(t, "the listener rests at its limit", func() bool {
 		l := srv.Stats().Listeners[0]
-		return l.Resting && l.AtLimit && l.Accepts == 1
+		return l.Resting && l.AtLimit && !l.Scarce && l.Accepts == 1
 	})
 	return srv, open, waiting
 }

@@ -22,6 +22,7 @@ type listener struct {
 	accepts      atomic.Uint64
 	acceptErrors atomic.Uint64
 	resting      atomic.Int32 // how many loops let it rest
+	scarceUntil  atomic.Int64 // when a loop last had no descriptors or memory, and restTime; on the server's clock
 	unrouted     endCounters  // ends before a pool was chosen
 
 	places quota   // for max_sessions

@@ -19,6 +19,7 @@ type listenSocket struct {
 	bound   pool.Address        // as the kernel has it: port 0 is resolved
 	file    *sysutil.UnixSocket // nil = it has none
 	owners  SocketFile          // of the file
+	shared  bool                // with the process that has opened it, see InheritedSocket
 }
 
 // A door is a listening socket and the listener to which its connections belong.
@@ -77,8 +78,33 @@ func (k *listenSocket) listenTCP(free bool) (err error) {
 	return nil
 }
 
+// splitDoors returns the sockets that nobody else holds, and those that are shared.
+func splitDoors(doors []door) (own, shared []door) {
+	for _, d := range doors {
+		if d.shared {
+			shared = append(shared, d)
+		} else {
+			own = append(own, d)
+		}
+	}
+	return own, shared
+}
+
+// inherited returns the socket at an address with which the process was started; nil = there is none.
+func (srv *Server) inherited(address pool.Address) *listenSocket {
+	for _, s := range srv.config.Inherited {
+		if s.Address == address {
+			return &listenSocket{fd: s.FD, address: address, bound: address, shared: true}
+		}
+	}
+	return nil
+}
+
 // close gives the address up.
 func (k *listenSocket) close() {
+	if k.shared {
+		return
+	}
 	if k.file != nil {
 		k.file.RemoveFile() // before the socket is closed: a successor may take the path at once
 	}

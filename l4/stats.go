@@ -39,6 +39,7 @@ type ListenerStats struct {
 	Accepts      uint64         `json:"accepts"`
 	AcceptErrors uint64         `json:"accept_errors"`
 	Resting      bool           `json:"resting"`          // new connections wait in the kernel's backlog: for want of descriptors or memory, or at a limit
+	Scarce       bool           `json:"scarce"`           // they do for want of descriptors or memory
 	AtLimit      bool           `json:"at_limit"`         // of its sessions, or of those of the process
 	Leaving      bool           `json:"leaving"`          // takes no new sessions: it is no longer configured, or the server ends
 	Clients      clients.Stats  `json:"clients,omitzero"` // zero when there are no limits per client
@@ -113,6 +114,7 @@ func (srv *Server) Stats() Stats {
 
 func (srv *Server) addStats(stats *Stats, ls *listener) {
 	listener := ls.stats()
+	listener.Scarce = srv.clock() < time.Duration(ls.scarceUntil.Load())
 	listener.AtLimit = listener.AtLimit || srv.places.isFull()
 	stats.Listeners = append(stats.Listeners, listener)
 	stats.Ended = ls.unrouted.appendTo(stats.Ended, ls.name, "")

@@ -177,6 +177,9 @@ func (p *Prepared) bind(n *nextListener) error {
 // open binds an address, and names what is in the way if that is this process itself. A
 // Unix socket asks whoever has the path whether he is there, which is not to be a session.
 func (p *Prepared) open(address pool.Address, config *ListenerConfig) (*listenSocket, error) {
+	if k := p.srv.inherited(address); k != nil {
+		return k, nil
+	}
 	if address.IsUnix() {
 		if err := p.inTheWay(address); err != nil {
 			return nil, err

@@ -18,6 +18,8 @@ import (
 type bindAdvice struct {
 	listener, admin, socket string
 	socketOptional          bool // nobody chose the default control socket: serve without when it is not permitted
+
+	passed passedSockets // need not be bound
 }
 
 func advise(err error, advice string) error {

@@ -67,6 +67,9 @@ func (w *world) reloadFrom(read func() (*configs.File, error), dry bool) (change
 	if err := readAccess(file); err != nil {
 		return change.Change{}, configError{err}
 	}
+	if !dry {
+		logWarnings(w.log, file.Warnings)
+	}
 	return w.apply(dry, func(was *generation) (*configs.File, overrides.Set, error) { return file, was.set, nil })
 }
 

@@ -29,6 +29,8 @@ type runOptions struct {
 	backends      []string
 	admin, socket string // count when the flag was given
 	drainTimeout  time.Duration
+
+	passed passedSockets // not a flag: from the environment
 }
 
 func newRunCommand() *cobra.Command {
@@ -103,6 +105,10 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 	// A log collector that goes away must not take the sessions with it.
 	signal.Ignore(syscall.SIGPIPE)
 
+	var err error
+	if o.passed, err = systemd.Sockets(); err != nil {
+		return err
+	}
 	file, err := o.read(flags)
 	if err != nil {
 		return err
@@ -116,6 +122,8 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 		socket: `choose another path with admin.socket or --socket PATH ("" = none)`,
 
 		socketOptional: !flags.Changed("socket"),
+
+		passed: o.passed,
 	})
 	if err != nil {
 		return err
@@ -171,6 +179,7 @@ func unresolved(p configs.Problem) bool { return strings.Contains(p.Message, "do
 
 // override puts the flags that were given in place of what the file says.
 func (o *runOptions) override(file *configs.File, flags *pflag.FlagSet) error {
+	o.passed.giveTo(file)
 	if flags.Changed("drain-timeout") {
 		file.Shutdown.Drain = o.drainTimeout
 	}

@@ -13,6 +13,7 @@ import (
 func (w *world) serverConfig() l4.Config {
 	return l4.Config{
 		Loops:      w.loops,
+		Inherited:  w.advice.passed.inherited(),
 		MaxCancels: maxCancels(w.files),
 		Logger:     w.log,
 		OnEnd: func(end l4.End) {

@@ -1,27 +1,38 @@
 package e2e
 
 import (
+	"fmt"
+	"io"
+	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
+
+	"sluice/sysutil/systest"
 )
 
-// systemd understands every line of the unit in configs, and finds that the service may do little. The exposure is at
+// systemd understands every line of the units in configs, and finds that the service may do little. The exposure is at
 // most 2.0 of 10; what is left is the network, CAP_NET_BIND_SERVICE, and the limits below /proc/sys that sluice reads.
 func TestUnits(t *testing.T) {
 	t.Parallel()
 	const installed, units, exposure = "/usr/local/bin/sluice", "../../../configs/", "--threshold=20"
 	dir := tempDir(t)
-	service := filepath.Join(dir, "sluice.service")
+	service, socket := filepath.Join(dir, "sluice.service"), filepath.Join(dir, "sluice.socket")
 	text := readFile(t, units+"sluice.service")
 	if strings.Count(text, "ExecStart="+installed+" run ") != 1 {
 		t.Fatalf("the unit does not start %s", installed)
 	}
 	writeFile(t, service, strings.ReplaceAll(text, installed, sluiceProgram))
+	writeFile(t, socket, readFile(t, units+"sluice.socket"))
 	analyze := program(t, "systemd-analyze")
 	for _, args := range [][]string{
-		{"verify", "--man=no", service},
+		{"verify", "--man=no", service, socket},
 		{"security", "--offline=true", exposure, service},
 	} {
 		out, err := command(t, analyze, args...).CombinedOutput()
@@ -42,4 +53,123 @@ func TestUnits(t *testing.T) {
 	} else if _, ok := err.(*exec.ExitError); !ok {
 		t.Error(err)
 	}
+}
+
+// systemd's own systemd-socket-activate starts sluice when the first client comes, who is served: one listener has the
+// socket's address in its bind, another one its name.
+func TestSocketActivation(t *testing.T) {
+	t.Parallel()
+	dir, e := tempDir(t), startCountedEcho(t)
+	port, elsewhere, path := systest.ReservePort(t), systest.ReservePort(t), filepath.Join(dir, "web.sock")
+	config := filepath.Join(dir, "sluice.yaml")
+	writeFile(t, config, fmt.Sprintf(`
+admin: {listen: "127.0.0.1:0", socket: %s}
+listeners:
+  here: {bind: "127.0.0.1:%d", pool: echo}
+  there: {bind: "127.0.0.1:%d", pool: echo}
+pools:
+  echo: {check: {type: off}, backends: [%q]}
+`, filepath.Join(dir, "sluice.sock"), port, elsewhere, e.address()))
+	p := start(t, "sluice", dir, exec.Command(program(t, "systemd-socket-activate"), "--fdname=any:there",
+		"--listen", fmt.Sprintf("127.0.0.1:%d", port), "--listen", path, sluiceProgram, "run", "-c", config))
+	p.untilListening(port)
+	for i, at := range []string{fmt.Sprintf("127.0.0.1:%d", port), path} {
+		c, err := net.Dial([]string{"tcp", "unix"}[i], at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expectEcho(t, c)
+		c.Close()
+	}
+	if log := readFile(t, p.log); strings.Contains(log, "no listener takes") || systest.Listening(t, elsewhere) {
+		t.Errorf("port %d is open: %t; the log has\n%s", elsewhere, systest.Listening(t, elsewhere), log)
+	}
+	p.signal(syscall.SIGTERM)
+	if err := p.wait(); err != nil {
+		t.Errorf("sluice ended with %v, want exit status 0", err)
+	}
+}
+
+// Who holds the sockets, as systemd does, can start sluice anew while clients come all the time: none of them is refused
+// or reset, and those who come in between wait.
+func TestRestartWithSockets(t *testing.T) {
+	t.Parallel()
+	dir, e := tempDir(t), startCountedEcho(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	passed, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer passed.Close()
+	config := filepath.Join(dir, "sluice.yaml")
+	writeFile(t, config, fmt.Sprintf(`
+admin: {listen: "127.0.0.1:0", socket: %s}
+listeners:
+  web: {bind: %q, pool: echo}
+pools:
+  echo: {check: {type: off}, backends: [%q]}
+`, filepath.Join(dir, "sluice.sock"), l.Addr(), e.address()))
+	startAgain := func() *process {
+		cmd := exec.Command("sh", "-c", `export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"`, "sh", sluiceProgram, "run", "-c", config)
+		cmd.ExtraFiles = []*os.File{passed}
+		return start(t, "sluice", dir, cmd)
+	}
+	var clients sync.WaitGroup
+	var served atomic.Int64
+	over := make(chan struct{})
+	for range 4 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				if err := echoOnce(l.Addr().String()); err != nil {
+					t.Errorf("a client while sluice is started anew: %v", err)
+					return
+				}
+				served.Add(1)
+			}
+		})
+	}
+	for range 4 {
+		p := startAgain()
+		before := served.Load()
+		until(t, "clients are served", func() error {
+			if n := served.Load() - before; n < 50 {
+				return fmt.Errorf("%d are", n)
+			}
+			return nil
+		})
+		p.signal(syscall.SIGTERM)
+		if err := p.wait(); err != nil {
+			t.Errorf("sluice ended with %v, want exit status 0", err)
+		}
+	}
+	p := startAgain()
+	close(over)
+	clients.Wait()
+	p.stop()
+}
+
+// echoOnce is a client that connects, is answered, and goes.
+func echoOnce(address string) error {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patient)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c, "x"); err != nil {
+		return err
+	}
+	_, err = io.ReadFull(c, make([]byte, 1))
+	return err
 }

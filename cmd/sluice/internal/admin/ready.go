@@ -44,7 +44,7 @@ func (s *Server) askedFor(query string) (asked scope, status int, err error) {
 			return asked, http.StatusBadRequest, fmt.Errorf("unknown parameter %.64q: want listener or pool", key)
 		}
 	}
-	all := s.options.Stats().Listeners
+	all := slices.DeleteFunc(s.options.Stats().Listeners, func(l l4.ListenerStats) bool { return l.Leaving && !s.draining.Load() })
 	if len(values) == 0 {
 		return scope{listeners: all}, 0, nil
 	}
@@ -86,7 +86,7 @@ func (s *Server) unready(asked scope) (reasons []string) {
 		}
 	}
 	for _, l := range asked.listeners {
-		if l.Resting && !l.AtLimit {
+		if l.Scarce {
 			reasons = append(reasons, fmt.Sprintf("listener %q: out of descriptors or memory, new sessions wait", l.Name))
 		}
 		for _, name := range l.Pools {

@@ -173,7 +173,7 @@ func TestReadyz(t *testing.T) {
 
 func TestNotReadyWhileAListenerRests(t *testing.T) {
 	o := options(newPool(t, "web", "a"))
-	o.Stats().Listeners[0].Resting = true
+	o.Stats().Listeners[0].Scarce = true
 	_, tcp, _ := serve(t, o)
 	want := "listener \"on web\": out of descriptors or memory, new sessions wait\n"
 	if answer, got := tcp.do("GET", "/readyz"); answer.StatusCode != 503 || got != want {
@@ -197,7 +197,7 @@ func TestReadyzOfSome(t *testing.T) {
 	web, mail, spare := newPool(t, "web", "a"), newPool(t, "mail", "b"), newPool(t, "spare", "c")
 	o := options(web, mail)
 	o.Pools = func() []*pool.Pool { return []*pool.Pool{web, mail, spare} }
-	o.Stats().Listeners[1].Resting = true
+	o.Stats().Listeners[1].Scarce = true
 	s, tcp, socket := serve(t, o)
 	f := func(query string, status int, body string) {
 		t.Helper()
