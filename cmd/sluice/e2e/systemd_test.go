@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -73,14 +74,25 @@ pools:
 	p := start(t, "sluice", dir, exec.Command(program(t, "systemd-socket-activate"), "--fdname=any:there",
 		"--listen", fmt.Sprintf("127.0.0.1:%d", port), "--listen", path, sluiceProgram, "run", "-c", config))
 	p.untilListening(port)
-	for i, at := range []string{fmt.Sprintf("127.0.0.1:%d", port), path} {
-		c, err := net.Dial([]string{"tcp", "unix"}[i], at)
-		if err != nil {
-			t.Fatal(err)
+	everywhere := func() {
+		for i, at := range []string{fmt.Sprintf("127.0.0.1:%d", port), path} {
+			c, err := net.Dial([]string{"tcp", "unix"}[i], at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expectEcho(t, c)
+			c.Close()
 		}
-		expectEcho(t, c)
-		c.Close()
 	}
+	everywhere()
+	p.signal(syscall.SIGHUP)
+	until(t, "the configuration is read again", func() error {
+		if log := readFile(t, p.log); !strings.Contains(log, "msg=reloaded") {
+			return errors.New("its log does not say so")
+		}
+		return nil
+	})
+	everywhere()
 	if log := readFile(t, p.log); strings.Contains(log, "no listener takes") || systest.Listening(t, elsewhere) {
 		t.Errorf("port %d is open: %t; the log has\n%s", elsewhere, systest.Listening(t, elsewhere), log)
 	}
