@@ -38,6 +38,9 @@ const vacant = math.MaxInt64
 func (l *loop) watchListeners() syscall.Errno {
 	l.watching = true
 	for i := range l.sockets {
+		if l.sockets[i].resting == vacant {
+			continue
+		}
 		if errno := l.watchListener(i); errno != 0 {
 			return errno
 		}

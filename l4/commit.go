@@ -26,7 +26,8 @@ func (p *Prepared) Abandon() {
 // A server that stops accepting meanwhile has nothing to put in force.
 //
 // Sessions that are open keep the rules with which they began. A listener that is gone is in
-// Stats until its last session has ended.
+// Stats until its last session has ended. Commit waits for the loops, so it must not be called
+// on one.
 func (p *Prepared) Commit() {
 	if p.over {
 		panic("l4: Commit of an update that is in force or given up")

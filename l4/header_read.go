@@ -83,7 +83,9 @@ func (l *loop) headerDone(s *session, header *proxyproto.Header, rest []byte) st
 
 // takeRules puts s under other rules.
 func (s *session) takeRules(r *rules) {
-	r.sessions.Add(1)
-	s.rules.sessions.Add(-1)
-	s.rules = r
+	if r != s.rules {
+		r.sessions.Add(1)
+		s.rules.sessions.Add(-1)
+		s.rules = r
+	}
 }

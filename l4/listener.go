@@ -14,7 +14,7 @@ type listener struct {
 	name    string
 	rules   atomic.Pointer[rules]           // of new sessions
 	earlier atomic.Pointer[[]*rules]        // that sessions still have, the newest last
-	sockets atomic.Pointer[[]*listenSocket] // in configured order; those of the end, once it has left
+	sockets atomic.Pointer[[]*listenSocket] // in configured order; those that it had last, once it is leaving
 	leaving atomic.Bool                     // it takes no sessions any more
 	// sole is the address of its only socket, while it has never had another one.
 	sole atomic.Pointer[pool.Address]
@@ -63,7 +63,8 @@ func (ls *listener) setRules(next *rules) {
 		return
 	}
 	if old != nil { // before it is replaced: nobody is to find it in neither place
-		earlier := append(slices.Clip(*ls.earlier.Load()), old)
+		earlier := slices.DeleteFunc(slices.Clone(*ls.earlier.Load()), func(r *rules) bool { return r == next })
+		earlier = append(earlier, old)
 		ls.earlier.Store(&earlier)
 	}
 	ls.rules.Store(next)

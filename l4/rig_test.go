@@ -156,7 +156,11 @@ func (r *rig) expectEmpty() {
 	if n := stats.Listeners[0].Sessions; n != 0 {
 		r.t.Errorf("the listener has %d sessions, want 0", n)
 	}
-	if accepted, ended := stats.Listeners[0].Accepts, endedTotal(stats); accepted != ended {
+	accepted := uint64(0)
+	for _, l := range stats.Listeners {
+		accepted += l.Accepts
+	}
+	if ended := endedTotal(stats); accepted != ended {
 		r.t.Errorf("%d sessions were accepted, %d have ended", accepted, ended)
 	}
 }

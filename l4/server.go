@@ -90,6 +90,7 @@ func New(config Config) (_ *Server, err error) {
 		srv.places.limit.Store(int64(config.MaxSessions))
 		return srv, nil
 	}
+	srv.config.Listeners = nil // they change
 	first, err := srv.Prepare(Update{Listeners: config.Listeners, MaxSessions: config.MaxSessions})
 	if err != nil {
 		return nil, err
