@@ -49,6 +49,7 @@ func (p *Prepared) Commit() {
 	if p.plan == nil {
 		return
 	}
+	p.plan.compare(p.monitor.targets)
 	p.monitor.carryOut(p.plan, time.Now())
 	p.plan = nil
 }
@@ -62,26 +63,32 @@ func (p *Prepared) Abandon() {
 	p.plan = nil
 }
 
-// carryOut does what is planned. Nothing of it can fail.
+// carryOut does what is planned. Nothing of it can fail. Event loops may wait for the mutex: of ten thousand backends only
+// those are looked at that are not as they were.
 func (m *Monitor) carryOut(p *plan, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.removeAllBut(p, now)
 	m.members.Store(&p.members)
-	m.pools, m.targets = nil, nil
+	m.pools, m.targets = p.watches, p.probed
+	var changed news
 	for _, n := range p.targets {
-		n.begin(now)
-		m.targets = append(m.targets, n.target)
+		if !n.stays {
+			n.begin(now)
+			changed.targets = append(changed.targets, n.target)
+		}
 	}
 	for _, w := range p.pools {
-		w.begin(now)
-		m.recall(w.watch)
-		m.pools = append(m.pools, w.watch)
+		if !w.stays {
+			w.begin(now)
+			m.recall(w.watch)
+			m.followRules(w.watch, now)
+			changed.pools = append(changed.pools, poolNews{w.watch, w.newMembers()})
+		}
 	}
-	m.followRules(now)
 	m.forgetLeft()
 	if m.running {
-		m.proceed(now)
+		m.proceed(changed, now)
 	}
 }
 
@@ -91,13 +98,13 @@ func (m *Monitor) removeAllBut(p *plan, now time.Time) {
 		m.welcome(w, p.members)
 	}
 	for _, w := range m.pools {
-		m.welcome(w, p.members)
-		m.dismiss(w, p, now)
-	}
-	for _, t := range m.targets {
-		if !p.kept[t] {
-			t.remove()
+		if next := p.watched[w.pool]; next == nil || !next.stays {
+			m.welcome(w, p.members)
+			m.dismiss(w, p, now)
 		}
+	}
+	for _, t := range p.ended {
+		t.remove()
 	}
 }
 
@@ -127,7 +134,7 @@ func (n *plannedTarget) begin(now time.Time) {
 	}
 	if t.key != n.key {
 		t.key = n.key
-		t.schedule.spread(t.cfg, t.pace(), now, rand.Float64())
+		t.schedule.spread(*t.cfg, t.pace(), now, rand.Float64())
 	}
 }
 
@@ -135,8 +142,8 @@ func (n *plannedTarget) begin(now time.Time) {
 // stand for a while, and its role. The mutex is held.
 func (t *target) succeed(b *member) {
 	so := b.target
-	if b.since.IsZero() {
-		return // it is new
+	if !b.begun {
+		return
 	}
 	if so == nil || so.checks.decided || so.checks.patient {
 		t.checks.patient = true
@@ -149,17 +156,14 @@ func (t *target) succeed(b *member) {
 // begin gives the pool its settings and members. The mutex is held.
 func (p *plannedPool) begin(now time.Time) {
 	w := p.watch
-	w.cfg, w.members = p.cfg, p.members
+	w.cfg, w.way, w.members = p.cfg, p.way, p.members
 	w.split = w.split && w.cfg.elects()
 	w.lags = w.lags && w.cfg.MaxLag > 0
-	for i, b := range w.members {
-		var t *target
-		if n := p.targets[i]; n != nil {
-			t = n.target
-		}
-		b.ask(t, now)
+	for _, i := range p.news {
+		b := w.members[i]
+		b.ask(p.target(i), now)
 		b.backup, b.tier = b.backend.Config().Backup, b.backend.Backup()
-		if b.since.IsZero() {
+		if !b.begun {
 			b.begin(now)
 		}
 		if w.cfg.MaxLag == 0 {
@@ -168,19 +172,17 @@ func (p *plannedPool) begin(now time.Time) {
 	}
 }
 
-// followRules takes in that the rules of the pools may have changed for sessions that are being closed. The mutex is held.
-func (m *Monitor) followRules(now time.Time) {
-	for _, w := range m.pools {
-		for b := range w.all {
-			if c := b.closing; c != nil {
-				c.follow(w.cfg.OnDown.rule(c.cause), now)
-			}
+// followRules takes in that the rules of a pool may have changed for sessions that are being closed. The mutex is held.
+func (m *Monitor) followRules(w *poolWatch, now time.Time) {
+	for b := range w.all {
+		if c := b.closing; c != nil {
+			c.follow(w.cfg.OnDown.rule(c.cause), now)
 		}
-		for _, b := range w.leaving { // of members the pool makes up its mind
-			m.lookClosing(b, now)
-		}
-		wakeUp(w.wakeClosing) // the time of the next step may be another one
 	}
+	for _, b := range w.leaving { // of members the pool makes up its mind
+		m.lookClosing(b, now)
+	}
+	wakeUp(w.wakeClosing) // the time of the next step may be another one
 }
 
 // ask gives the backend its target; nil: it is not probed. What a database said is of no use when none is asked any more,
@@ -207,7 +209,7 @@ func (t *target) kind() probe.Kind {
 
 // begin gives a new backend the state that it has until its first check. The mutex is held.
 func (b *member) begin(now time.Time) {
-	b.since = now
+	b.begun, b.since = true, now
 	// One that is not checked is up: a monitor before this one may have left it down.
 	if up := b.target == nil || !b.pool.cfg.judged() && b.backend.Stats().Up; up {
 		b.verdict = verdict{up: true}

@@ -8,7 +8,7 @@ import (
 func TestDefaults(t *testing.T) {
 	want := DefaultConfig()
 	got := Config{Jitter: want.Jitter, Eject: want.Eject}.withDefaults()
-	if keyOf(got, testAddress) != keyOf(want, testAddress) || got.Eject != want.Eject {
+	if wayOf(&got) != wayOf(&want) || got.Eject != want.Eject {
 		t.Errorf("a Config that says little becomes %+v, want %+v", got, want)
 	}
 }

@@ -16,15 +16,28 @@ type targetKey struct {
 
 // question is what is asked of whom.
 type question struct {
-	text string
-	late *pool.Backend // whose address is not known: two of them may get the same one; nil: it is known
+	text    string // of a way
+	address pool.Address
+	late    *pool.Backend // whose address is not known: two of them may get the same one; nil: it is known
 }
 
-// keyFor returns the key of a backend's probe. What a pool makes of the answers, Role, MaxLag, OnDown and Eject, is not
-// part of it. The configuration has its defaults.
-func keyFor(c Config, b *pool.Backend) targetKey {
-	lost := b.Lost() != ""
-	key := keyOf(c, b.Address())
+// way is how a pool asks its backends: what, and how often.
+type way struct{ text, rhythm string }
+
+// wayOf returns how a pool asks. What it makes of the answers, Role, MaxLag, OnDown and Eject, is not part of it. The
+// configuration has its defaults.
+func wayOf(c *Config) way {
+	p := &c.Probe
+	text := fmt.Sprintf("%v %q %d %d %v", p.Kind, p.Address, p.Port, p.ProxyVersion, p.Sources)
+	text += fmt.Sprintf(" %t %#v %#v %#v %#v", p.InTLS, p.TLS, p.HTTP, p.Postgres, p.MySQL) + stepsText(p.Steps)
+	return way{text, fmt.Sprintf("%v %v %v %v %d %d %g", c.Interval, c.FastInterval, c.DownInterval, c.Timeout,
+		c.Rise, c.Fall, c.Jitter)}
+}
+
+// keyFor returns the key of a backend's probe.
+func (y way) keyFor(b *pool.Backend) targetKey {
+	lost := b.Lost() != "" // before the address is read
+	key := y.keyOf(b.Address())
 	if lost {
 		key.question.late = b
 	}
@@ -32,13 +45,8 @@ func keyFor(c Config, b *pool.Backend) targetKey {
 }
 
 // keyOf is keyFor of a backend whose address is known.
-func keyOf(c Config, address pool.Address) targetKey {
-	p := c.Probe
-	text := fmt.Sprintf("%q %v %q %d %d %v", address, p.Kind, p.Address, p.Port, p.ProxyVersion, p.Sources)
-	text += fmt.Sprintf(" %t %#v %#v %#v %#v", p.InTLS, p.TLS, p.HTTP, p.Postgres, p.MySQL) + stepsText(p.Steps)
-	rhythm := fmt.Sprintf("%v %v %v %v %d %d %g", c.Interval, c.FastInterval, c.DownInterval, c.Timeout,
-		c.Rise, c.Fall, c.Jitter)
-	return targetKey{question{text: text}, rhythm}
+func (y way) keyOf(address pool.Address) targetKey {
+	return targetKey{question{text: y.text, address: address}, y.rhythm}
 }
 
 // stepsText writes out what steps point to.

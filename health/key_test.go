@@ -31,16 +31,16 @@ func TestKeyKnowsEveryField(t *testing.T) {
 		}
 		v.SetZero()
 	}
-	before := keyOf(c, testAddress)
+	before := wayOf(&c).keyOf(testAddress)
 	c.Probe = probe.Config{}
-	zero := keyOf(c, testAddress)
+	zero := wayOf(&c).keyOf(testAddress)
 	if before != zero {
 		t.Fatal("the default probe is not the zero one")
 	}
 	n := 0
 	fields(reflect.ValueOf(&c.Probe).Elem(), "Probe", func(path string) {
 		n++
-		if keyOf(c, testAddress) == zero {
+		if wayOf(&c).keyOf(testAddress) == zero {
 			t.Errorf("%s is not part of the key", path)
 		}
 	})
@@ -79,7 +79,7 @@ func TestKey(t *testing.T) {
 		t.Helper()
 		c := base
 		change(&c)
-		if got := keyOf(c, testAddress) == keyOf(base, testAddress); got != same {
+		if got := wayOf(&c).keyOf(testAddress) == wayOf(&base).keyOf(testAddress); got != same {
 			t.Errorf("same key: %v, want %v: %+v", got, same, c)
 		}
 	}
@@ -96,7 +96,7 @@ func TestKey(t *testing.T) {
 	f(false, func(c *Config) { c.Fall++ })
 	f(false, func(c *Config) { c.Jitter += 0.1 })
 	f(false, func(c *Config) { c.Probe.Kind = probe.TLS })
-	if keyOf(base, testAddress) == keyOf(base, pool.Address{Unix: "/b"}) {
+	if wayOf(&base).keyOf(testAddress) == wayOf(&base).keyOf(pool.Address{Unix: "/b"}) {
 		t.Error("two addresses have one key")
 	}
 }
@@ -104,7 +104,7 @@ func TestKey(t *testing.T) {
 func TestKeyComparesWhatPointersPointTo(t *testing.T) {
 	f := func(same bool, a, b probe.Config) {
 		t.Helper()
-		if got := keyOf(Config{Probe: a}, testAddress) == keyOf(Config{Probe: b}, testAddress); got != same {
+		if got := wayOf(&Config{Probe: a}).keyOf(testAddress) == wayOf(&Config{Probe: b}).keyOf(testAddress); got != same {
 			t.Errorf("same key: %v, want %v: %+v and %+v", got, same, a, b)
 		}
 	}

@@ -32,13 +32,13 @@ func (m *Monitor) dismiss(w *poolWatch, p *plan, now time.Time) {
 			continue
 		}
 		b.remove()
-		if p.watched[w.pool] { // whose new rules are to be known first
+		if p.watched[w.pool] != nil { // whose new rules are to be known first
 			w.leaving = append(w.leaving, b)
 		} else {
 			m.lookClosing(b, now)
 		}
 	}
-	if p.watched[w.pool] || w.stop == nil {
+	if p.watched[w.pool] != nil || w.stop == nil {
 		return
 	}
 	if !m.hasLeft(w) {

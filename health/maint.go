@@ -20,8 +20,9 @@ func (m *Monitor) watchAdmin(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			m.readAdmin(time.Now())
+		case <-m.wakeAdmin:
 		}
+		m.readAdmin(time.Now())
 	}
 }
 
@@ -30,7 +31,7 @@ func (m *Monitor) readAdmin(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, w := range m.pools {
-		if w.readAdmin(now) {
+		if w.readAdmin(w.members, now) {
 			m.decide(w, w.members, now)
 		}
 		w.lookStranded()
@@ -38,10 +39,10 @@ func (m *Monitor) readAdmin(now time.Time) {
 	m.forgetLeft()
 }
 
-// readAdmin takes in what the operator wants of the pool's backends now, and reports whether that is new. The mutex is
+// readAdmin takes in what the operator wants of backends of the pool now, and reports whether that is new. The mutex is
 // held.
-func (w *poolWatch) readAdmin(now time.Time) (changed bool) {
-	for _, b := range w.members {
+func (w *poolWatch) readAdmin(members []*member, now time.Time) (changed bool) {
+	for _, b := range members {
 		admin := b.backend.Admin()
 		if drain := admin == pool.Drain; drain != b.drain {
 			b.drain = drain

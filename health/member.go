@@ -17,11 +17,13 @@ type poolWatch struct {
 	// Guarded by Monitor.mu.
 	stop     context.CancelFunc // of that goroutine; nil: it was not started
 	cfg      Config
+	way      way       // of cfg
 	members  []*member // in the order of the pool's backends
 	leaving  []*member // removed from the pool, and with sessions still
 	seen     timelines
 	progress map[uint64]*progress // of each cluster, by system identifier
 	lags     bool                 // replicas serve although they lag
+	keeps    bool                 // sessions of a member may be kept because the check can be wrong
 	split    bool                 // two servers claim to be the primary
 	splits   uint64               // how often that began
 	ejected  int
@@ -32,6 +34,7 @@ type poolWatch struct {
 type member struct {
 	pool    *poolWatch
 	backend *pool.Backend
+	begun   bool // it has been carried out that it is a member; for Monitor.Apply alone
 
 	// Guarded by Monitor.mu.
 	backup      bool                  // it is a backup whatever its role
@@ -44,7 +47,7 @@ type member struct {
 	promoted    bool                  // it was seen read_only before it was writable; of MySQL
 	verdict     verdict
 	tier        bool          // the pool was told that it is a backup
-	since       time.Time     // of verdict.up; zero: it is new
+	since       time.Time     // of verdict.up
 	lag         checkState    // does it keep up?
 	behind      time.Duration // how much it lagged when it last answered as a replica
 	behindKnown bool

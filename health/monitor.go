@@ -58,6 +58,7 @@ type Monitor struct {
 	newProber newProber
 
 	wakeEject chan struct{} // something for the goroutine that ends ejections
+	wakeAdmin chan struct{} // the same for the one that looks at what the operator wants
 
 	// members is replaced as a whole, by Apply.
 	members atomic.Pointer[map[*pool.Backend]*member]
@@ -80,7 +81,7 @@ type Monitor struct {
 func New(pools []Watched, o Options) (*Monitor, error) {
 	m := &Monitor{
 		logger: o.Logger, onProbe: o.OnProbe, sessions: o.Sessions, newProber: o.NewProber,
-		wakeEject: make(chan struct{}, 1), restored: make(map[string]timelines),
+		wakeEject: make(chan struct{}, 1), wakeAdmin: make(chan struct{}, 1), restored: make(map[string]timelines),
 	}
 	if m.logger == nil {
 		m.logger = slog.New(slog.DiscardHandler)
@@ -111,7 +112,11 @@ func (m *Monitor) start(ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ctx, m.running = ctx, true
-	m.proceed(time.Now())
+	all := news{targets: m.targets}
+	for _, w := range m.pools {
+		all.pools = append(all.pools, poolNews{w, w.members})
+	}
+	m.proceed(all, time.Now())
 	m.launch(m.watchAdmin)
 	m.launch(m.endEjections)
 }
@@ -138,32 +143,46 @@ func (m *Monitor) launch(f func(context.Context)) (stop context.CancelFunc) {
 	return stop
 }
 
-// proceed begins with what Apply has left: new members are told what their servers have said, each pool makes up its
-// mind, and the goroutines that are wanted and do not run yet are started. The mutex is held, and the monitor is running.
-func (m *Monitor) proceed(now time.Time) {
-	for _, w := range m.pools {
-		w.readAdmin(now)
+// news is what an Apply has changed.
+type news struct {
+	targets []*target
+	pools   []poolNews
+}
+
+// poolNews is a pool that has changed, and which of its members are new or asked by another target. Of a pool that has
+// other settings it is all of them.
+type poolNews struct {
+	watch   *poolWatch
+	members []*member
+}
+
+// proceed begins with what is new: members are told what their servers have said, each pool makes up its mind, and the
+// goroutines that are wanted and do not run yet are started. The mutex is held, and the monitor is running.
+func (m *Monitor) proceed(all news, now time.Time) {
+	for _, w := range all.pools {
+		w.watch.readAdmin(w.members, now)
 	}
-	for _, t := range m.targets {
+	for _, t := range all.targets {
 		t.heedMaint(now)
 		if t.stop == nil {
 			t.schedule.first = now.Add(rand.N(min(t.cfg.Interval, firstWithin)))
 			t.stop = m.launch(func(ctx context.Context) { m.run(ctx, t) })
 		}
 	}
-	for _, w := range m.pools {
-		for _, b := range w.members {
+	for _, n := range all.pools {
+		for _, b := range n.members {
 			b.catchUp()
 		}
-		m.decide(w, w.members, now)
-		w.lookStranded()
-		if m.sessions != nil && w.stop == nil {
+		m.decide(n.watch, n.members, now)
+		n.watch.lookStranded()
+		if w := n.watch; m.sessions != nil && w.stop == nil {
 			w.stop = m.launch(func(ctx context.Context) { m.closeSessions(ctx, w) })
 		}
 	}
-	for _, t := range m.targets {
+	for _, t := range all.targets {
 		wakeUp(t.wake) // another interval may count, or another pool be stranded
 	}
+	wakeUp(m.wakeAdmin) // states may be other ones in pools that are watched as before
 }
 
 // newTimer returns a timer that does not run yet.

@@ -174,7 +174,7 @@ func (m *Monitor) mayEnd(b *member) bool {
 	}
 	c.begun = true
 	if c.cause == CauseFailed && b.failsWithAll() && stats.Received > b.failing.received {
-		c.kept, c.next = true, time.Time{}
+		c.kept, b.pool.keeps, c.next = true, true, time.Time{}
 		m.say(slog.LevelWarn, "every check of the pool fails at once while its connections still move bytes: "+
 			"sessions are kept: is it the check?", backendAttrs(b.backend), slog.Int("sessions", stats.Active))
 		return false
@@ -188,9 +188,17 @@ func (m *Monitor) mayEnd(b *member) bool {
 // While no other is up they stay kept, idle or not: sessions that are silent do not show that the server is dead. The
 // mutex is held.
 func (m *Monitor) endKeeping(w *poolWatch, now time.Time) {
+	if !w.keeps { // this is called for every probe of every member
+		return
+	}
+	w.keeps = false
 	for b := range w.all {
 		c := b.closing
-		if c == nil || !c.kept || !b.otherAnswers() {
+		if c == nil || !c.kept {
+			continue
+		}
+		if !b.otherAnswers() {
+			w.keeps = true
 			continue
 		}
 		c.kept, c.next = false, now

@@ -18,7 +18,7 @@ type target struct {
 
 	// Guarded by Monitor.mu.
 	stop    context.CancelFunc // of its goroutines; nil: they were not started
-	cfg     Config             // of the first member: they agree in all that is used here
+	cfg     *Config            // of the first member's pool, as it was then: they agree in all that is used here
 	members []*member
 	knowledge
 }
@@ -87,7 +87,7 @@ func (m *Monitor) due(t *target, now time.Time) (started time.Time, timeout time
 	if t.paused {
 		return time.Time{}, 0, time.Time{}
 	}
-	next, ok := t.schedule.next(t.cfg, t.pace())
+	next, ok := t.schedule.next(*t.cfg, t.pace())
 	if !ok || next.After(now) {
 		return time.Time{}, 0, next
 	}

@@ -94,7 +94,7 @@ func TestRestoreNeverLowers(t *testing.T) {
 			if one := random.IntN(2); one == 0 || name == "late" {
 				r.Restore(Timelines{name: {system: {timeline, "pg1"}}})
 			} else {
-				r.Monitor.watchOf(r.pools[name]).seen.learn([]fact{{
+				r.Monitor.member(r.pools[name].Backends()[0]).pool.seen.learn([]fact{{
 					name: "pg1", current: true, answer: &probe.DatabaseAnswer{System: system, Timeline: timeline},
 				}})
 			}
