@@ -137,6 +137,8 @@ type Target struct {
 	Sources []netip.Addr
 	// DeadPeer is ListenerConfig.DeadPeer for the connections to backends.
 	DeadPeer time.Duration
+	// MaxAge bounds how old sessions get.
+	MaxAge MaxAge
 }
 
 // AcceptProxy says from whom a PROXY header is accepted. Any other peer is

@@ -209,7 +209,7 @@ func (p *openingPlay) check() {
 			held[s.backend]++
 		}
 		waitsForKernel := s.state == stateAnswering || s.state == stateConnecting // see answerLate, connectLate
-		if s.deadline() != 0 && s.timer.at == 0 && !waitsForKernel {
+		if p.loop.deadline(s) != 0 && s.timer.at == 0 && !waitsForKernel {
 			p.t.Errorf("session %d in state %v has no timer", s.id, s.state)
 		}
 		for side, end := range s.ends {

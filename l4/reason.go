@@ -36,6 +36,7 @@ const (
 	BackendDown            // cut because the backend went down, lost its role or is in maintenance
 	Drained                // cut because the backend is drained or was removed
 	Killed                 // cut by an operator
+	OutOfAge               // cut because it was as old as the sessions of its pool may get
 	Shutdown               // cut because the process ends
 	numReasons
 )
@@ -84,6 +85,7 @@ var reasonTable = [numReasons]struct {
 	BackendDown:     {word: "backend_down", alert: alertInternal, sqlState: pgwire.CannotConnectNow},
 	Drained:         {word: "drained", alert: alertInternal, sqlState: pgwire.CannotConnectNow},
 	Killed:          {word: "killed", alert: alertInternal, sqlState: pgwire.AdminShutdown},
+	OutOfAge:        {word: "max_age"},
 	Shutdown:        {word: "shutdown", alert: alertInternal},
 }
 

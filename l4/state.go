@@ -69,7 +69,7 @@ func (l *loop) act(s *session) state {
 
 // timeLimit is when the present state has lasted too long, and what s ends with then if
 // it ends; zero = never.
-func (s *session) timeLimit() (time.Duration, Reason) {
+func (l *loop) timeLimit(s *session) (time.Duration, Reason) {
 	config := &s.rules.config
 	switch s.state {
 	case stateReadHeader:
@@ -92,7 +92,13 @@ func (s *session) timeLimit() (time.Duration, Reason) {
 		}
 	}
 	limit, reason := s.quietLimit()
-	return after(s.active, limit), reason
+	at := after(s.active, limit)
+	if s.state == stateRelaying {
+		if age := l.ageLimit(s); age != 0 && (at == 0 || age < at) {
+			return age, OutOfAge
+		}
+	}
+	return at, reason
 }
 
 // overdue is called when the present state has lasted too long.
@@ -113,6 +119,9 @@ func (l *loop) overdue(s *session, reason Reason) state {
 			return l.answerLate(s)
 		}
 	case stateRelaying:
+		if reason == OutOfAge {
+			return l.aged(s)
+		}
 		return l.quietLong(s, reason)
 	}
 	return l.end(s, reason, 0)
@@ -153,7 +162,7 @@ func (l *loop) advance(s *session, next state) {
 // rearm sets the timer to the deadline of the present state.
 func (l *loop) rearm(s *session) {
 	s.untimed = false
-	if at := s.deadline(); at != 0 {
+	if at := l.deadline(s); at != 0 {
 		l.timers.set(s.slot, at)
 	} else {
 		l.timers.cancel(s.slot)
@@ -162,8 +171,8 @@ func (l *loop) rearm(s *session) {
 
 // deadline is when something is to be done about s if nothing happens: its state has
 // lasted too long, or its peers are to be looked at; zero = never.
-func (s *session) deadline() time.Duration {
-	at, _ := s.timeLimit()
+func (l *loop) deadline(s *session) time.Duration {
+	at, _ := l.timeLimit(s)
 	return shorter(at, s.lookAt)
 }
 
@@ -176,11 +185,12 @@ func (l *loop) expire(slot int32) {
 	if s.lookAt != 0 && s.lookAt <= l.now && l.lookAtPeers(s) == stateClosed {
 		return
 	}
+	l.awaitIdle(s)
 	if l.isOverdue(s) {
 		if l.catchUp(s); s.state == stateClosed {
 			return
 		}
-		if s.queued { // its turn comes
+		if _, reason := l.timeLimit(s); s.queued && reason != OutOfAge { // its turn comes
 			l.timers.set(s.slot, l.now+tick)
 			return
 		}
@@ -188,7 +198,7 @@ func (l *loop) expire(slot int32) {
 	s.untimed = true
 	next := s.state
 	if l.isOverdue(s) {
-		_, reason := s.timeLimit()
+		_, reason := l.timeLimit(s)
 		next = l.overdue(s, reason)
 	}
 	l.advance(s, next)
@@ -196,7 +206,7 @@ func (l *loop) expire(slot int32) {
 
 // isOverdue reports whether the present state has lasted too long.
 func (l *loop) isOverdue(s *session) bool {
-	at, _ := s.timeLimit()
+	at, _ := l.timeLimit(s)
 	return at != 0 && at <= l.now
 }
 
