@@ -144,6 +144,7 @@ func defaultPool(name string) Pool {
 		Health: health.DefaultConfig(),
 		Target: l4.Target{
 			QueueTimeout: 10 * time.Second, DeadPeer: defaultDeadPeer, ConnectTimeout: 3 * time.Second, Retries: 2,
+			MaxAge: l4.MaxAge{Jitter: 0.1},
 		},
 	}
 }

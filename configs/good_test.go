@@ -60,6 +60,7 @@ func minimalFile() *File {
 			},
 			Target: l4.Target{
 				ConnectTimeout: 3 * time.Second, Retries: 2, QueueTimeout: 10 * time.Second, DeadPeer: 50 * time.Second,
+				MaxAge: l4.MaxAge{Jitter: 0.1},
 			},
 		}},
 	}
@@ -136,6 +137,7 @@ const fullPoolDefaults = `
     retries: 2
     queue: {max: 1024, timeout: 10s}
     slow_start: 0s
+    max_session_age: {age: 0s, jitter: 10%, idle_only: false}
     check: {type: tcp, interval: 2s, fast_interval: 500ms, down_interval: 5s, jitter: 20, timeout: 1s, rise: 2, fall: 3}
     eject: {failures: 5, window: 10s, duration: 30s, max_percent: 50}
     on_down:
@@ -237,6 +239,10 @@ func TestParsePool(t *testing.T) {
 	})
 	f("    timeouts: {connect: 0s}\n    retries: 0", func(p *Pool) { p.ConnectTimeout, p.Retries = 0, 0 })
 	f("    timeouts: {}\n    check: {}\n    eject: {}", func(*Pool) {})
+	f("    max_session_age: {age: 1h}", func(p *Pool) { p.MaxAge.Age = time.Hour })
+	f("    max_session_age: {idle_only: true, jitter: 0%, age: 1s}", func(p *Pool) {
+		p.MaxAge = l4.MaxAge{Age: time.Second, IdleOnly: true}
+	})
 	f("    check: {type: off}", func(p *Pool) { p.Health.Probe.Kind = probe.Off })
 	f("    check: {interval: 1s, timeout: 1.5s, rise: 1, fall: 10}", func(p *Pool) {
 		p.Health.Interval, p.Health.Timeout, p.Health.Rise, p.Health.Fall = time.Second, 1500*time.Millisecond, 1, 10

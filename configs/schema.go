@@ -113,6 +113,7 @@ var poolFields = noteKeys(fields[poolDraft]{
 	number("retries", 0, noLimit, func(p *poolDraft) *int { return &p.Retries }),
 	section("queue", queueFields, func(p *poolDraft) *Pool { return &p.Pool }),
 	duration("slow_start", 0, func(p *poolDraft) *time.Duration { return &p.Config.SlowStart }),
+	{key: "max_session_age", read: readMaxAge, sub: maxAgeFields},
 	{key: "check", read: readCheck, sub: checkFields},
 	section("eject", ejectFields, func(p *poolDraft) *health.EjectConfig { return &p.check.Eject }),
 	section("on_down", onDownFields, func(p *poolDraft) *onDown { return &p.onDown }),
