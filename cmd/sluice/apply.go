@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"sluice/cmd/sluice/internal/admin"
 	"sluice/cmd/sluice/internal/change"
 	"sluice/cmd/sluice/internal/overrides"
 	"sluice/configs"
@@ -197,8 +198,14 @@ func (t *transition) replaceAdmin() {
 	if t.next.listen != t.was.listen && t.next.listen != nil {
 		t.w.admin.ServeTCP(t.next.listen)
 	}
-	if t.next.socket != t.was.socket && t.next.socket != nil {
-		t.w.admin.ServeSocket(t.next.socket)
+	is, was := t.next.socket, t.was.socket
+	switch files := t.next.force.Admin.SocketFile; {
+	case is != was && is != nil:
+		t.w.admin.ServeSocket(is)
+	case is != nil && !files.Equal(t.was.force.Admin.SocketFile):
+		if err := admin.SetOwners(is, files); err != nil {
+			t.w.log.Warn("the control socket keeps its owners and mode: give them by hand, or start sluice again", "error", err)
+		}
 	}
 }
 

@@ -76,7 +76,7 @@ func Between(from, to *configs.File) Change {
 	}
 	var c Change
 	for _, k := range keysBetween(from.Written, to.Written) {
-		if k.Key == "loops" {
+		if slices.Contains(atStart, k.Key) {
 			c.Pending = append(c.Pending, k)
 		} else {
 			c.Settings = append(c.Settings, k)
@@ -88,6 +88,9 @@ func Between(from, to *configs.File) Change {
 		func(from, to *configs.Pool) []Thing { return backends(from.Config.Backends, to.Config.Backends) })
 	return c
 }
+
+// atStart are the keys that are read at the start alone.
+var atStart = []string{"loops", "log.format"}
 
 // things compares two lists of things that have names. Their order is no difference.
 func things[T any](from, to []T, name func(*T) string, keys func(from, to *T) []Key, below func(from, to *T) []Thing) (all []Thing) {
