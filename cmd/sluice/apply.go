@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 )
 
 // errLeaving is why nothing can change any more.
-var errLeaving = errors.New("sluice is draining: nothing changes any more")
+var errLeaving = admin.Conflictf("sluice is draining: nothing changes any more")
 
 // apply puts a configuration in force, with what an operator has set; a dry run only says what that would change. It is
 // the one way in which a world changes: the start, a reload and a command are all an apply. next says what is to be, from

@@ -10,13 +10,14 @@ import (
 	"strings"
 	"time"
 
+	"sluice/cmd/sluice/internal/admin"
 	"sluice/cmd/sluice/internal/change"
 	"sluice/cmd/sluice/internal/overrides"
 	"sluice/configs"
 )
 
 // errNothingToRead is why a sluice that flags have configured cannot be told to reload.
-var errNothingToRead = errors.New("there is no file to read again: what flags say cannot change while it runs; use run -c FILE")
+var errNothingToRead = admin.Conflictf("there is no file to read again: what flags say cannot change while it runs; use run -c FILE")
 
 // askReload makes a reload happen soon. It does not block.
 func (w *world) askReload(by string) {
@@ -65,7 +66,7 @@ func (w *world) reloadFrom(read func() (*configs.File, error), dry bool) (change
 		return change.Change{}, err
 	}
 	if err := readAccess(file); err != nil {
-		return change.Change{}, configError{err}
+		return change.Change{}, admin.WrongConfig(err)
 	}
 	if !dry {
 		logWarnings(w.log, file.Warnings)

@@ -128,7 +128,7 @@ func (w *world) adminOptions(out *logWriter) admin.Options {
 	return admin.Options{
 		Build: thisBuild(), Started: time.Now(), Limits: func() admin.Limits { return w.now.Load().limits },
 		Hosts: func() []string { return adminHosts(&w.now.Load().force.Admin) },
-		Stats: w.server.Stats, Sessions: w.server.Sessions,
+		Stats: w.server.Stats, Visit: w.server.VisitSessions, Kill: w.server.Kill,
 		Pools: func() []*pool.Pool { return w.now.Load().pools }, Health: w.monitor.Status, PoolHealth: w.monitor.PoolStatus,
 		Checked: w.checked, Metrics: w.metrics, Logger: w.log, LinesDropped: out.linesDropped, Control: w,
 	}

@@ -38,13 +38,15 @@ type places struct {
 	news   chan struct{} // holds a value when a connection has ended or does something else
 	crowd  atomic.Bool   // somebody is at the door and has no place
 
+	listing *turnstile // one list of sessions at a time
+
 	mu   sync.Mutex // guards open, and what its connections wait for
 	open map[*conn]struct{}
 }
 
 // newPlaces bounds l to most connections. One of them is always the one at the door.
 func newPlaces(l net.Listener, most int) *places {
-	return &places{Listener: l, most: most, closed: make(chan struct{}), news: make(chan struct{}, 1), open: make(map[*conn]struct{})}
+	return &places{Listener: l, most: most, closed: make(chan struct{}), news: make(chan struct{}, 1), open: make(map[*conn]struct{}), listing: newTurnstile()}
 }
 
 // Accept is called by one goroutine.
@@ -216,6 +218,9 @@ type leaving struct {
 	http.ResponseWriter
 	places *places
 }
+
+// Unwrap is for http.ResponseController.
+func (l *leaving) Unwrap() http.ResponseWriter { return l.ResponseWriter }
 
 func (l *leaving) WriteHeader(status int) {
 	if l.places.crowd.Load() {

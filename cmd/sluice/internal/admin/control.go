@@ -11,7 +11,7 @@ import (
 )
 
 // Control is what can be changed through the control socket. Every method answers with what has changed, or, of a dry run,
-// would. The error is configs.Problems, Invalid, NotFound, Conflict, or one of the machine.
+// would. The error is configs.Problems, Invalid, NotFound, Conflict, WrongConfig, or one of the machine.
 type Control interface {
 	// Reload reads the configuration again and puts it in force.
 	Reload(context.Context, Reload) (change.Change, error)
@@ -96,3 +96,9 @@ type Conflict struct{ error }
 
 // Conflictf returns a Conflict.
 func Conflictf(format string, args ...any) error { return Conflict{fmt.Errorf(format, args...)} }
+
+// wrongConfig is an error of a configuration that has no configs.Problems, as of a file that it names.
+type wrongConfig struct{ error }
+
+// WrongConfig makes an error one of the configuration.
+func WrongConfig(err error) error { return wrongConfig{err} }

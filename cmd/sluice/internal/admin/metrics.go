@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -183,7 +184,7 @@ func (m *Metrics) Checked(b *pool.Backend, took time.Duration) {
 // buffers keeps the memory of one scrape for the next.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) metrics(w http.ResponseWriter, _ *http.Request, _ url.Values) {
 	m := s.options.Metrics
 	buf := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buf)

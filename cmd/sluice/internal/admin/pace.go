@@ -44,10 +44,15 @@ func (t *turnstile) do(ctx context.Context, work func()) bool {
 }
 
 // paced makes answers one by one, and sends them when they are complete: a client that reads slowly keeps nobody from
-// working. Whether the process lives and is ready is told without waiting for the answers that are long.
-func paced(h http.Handler) http.Handler {
+// working. Whether the process lives and is ready is told without waiting for the answers that are long. What is free has
+// a pace of its own.
+func paced(h http.Handler, free func(*http.Request) bool) http.Handler {
 	long, short := newTurnstile(), newTurnstile()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if free(r) {
+			h.ServeHTTP(w, r)
+			return
+		}
 		t := short
 		if r.URL.Path == "/metrics" || strings.HasPrefix(r.URL.Path, "/api/") {
 			t = long

@@ -25,7 +25,7 @@ func TestPace(t *testing.T) {
 			worked += work
 			now.Add(-1)
 			io.WriteString(w, "done")
-		}))
+		}), nothing)
 		ask := func() { h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/metrics", nil)) }
 		began := time.Now()
 		var all sync.WaitGroup
@@ -60,7 +60,7 @@ func TestReadinessDoesNotWait(t *testing.T) {
 				<-release
 			}
 			w.WriteHeader(http.StatusTeapot)
-		}))
+		}), nothing)
 		go h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/api/v1/status", nil))
 		synctest.Wait()
 		w := httptest.NewRecorder()
@@ -84,6 +84,8 @@ func TestReadinessDoesNotWait(t *testing.T) {
 		close(release)
 	})
 }
+
+func nothing(*http.Request) bool { return false }
 
 // TestProcessIsAskedOnceASecond: asking the runtime for its memory stops every event loop.
 func TestProcessIsAskedOnceASecond(t *testing.T) {

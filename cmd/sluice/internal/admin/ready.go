@@ -13,7 +13,7 @@ import (
 
 // readyz answers 200 when every session that might come could be served, or, with ?listener= and ?pool=, when those could
 // that come to these. Who is full is busy, and ready all the same.
-func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request, _ url.Values) {
 	asked, status, err := s.askedFor(r.URL.RawQuery)
 	if err != nil {
 		writeText(w, status, err.Error()+"\n")
@@ -64,11 +64,17 @@ func (s *Server) askedFor(query string) (asked scope, status int, err error) {
 	return asked, 0, nil
 }
 
+// maxNames is how many names somebody may read.
+const maxNames = 20
+
 // unknownName is the error for a name that is not there. It says what is.
 func unknownName[T any](kind, name string, all []T, nameOf func(T) string) error {
-	names := make([]string, len(all))
-	for i, v := range all {
-		names[i] = nameOf(v)
+	var names []string
+	for _, v := range all[:min(len(all), maxNames)] {
+		names = append(names, nameOf(v))
+	}
+	if more := len(all) - maxNames; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
 	}
 	return fmt.Errorf("no %s %.64q: there are %s", kind, name, strings.Join(names, ", "))
 }

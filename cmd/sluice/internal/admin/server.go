@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,10 +25,11 @@ type Options struct {
 	Limits  func() Limits
 	Hosts   func() []string // names in lower case that requests to the TCP side may be for, besides addresses and localhost
 	Stats   func() l4.Stats
-	// Sessions returns the open sessions, at most limit of them.
-	Sessions func(limit int) []l4.SessionStats
-	Pools    func() []*pool.Pool
-	Health   func(*pool.Backend) health.Status
+	// Visit calls visit with the open sessions, some at a time, until it returns an error. See l4.Server.VisitSessions.
+	Visit  func(ctx context.Context, visit func([]l4.SessionStats) error) error
+	Kill   func(l4.SessionRef) bool // ends a session, and reports whether it was there
+	Pools  func() []*pool.Pool
+	Health func(*pool.Backend) health.Status
 
 	PoolHealth func(*pool.Pool) health.PoolStatus
 	Checked    func(*pool.Pool) bool // whether the pool's backends are probed
@@ -42,10 +44,9 @@ type Options struct {
 type Server struct {
 	options  Options
 	counters *counters
-	routes   *http.ServeMux
 	draining atomic.Bool
 	serving  sync.WaitGroup
-	listing  chan struct{} // holds a value while sessions are listed
+	changing chan struct{} // holds a value while something is changed
 
 	mu      sync.Mutex // guards servers
 	servers []served
@@ -53,25 +54,25 @@ type Server struct {
 
 // New returns a Server that serves nothing yet.
 func New(options Options) *Server {
-	s := &Server{options: options, counters: newCounters(options), routes: http.NewServeMux(), listing: make(chan struct{}, 1)}
-	s.routes.HandleFunc("GET /{$}", s.index)
-	s.routes.HandleFunc("GET /metrics", s.metrics)
-	s.routes.HandleFunc("GET /healthz", s.healthz)
-	s.routes.HandleFunc("GET /readyz", s.readyz)
-	s.routes.HandleFunc("GET /api/v1/status", s.status)
-	s.routes.HandleFunc("GET /api/v1/sessions", s.sessions)
-	return s
+	return &Server{options: options, counters: newCounters(options), changing: make(chan struct{}, 1)}
 }
 
 // ServeTCP answers on a listener that anybody may reach: nothing can be changed through it. It does not block, and
 // takes the listener over.
 func (s *Server) ServeTCP(l net.Listener) {
-	s.serve(l, TCPConns, knownHost(s.options.Hosts, readOnly(s.routes)))
+	isList := func(r *http.Request) bool { return isRead(r) && r.URL.Path == sessionsPath }
+	s.serve(l, TCPConns, paced(knownHost(s.options.Hosts, readOnly(s.routes(false))), isList))
 }
 
 // ServeSocket answers on the control socket, the place of every call that changes something. It does not block, and
 // takes the listener over.
-func (s *Server) ServeSocket(l net.Listener) { s.serve(l, SocketConns, s.routes) }
+func (s *Server) ServeSocket(l net.Listener) {
+	isListOrChange := func(r *http.Request) bool { return !isRead(r) || r.URL.Path == sessionsPath }
+	s.serve(l, SocketConns, paced(s.routes(true), isListOrChange))
+}
+
+// isRead reports whether a request can change nothing.
+func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
 // Retire gives up a listener. Requests that are being answered on it, that which has led to this among them, are finished,
 // or cut when retireTime is over. It does not wait.
@@ -152,7 +153,7 @@ func (s *Server) Close(ctx context.Context) {
 
 func (s *Server) serve(l net.Listener, conns int, h http.Handler) {
 	hs := &http.Server{
-		Handler:     placed(paced(plain(h))),
+		Handler:     placed(plain(h)),
 		ConnContext: withConn,
 		// A client that sends or reads a byte now and then must not hold a connection for ever.
 		ReadHeaderTimeout: 5 * time.Second,
@@ -175,7 +176,7 @@ func (s *Server) serve(l net.Listener, conns int, h http.Handler) {
 // readOnly refuses every method that could change something, whatever the path and whoever adds a route later.
 func readOnly(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if !isRead(r) {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "this address is read-only: use the control socket", http.StatusMethodNotAllowed)
 			return
@@ -193,20 +194,13 @@ func plain(h http.Handler) http.Handler {
 	})
 }
 
-const indexText = `sluice
-
-/metrics          counters and gauges, for Prometheus
-/healthz          200 while the process lives
-/readyz           200 while sessions can be served, else 503 and why; of some only: ?listener=NAME, ?pool=NAME
-/api/v1/status    listeners, pools, backends and counters, as JSON
-/api/v1/sessions  open sessions, as JSON: ?limit=N (1000), listener=, pool=, backend=, client=ADDRESS or NETWORK
-`
-
-func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
-	writeText(w, http.StatusOK, indexText)
+func (s *Server) index(w http.ResponseWriter, _ *http.Request, _ url.Values) {
+	writeText(w, http.StatusOK, indexText())
 }
 
-func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") }
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request, _ url.Values) {
+	writeText(w, http.StatusOK, "ok\n")
+}
 
 func writeText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

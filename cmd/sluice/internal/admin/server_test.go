@@ -49,7 +49,8 @@ func options(pools ...*pool.Pool) Options {
 		Started:    time.Now(),
 		Limits:     func() Limits { return Limits{Descriptors: 1024, Reserved: 24, Sessions: 500} },
 		Stats:      func() l4.Stats { return stats },
-		Sessions:   func(int) []l4.SessionStats { return nil },
+		Visit:      visiting(nil),
+		Kill:       func(l4.SessionRef) bool { return false },
 		Pools:      func() []*pool.Pool { return pools },
 		Health:     func(*pool.Backend) health.Status { return health.Status{} },
 		PoolHealth: func(*pool.Pool) health.PoolStatus { return health.PoolStatus{} },
@@ -88,13 +89,19 @@ type client struct {
 // do sends one request and returns the answer with its body read.
 func (c *client) do(method, path string) (*http.Response, string) {
 	c.t.Helper()
+	return c.send(method, path, "")
+}
+
+// send is do with a body.
+func (c *client) send(method, path, body string) (*http.Response, string) {
+	c.t.Helper()
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, c.addr.Network(), c.addr.String())
 		},
 		DisableKeepAlives: true,
 	}
-	request, err := http.NewRequestWithContext(c.t.Context(), method, "http://127.0.0.1"+path, nil)
+	request, err := http.NewRequestWithContext(c.t.Context(), method, "http://127.0.0.1"+path, strings.NewReader(body))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -103,11 +110,11 @@ func (c *client) do(method, path string) (*http.Response, string) {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
+	text, err := io.ReadAll(answer.Body)
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	return answer, string(body)
+	return answer, string(text)
 }
 
 func TestTCPSideIsReadOnly(t *testing.T) {
@@ -118,7 +125,7 @@ func TestTCPSideIsReadOnly(t *testing.T) {
 			t.Errorf("%s %s: %s %s", method, path, answer.Status, body)
 		}
 	}
-	for _, path := range []string{"/", "/metrics", "/healthz", "/readyz", "/api/v1/status", "/api/v1/sessions"} {
+	for _, path := range []string{"/", "/metrics", "/healthz", "/readyz", "/api/v1/status", "/api/v1/sessions", "/api/v1/openapi.json"} {
 		f("GET", path, 200)
 		f("HEAD", path, 200)
 	}
@@ -346,7 +353,8 @@ func metricsOf(pools []*pool.Pool) *Metrics {
 type generationOnly struct {
 	Control
 	now Generation
+	set []OverrideStatus
 }
 
 func (g generationOnly) Generation() Generation      { return g.now }
-func (g generationOnly) Overrides() []OverrideStatus { return nil }
+func (g generationOnly) Overrides() []OverrideStatus { return g.set }

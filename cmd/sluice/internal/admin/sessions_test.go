@@ -1,7 +1,12 @@
 package admin
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"net"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -28,14 +33,24 @@ func someSessions() []l4.SessionStats {
 	}
 }
 
-// atMost is l4.Server.Sessions for these sessions.
-func atMost(all []l4.SessionStats) func(int) []l4.SessionStats {
-	return func(limit int) []l4.SessionStats { return slices.Clone(all[:min(limit, len(all))]) }
+// visiting is l4.Server.VisitSessions for these sessions.
+func visiting(all []l4.SessionStats) func(context.Context, func([]l4.SessionStats) error) error {
+	return func(ctx context.Context, visit func([]l4.SessionStats) error) error {
+		for some := range slices.Chunk(all, 3) {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err := visit(some); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 func TestSessions(t *testing.T) {
 	o := options(newPool(t, "shop", "a", "b"))
-	o.Sessions = atMost(someSessions())
+	o.Visit = visiting(someSessions())
 	_, tcp, socket := serve(t, o)
 	f := func(query string, complete bool, want ...uint64) {
 		t.Helper()
@@ -54,31 +69,36 @@ func TestSessions(t *testing.T) {
 			}
 		}
 	}
-	f("", true, 1, 2, 3, 4) // the oldest first
-	f("?limit=4", true, 1, 2, 3, 4)
-	f("?limit=1&listener=web", false, 1)
-	f("?listener=web", true, 1, 2, 3)
+	f("", true, 2, 1, 3, 4)
+	f("?limit=4", true, 2, 1, 3, 4)
+	f("?limit=3", false, 2, 1, 3)
+	f("?limit=1&listener=web", false, 2)
+	f("?listener=web", true, 2, 1, 3)
 	f("?pool=mail", true, 4)
 	f("?backend=a", true, 2, 4)
 	f("?backend=a&listener=web", true, 2)
 	f("?client=192.0.2.1", true, 2)
-	f("?client=192.0.2.0/24", true, 1, 2)
+	f("?client=192.0.2.0/24", true, 2, 1)
 	f("?client=::ffff:192.0.2.2", true, 1)
-	f("?client=::ffff:192.0.2.0/120", true, 1, 2)
+	f("?client=::ffff:192.0.2.0/120", true, 2, 1)
 	f("?client=2001:db8::/32", true, 3)
 	f("?listener=nobody", true)
+	f("?older=1s", true, 2, 1, 3)
+	f("?older=2500ms&backend=b", true, 1)
+	f("?idle=1ms", true, 2)
+	f("?state=connecting", true, 4)
 }
 
 func TestSessionFields(t *testing.T) {
 	o := options(newPool(t, "shop", "a"))
-	o.Sessions = atMost(someSessions()[:1])
+	o.Visit = visiting(someSessions()[:1])
 	_, tcp, _ := serve(t, o)
 	_, body := tcp.do("GET", "/api/v1/sessions")
 	expectJSON(t, "a session", body, `{"sessions": [{
 		"id": 2, "listener": "web", "pool": "shop", "backend": "a", "state": "relaying",
 		"client": "192.0.2.1:1000", "server_name": "shop.example.com", "unique_id": "u-2", "age_seconds": 2.5,
 		"idle_seconds": 0.001, "received_bytes": 10, "sent_bytes": 20}], "complete": true}`)
-	o.Sessions = atMost(someSessions()[3:])
+	o.Visit = visiting(someSessions()[3:])
 	_, tcp, _ = serve(t, o)
 	_, body = tcp.do("GET", "/api/v1/sessions")
 	expectJSON(t, "a session without names", body, `{"sessions": [{
@@ -86,53 +106,83 @@ func TestSessionFields(t *testing.T) {
 		"age_seconds": 0.001, "idle_seconds": 0, "received_bytes": 0, "sent_bytes": 0}], "complete": true}`)
 }
 
-// TestSessionsAreBounded: however many are open, one answer asks for, and has, only so many.
-func TestSessionsAreBounded(t *testing.T) {
-	many := make([]l4.SessionStats, maxScanned+1)
-	for i := range many {
-		many[i] = l4.SessionStats{ID: uint64(i), Listener: "web"}
-	}
-	f := func(q sessionQuery, scan, want int) {
-		t.Helper()
-		asked := 0
-		answer := q.answer(func(limit int) []l4.SessionStats {
-			asked = limit
-			return atMost(many)(limit)
-		})
-		if asked != scan || len(answer.Sessions) != want || answer.Complete {
-			t.Errorf("%+v: %d asked for, %d sessions, complete: %t; want %d, %d, false", q, asked, len(answer.Sessions),
-				answer.Complete, scan, want)
+// TestSessionsAreAStream: a hundred thousand are not held as one answer. The client has read some while others are not
+// even looked at, and one that leaves ends it.
+func TestSessionsAreAStream(t *testing.T) {
+	o := options(newPool(t, "shop", "a"))
+	read, ended := make(chan struct{}), make(chan error, 1)
+	o.Visit = func(ctx context.Context, visit func([]l4.SessionStats) error) error {
+		some := make([]l4.SessionStats, 256)
+		err := visit(some)
+		<-read // would never be, were the answer sent as a whole
+		for err == nil {
+			err = visit(some)
 		}
+		ended <- err
+		return err
 	}
-	f(sessionQuery{limit: defaultSessions}, defaultSessions+1, defaultSessions)
-	f(sessionQuery{limit: maxSessions}, maxSessions+1, maxSessions)
-	f(sessionQuery{limit: 5, listener: "web"}, maxScanned, 5)
-	f(sessionQuery{limit: 5, listener: "other"}, maxScanned, 0) // there may be some among the rest
+	_, _, socket := serve(t, o)
+	c, err := net.Dial("unix", socket.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET /api/v1/sessions HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, 10<<10)); err != nil {
+		t.Fatal(err)
+	}
+	close(read)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil || errors.Is(err, errEnough) {
+		t.Errorf("the list ended with %v", err)
+	}
+}
+
+// TestSessionsOfAnEndedServer: what there is is told, and that there may be more.
+func TestSessionsOfAnEndedServer(t *testing.T) {
+	o := options(newPool(t, "shop", "a"))
+	o.Visit = func(_ context.Context, visit func([]l4.SessionStats) error) error {
+		return cmp.Or(visit([]l4.SessionStats{{ID: 7}}), l4.ErrEnded)
+	}
+	_, tcp, _ := serve(t, o)
+	_, body := tcp.do("GET", "/api/v1/sessions")
+	var got Sessions
+	if err := json.Unmarshal([]byte(body), &got); err != nil || got.Complete || len(got.Sessions) != 1 {
+		t.Errorf("%v, %s", err, body)
+	}
 }
 
 func TestSessionQueryIsStrict(t *testing.T) {
 	_, tcp, _ := serve(t, options(newPool(t, "shop", "a")))
 	f := func(query, want string) {
 		t.Helper()
-		if answer, got := tcp.do("GET", "/api/v1/sessions?"+query); answer.StatusCode != 400 || got != want+"\n" {
-			t.Errorf("%s: %s %q, want 400 %q", query, answer.Status, got, want)
+		answer, text := tcp.do("GET", "/api/v1/sessions?"+query)
+		var got Failure
+		if err := json.Unmarshal([]byte(text), &got); err != nil || answer.StatusCode != 400 || got.Error != want {
+			t.Errorf("%s: %s %q, want 400 %q", query, answer.Status, text, want)
 		}
 	}
-	f("limit=0", `limit="0": want a number from 1 to 10000`)
-	f("limit=10001", `limit="10001": want a number from 1 to 10000`)
-	f("limit=x", `limit="x": want a number from 1 to 10000`)
-	f("limit=", `limit="": want a number from 1 to 10000`)
+	f("limit=0", `limit="0": want a number, 1 or more`)
+	f("limit=x", `limit="x": want a number, 1 or more`)
+	f("limit=", `limit: want a value`)
 	f("pool=a&pool=b", "pool: want one value")
-	f("pool=", "pool: want one value")
+	f("pool=", "pool: want a value")
 	f("client=example.com", `client="example.com": want an address, or a network such as 192.0.2.0/24`)
-	f("idle=5", `unknown parameter "idle": want limit, listener, pool, backend or client`)
+	f("idle=5", `idle="5": want a time such as 30s, 10m or 2h`)
+	f("older=-5s", `older="-5s": want a time such as 30s, 10m or 2h`)
+	f("ilde=5s", `unknown parameter "ilde": want limit, listener, pool, backend, client, state, idle or older`)
+	f("pool=%zz", `invalid URL escape "%zz"`)
 }
 
 // TestSessionsOneAtATime: a client that asks often must not stop the event loops often.
 func TestSessionsOneAtATime(t *testing.T) {
 	o := options(newPool(t, "shop", "a"))
 	var asking, asked atomic.Int32
-	o.Sessions = func(int) []l4.SessionStats {
+	o.Visit = func(context.Context, func([]l4.SessionStats) error) error {
 		if n := asking.Add(1); n > 1 {
 			t.Errorf("%d at a time", n)
 		}

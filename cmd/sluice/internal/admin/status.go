@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -59,6 +61,7 @@ type PoolStatus struct {
 	pool.Stats
 	health.PoolStatus
 	Backends []BackendStatus `json:"backends"`
+	Leaving  []BackendStatus `json:"leaving,omitempty"` // backends that were removed, and have sessions left
 }
 
 // BackendStatus describes one backend. Its own fields stand for those of the same names, in the form of the API.
@@ -84,10 +87,29 @@ type EndedStatus struct {
 	Reason string `json:"reason"`
 }
 
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) { s.writeJSON(w, s.Status()) }
+func (s *Server) status(w http.ResponseWriter, _ *http.Request, _ url.Values) {
+	s.writeJSON(w, http.StatusOK, s.Status())
+}
 
-func (s *Server) writeJSON(w http.ResponseWriter, answer any) {
+// backend answers for one of a pool, also for one that was removed until its last session has ended.
+func (s *Server) backend(w http.ResponseWriter, r *http.Request, _ url.Values) {
+	p := s.pool(r.PathValue("pool"))
+	if p == nil {
+		s.writeError(w, NotFound{unknownName("pool", r.PathValue("pool"), s.options.Pools(), (*pool.Pool).Name)})
+		return
+	}
+	all := p.All()
+	i := slices.IndexFunc(all, func(b *pool.Backend) bool { return b.Name() == r.PathValue("backend") })
+	if i < 0 {
+		s.writeError(w, NotFound{unknownName("backend", r.PathValue("backend"), p.Backends(), (*pool.Backend).Name)})
+		return
+	}
+	s.writeJSON(w, http.StatusOK, backendStatus(all[i].Stats(), s.options.Health(all[i])))
+}
+
+func (s *Server) writeJSON(w http.ResponseWriter, status int, answer any) {
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	if err := e.Encode(answer); err != nil {
@@ -112,9 +134,17 @@ func (s *Server) Status() Status {
 		Limits:    s.options.Limits(),
 		Pipes:     stats.Pipes,
 		Loops:     stats.Loops,
-		Listeners: stats.Listeners,
+		Listeners: slices.Clone(stats.Listeners),
 		Pools:     []PoolStatus{}, // none is not null
 		Ended:     make([]EndedStatus, len(stats.Ended)),
+	}
+	if s.options.Control != nil {
+		status.Overrides = append(status.Overrides, s.options.Control.Overrides()...)
+	}
+	for i := range status.Listeners {
+		if l := &status.Listeners[i]; l.Addresses == nil { // one that leaves has none, which is not null
+			l.Addresses = []pool.Address{}
+		}
 	}
 	for i, e := range stats.Ended {
 		status.Ended[i] = EndedStatus{e, e.Reason.String()}
@@ -126,9 +156,15 @@ func (s *Server) Status() Status {
 }
 
 func (s *Server) poolStatus(p *pool.Pool) PoolStatus {
-	status := PoolStatus{p.Stats(), s.options.PoolHealth(p), []BackendStatus{}}
-	for _, b := range p.Backends() {
-		status.Backends = append(status.Backends, backendStatus(b.Stats(), s.options.Health(b)))
+	status := PoolStatus{Stats: p.Stats(), PoolStatus: s.options.PoolHealth(p), Backends: []BackendStatus{}}
+	now := p.Backends()
+	for _, b := range p.All() {
+		of := backendStatus(b.Stats(), s.options.Health(b))
+		if slices.Contains(now, b) {
+			status.Backends = append(status.Backends, of)
+		} else {
+			status.Leaving = append(status.Leaving, of)
+		}
 	}
 	return status
 }
