@@ -48,8 +48,9 @@ type Server struct {
 	serving  sync.WaitGroup
 	changing chan struct{} // holds a value while something is changed
 
-	mu      sync.Mutex // guards servers
-	servers []served
+	mu       sync.Mutex // guards what follows
+	servers  []served
+	released bool // no address is to be held any more
 }
 
 // New returns a Server that serves nothing yet.
@@ -126,9 +127,11 @@ func (s *Server) Drain() { s.draining.Store(true) }
 
 // Release gives up the addresses, so that a successor may have them. Requests that are being answered are finished; Close
 // is still to be called.
+// A listener that comes later is given up at once.
 func (s *Server) Release() {
 	s.mu.Lock()
 	servers := s.servers
+	s.released = true
 	s.mu.Unlock()
 	done, cancel := context.WithCancel(context.Background())
 	cancel() // nobody is waited for
@@ -164,8 +167,12 @@ func (s *Server) serve(l net.Listener, conns int, h http.Handler) {
 		ErrorLog:          slog.NewLogLogger(s.options.Logger.Handler(), slog.LevelWarn),
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.released { // a reload was under way when the process began to end
+		_ = l.Close()
+		return
+	}
 	s.servers = append(s.servers, served{l, hs})
-	s.mu.Unlock()
 	s.serving.Go(func() {
 		if err := hs.Serve(newPlaces(l, conns)); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			s.options.Logger.Error("admin API has ended", "address", l.Addr().String(), "error", err)
