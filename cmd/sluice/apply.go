@@ -52,11 +52,15 @@ func (w *world) apply(dry bool, next func(was *generation) (*configs.File, overr
 	return c, nil
 }
 
-// stay lets nothing change any more.
+// stay lets nothing change any more. The state file is a successor's from now on: what it has set since must not be
+// overwritten.
 func (w *world) stay() {
 	w.applying.Lock()
 	defer w.applying.Unlock()
-	w.leaving = true
+	if !w.leaving {
+		w.saveNews()
+		w.leaving = true
+	}
 }
 
 // difference says what becomes of what runs.
@@ -71,6 +75,11 @@ func (w *world) difference(was, next *generation) change.Change {
 		c.Hidden = append(c.Hidden, change.Hidden{
 			Pool: s.Pool, Backend: s.Backend, Key: s.Key, Value: s.Value, InFile: s.InFile(next.file),
 		})
+	}
+	for _, s := range next.set.All() {
+		if err := s.Barred(next.file); err != nil {
+			c.Warnings = append(c.Warnings, err.Error())
+		}
 	}
 	c.GoOn = w.goOn(was, &c)
 	for _, warning := range next.file.Warnings {
@@ -169,16 +178,17 @@ func unproven(backends []pool.BackendConfig, was *configs.Pool, kind probe.Kind)
 	if kind == probe.Off {
 		return backends
 	}
-	known := make(map[string]bool, len(was.Config.Backends))
+	known := make(map[string]pool.BackendConfig, len(was.Config.Backends))
 	for _, b := range was.Config.Backends {
-		known[b.Name] = true
+		known[b.Name] = b
 	}
 	next := make([]pool.BackendConfig, len(backends))
 	stays := false
 	for i, b := range backends {
 		next[i] = b
 		next[i].Down = true // of one that stays it has no meaning
-		stays = stays || known[b.Name]
+		old, named := known[b.Name]
+		stays = stays || named && change.SameBackend(old, b)
 	}
 	if !stays {
 		return backends
@@ -229,11 +239,11 @@ func (t *transition) commit() {
 		u.Commit()
 	}
 	w.metrics.Follow(t.next.pools)
+	w.level.Set(t.next.force.Log.Level) // before sessions.follow, which goes by it
 	w.sessions.follow(t.next.force)
 	w.now.Store(t.next)
 	t.watched.Commit()
 	t.listening.Commit()
-	w.level.Set(t.next.force.Log.Level)
 	t.replaceAdmin()
 	w.resolver.follow(t.next.pools)
 }

@@ -312,7 +312,9 @@ func (p *applyPlay) addOrRemove() {
 	added := fmt.Sprintf("b%d", p.random.IntN(20))
 	taken := slices.ContainsFunc(p.force(name), func(b modelBackend) bool { return b.name == added })
 	_, err := p.w.AddBackend(p.Context(), name, admin.NewBackend{Address: p.servers[server], Name: added}, admin.By{})
-	if taken {
+	_, gone := p.set[[3]string{name, added, overrides.Removed}]
+	inFile := slices.ContainsFunc(p.file.pools[name], func(b modelBackend) bool { return b.name == added })
+	if taken || gone && inFile { // an override has removed it: the name is the file's
 		if !errors.As(err, new(admin.Conflict)) {
 			p.Fatalf("step %d: a name twice: %v", p.step, err)
 		}

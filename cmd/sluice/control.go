@@ -92,6 +92,10 @@ func (w *world) AddBackend(ctx context.Context, pool string, b admin.NewBackend,
 	}
 	settings := []overrides.Setting{setting(pool, config.Name, overrides.Added, addressText(config), by)}
 	for _, key := range slices.Sorted(maps.Keys(b.Set)) {
+		if key == overrides.Added || key == overrides.Removed {
+			return change.Change{}, admin.Invalidf("unknown key %q: want %s, %s, %s or %s", key, overrides.State, overrides.Weight,
+				overrides.MaxConns, overrides.Backup)
+		}
 		settings = append(settings, setting(pool, config.Name, key, b.Set[key], by))
 	}
 	for _, s := range settings {
@@ -105,6 +109,10 @@ func (w *world) AddBackend(ctx context.Context, pool string, b admin.NewBackend,
 		}
 		if other, err := was.backend(pool, config.Name); err == nil {
 			return was.set, admin.Conflictf("pool %s has a backend %s already, at %s", pool, config.Name, addressText(other))
+		}
+		if removed, ok := was.set.Get(pool, config.Name, overrides.Removed); ok && removed.InFile(was.file) != "" {
+			return was.set, admin.Conflictf("the configuration has backend %s of pool %s, at %s, and an override has removed it: "+
+				"unset that, or give another name", config.Name, pool, removed.InFile(was.file))
 		}
 		if err := was.force.CheckOwn(config.Address); err != nil {
 			return was.set, admin.Invalidf("%v", err)
@@ -209,13 +217,20 @@ func (w *world) Overrides() []admin.OverrideStatus {
 	g := w.now.Load()
 	all := []admin.OverrideStatus{}
 	for _, s := range g.set.All() {
-		p := g.force.Pool(s.Pool)
-		dormant := p == nil || s.Key != overrides.Removed && !slices.ContainsFunc(p.Config.Backends, func(b pool.BackendConfig) bool {
-			return b.Name == s.Backend
-		})
-		all = append(all, admin.OverrideStatus{Setting: s, InFile: s.InFile(g.file), Dormant: dormant})
+		all = append(all, admin.OverrideStatus{Setting: s, InFile: s.InFile(g.file), Dormant: g.dormant(s)})
 	}
 	return all
+}
+
+// dormant reports whether a setting has no effect.
+func (g *generation) dormant(s overrides.Setting) bool {
+	inFile := s.InFile(g.file) != ""
+	if s.Key == overrides.Removed {
+		return !inFile
+	}
+	p := g.force.Pool(s.Pool)
+	return s.Key == overrides.Added && inFile || p == nil ||
+		!slices.ContainsFunc(p.Config.Backends, func(b pool.BackendConfig) bool { return b.Name == s.Backend })
 }
 
 // Generation says which configuration is in force, and how the last reload went.

@@ -41,8 +41,11 @@ func (w *world) reloadWhenAsked(ctx context.Context) {
 }
 
 // reload reads the configuration again and puts it in force. One that is wrong changes nothing: all that is wrong with it
-// is the error, and is logged.
+// is the error, and is logged. Of several one comes after the other, reading included: who has read first must not come
+// last.
 func (w *world) reload(by string) (change.Change, error) {
+	w.reloading.Lock()
+	defer w.reloading.Unlock()
 	if signs := w.signs.Load(); signs != nil {
 		defer signs.reloading()()
 	}

@@ -38,6 +38,11 @@ func (w *world) loadState(file *configs.File) overrides.Set {
 	if n := len(s.Overrides); n > 0 {
 		w.log.Info("overrides are in force again", "count", n, "file", path, "written", s.Written)
 	}
+	for _, o := range s.Overrides {
+		if err := o.Barred(file); err != nil {
+			w.log.Warn(err.Error())
+		}
+	}
 	return overrides.Set{}.With(s.Overrides...)
 }
 
@@ -46,6 +51,7 @@ func (w *world) loadState(file *configs.File) overrides.Set {
 func (w *world) saveState(g *generation, c *change.Change) {
 	path := g.file.Admin.StateFile
 	if path == "" {
+		w.unsaved = false
 		return
 	}
 	timelines, err := json.Marshal(w.monitor.Timelines())
@@ -53,34 +59,46 @@ func (w *world) saveState(g *generation, c *change.Change) {
 		err = statefile.Save(path, statefile.State{Overrides: g.set.All(), Timelines: timelines})
 	}
 	if err != nil {
-		w.log.Error("what is set would not outlive a restart", "error", err)
+		if !w.unsaved {
+			w.log.Error("the state file cannot be written, and is tried again: overrides and timelines would not outlive a restart",
+				"error", err)
+		}
+		w.unsaved = true
 		c.Warnings = append(c.Warnings, "what is set would not outlive a restart: "+err.Error())
 		return
 	}
-	w.written = timelines
+	if w.unsaved {
+		w.log.Info("the state file is written again", "file", path)
+	}
+	w.written, w.unsaved = timelines, false
 }
 
-// keepState writes the timelines that checks have seen, until ctx is done, and then once more.
+// keepState writes the timelines that checks have seen, and what could not be written before, until ctx is done. stay
+// writes them for the last time.
 func (w *world) keepState(ctx context.Context) {
 	look := time.NewTicker(stateInterval)
 	defer look.Stop()
-	for ended := false; !ended; {
+	for {
 		select {
 		case <-look.C:
+			w.applying.Lock()
+			w.saveNews()
+			w.applying.Unlock()
 		case <-ctx.Done():
-			ended = true
+			return
 		}
-		w.saveTimelines()
 	}
 }
 
-// saveTimelines writes the state when there are other timelines than were written last.
-func (w *world) saveTimelines() {
-	w.applying.Lock()
-	defer w.applying.Unlock()
-	now, err := json.Marshal(w.monitor.Timelines())
-	if err != nil || bytes.Equal(now, w.written) || len(w.written) == 0 && w.monitor.Timelines().Empty() {
+// saveNews writes the state when there are other timelines than were written last, or when the last attempt failed.
+// applying is held.
+func (w *world) saveNews() {
+	if w.leaving {
 		return
 	}
-	w.saveState(w.now.Load(), new(change.Change))
+	now, err := json.Marshal(w.monitor.Timelines())
+	news := err == nil && !bytes.Equal(now, w.written) && (len(w.written) > 0 || !w.monitor.Timelines().Empty())
+	if news || w.unsaved {
+		w.saveState(w.now.Load(), new(change.Change))
+	}
 }

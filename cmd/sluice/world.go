@@ -42,10 +42,13 @@ type world struct {
 	read     func() (*configs.File, error) // reads the configuration again; nil: there is none to read
 	signs    atomic.Pointer[lifeSigns]     // nil: not started
 
+	reloading sync.Mutex // one reload at a time; taken before applying
+
 	applying sync.Mutex                 // one apply at a time; guards what follows
 	started  bool                       // the admin API is asked
 	leaving  bool                       // nothing changes any more
 	written  []byte                     // the timelines of the state file
+	unsaved  bool                       // the last attempt to write the state file failed
 	asked    chan string                // one place: a reload that waits to be carried out stands for those that follow
 	now      atomic.Pointer[generation] // changed by apply
 	last     atomic.Pointer[lastReload] // nil: there was none

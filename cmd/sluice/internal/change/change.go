@@ -54,7 +54,8 @@ type Key struct {
 	Secret bool   `json:"secret,omitempty"` // it may hold a password: the values are not told
 }
 
-// A Hidden is an override that hides what the file changes.
+// A Hidden is an override that hides what the file changes; or the other way round, one that has added a backend which is
+// now in the file.
 type Hidden struct {
 	Pool    string `json:"pool"`
 	Backend string `json:"backend"`
@@ -154,7 +155,7 @@ func backends(from, to []pool.BackendConfig) (all []Thing) {
 	kept := make(map[string]bool, len(to))
 	for _, b := range to {
 		was, known := before[b.Name]
-		if known = known && same(was, b); known {
+		if known = known && SameBackend(was, b); known {
 			kept[b.Name] = true
 		}
 		switch keys := backendKeys(was, b); {
@@ -172,8 +173,8 @@ func backends(from, to []pool.BackendConfig) (all []Thing) {
 	return all
 }
 
-// same reports whether two configurations are of one backend, as pool.Update has it.
-func same(a, b pool.BackendConfig) bool {
+// SameBackend reports whether two configurations of one name are of one backend, as pool.Update has it.
+func SameBackend(a, b pool.BackendConfig) bool {
 	known := func(c pool.BackendConfig) bool { return c.Address.IsUnix() || c.Address.TCP.Addr().IsValid() }
 	if known(a) && known(b) {
 		return a.Address == b.Address

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"sluice/cmd/sluice/internal/overrides"
 )
 
 // Lines returns the change for people, a line for each thing: "+" is what comes, "-" what goes, "~" what is changed.
@@ -28,6 +30,10 @@ func (c *Change) Lines() (lines []string) {
 		add("~ override %s", k)
 	}
 	for _, h := range c.Hidden {
+		if h.Key == overrides.Added {
+			add("! override %s/%s %s=%s has no effect: the file has the backend, at %s", h.Pool, h.Backend, h.Key, h.Value, h.InFile)
+			continue
+		}
 		add("! override %s/%s %s=%s hides the file's %s", h.Pool, h.Backend, h.Key, h.Value, h.InFile)
 	}
 	for _, k := range c.Pending {

@@ -1,6 +1,7 @@
 package overrides
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -19,7 +20,7 @@ func (s Set) Apply(file *configs.File) *configs.File {
 	for i := range next.Pools {
 		p := &next.Pools[i].Config
 		if of := s.ofPool(p.Name); len(of) > 0 {
-			p.Backends = apply(of, p.Backends)
+			p.Backends = apply(file, of, p.Backends)
 		}
 	}
 	return &next
@@ -36,7 +37,7 @@ func (s Set) ofPool(name string) []Setting {
 }
 
 // apply returns the backends of a pool as its settings want them. Those that are added come last.
-func apply(settings []Setting, backends []pool.BackendConfig) []pool.BackendConfig {
+func apply(file *configs.File, settings []Setting, backends []pool.BackendConfig) []pool.BackendConfig {
 	next := slices.Clone(backends)
 	find := func(name string) int {
 		return slices.IndexFunc(next, func(b pool.BackendConfig) bool { return b.Name == name })
@@ -45,7 +46,7 @@ func apply(settings []Setting, backends []pool.BackendConfig) []pool.BackendConf
 		i := find(s.Backend)
 		switch {
 		case s.Key == Added && i < 0:
-			if b, err := configs.ParseBackend(s.Value); err == nil {
+			if b, err := configs.ParseBackend(s.Value); err == nil && file.CheckOwn(b.Address) == nil {
 				b.Name = s.Backend
 				next = append(next, b)
 			}
@@ -59,6 +60,22 @@ func apply(settings []Setting, backends []pool.BackendConfig) []pool.BackendConf
 	return next
 }
 
+// Barred returns why a setting that adds a backend to a pool of the configuration has no effect: it is one that this
+// configuration listens on, which it may not have been when the backend was added. nil: it has, or is no such setting.
+func (s Setting) Barred(file *configs.File) error {
+	if s.Key != Added || file.Pool(s.Pool) == nil || s.InFile(file) != "" {
+		return nil
+	}
+	b, err := configs.ParseBackend(s.Value)
+	if err == nil {
+		err = file.CheckOwn(b.Address)
+	}
+	if err != nil {
+		return fmt.Errorf("override %s/%s %s=%s has no effect: %w", s.Pool, s.Backend, s.Key, s.Value, err)
+	}
+	return nil
+}
+
 // set changes one key of a backend.
 func (s Setting) set(b *pool.BackendConfig) {
 	switch s.Key {
@@ -69,7 +86,7 @@ func (s Setting) set(b *pool.BackendConfig) {
 	case MaxConns:
 		b.MaxConns = s.number()
 	case Backup:
-		b.Backup = s.Value == "true"
+		b.Backup, _ = strconv.ParseBool(s.Value) // it has been checked
 	}
 }
 

@@ -46,7 +46,12 @@ func (s Setting) Check() error {
 		return checkNumber(s, pool.MaxWeight)
 	case MaxConns:
 		return checkNumber(s, maxNumber)
-	case Backup, Removed:
+	case Removed:
+		if s.Value != "true" {
+			return fmt.Errorf("%s=%.64q: want true", s.Key, s.Value)
+		}
+		return nil
+	case Backup:
 		if _, err := strconv.ParseBool(s.Value); err != nil {
 			return fmt.Errorf("%s=%.64q: want true or false", s.Key, s.Value)
 		}

@@ -55,7 +55,7 @@ other/10.0.9.9:80=10.0.9.9:80 ready w1 m0 bfalse
 p/a=10.0.0.1:80 ready w1 m0 bfalse
 p/b=10.0.0.2:80 ready w7 m0 bfalse`)
 	s = s.With(set("p", "b", Weight, "3"), set("p", "b", State, "maint"), set("p", "a", MaxConns, "9"), set("p", "a", Removed, "true"),
-		set("p", "new", Weight, "2"), set("p", "new", Added, "10.0.0.3:81"), set("p", "new", Backup, "true"),
+		set("p", "new", Weight, "2"), set("p", "new", Added, "10.0.0.3:81"), set("p", "new", Backup, "1"),
 		set("nobody", "a", Weight, "2"), set("p", "nobody", Weight, "2"))
 	f(s, `
 other/10.0.9.9:80=10.0.9.9:80 ready w1 m0 bfalse
@@ -116,6 +116,8 @@ func TestCheck(t *testing.T) {
 	f(MaxConns, "-1", "want a whole number, 0 or more")
 	f(Backup, "true", "")
 	f(Backup, "maybe", "want true or false")
+	f(Removed, "true", "")
+	f(Removed, "false", "want true")
 	f(Added, "10.0.0.1:80", "")
 	f(Added, "unix:/run/app.sock", "")
 	f(Added, "name:80", "not an IP address")
