@@ -10,7 +10,7 @@ type outage struct {
 }
 
 // allDown reports whether all backends of a pool that were up when b's checks began to fail have begun to fail within
-// one window of b. The others are the rest of the pool. A backend that was alone up counts as all.
+// one window of b. The others are those of the pool; b may be among them. A backend that was alone up counts as all.
 //
 // It takes no more than one wrong password, or one firewall rule, to fail every check of a pool of healthy servers.
 func allDown(b outage, others []outage, window time.Duration) bool {

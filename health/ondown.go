@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 )
 
@@ -141,6 +142,7 @@ type step struct {
 func (m *Monitor) closeSteps(w *poolWatch, now time.Time) (steps []step, next time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	outages := sync.OnceValue(w.outages)
 	for b := range w.all {
 		c := b.closing
 		if c == nil {
@@ -148,7 +150,7 @@ func (m *Monitor) closeSteps(w *poolWatch, now time.Time) (steps []step, next ti
 		}
 		s := step{member: b, closing: c, redispatch: c.redispatch}
 		c.redispatch = false
-		if !c.next.IsZero() && !c.next.After(now) && m.mayEnd(b) {
+		if !c.next.IsZero() && !c.next.After(now) && m.mayEnd(b, outages) {
 			s.end, s.limit = true, c.take(now)
 		}
 		if s.redispatch || s.end {
@@ -161,8 +163,9 @@ func (m *Monitor) closeSteps(w *poolWatch, now time.Time) (steps []step, next ti
 	return steps, next
 }
 
-// mayEnd reports whether sessions of a backend are really to be ended, now that it is time for it. The mutex is held.
-func (m *Monitor) mayEnd(b *member) bool {
+// mayEnd reports whether sessions of a backend are really to be ended, now that it is time for it. The outages are those of
+// its pool. The mutex is held.
+func (m *Monitor) mayEnd(b *member, outages func() []outage) bool {
 	c, stats := b.closing, b.backend.Stats()
 	if stats.Active == 0 { // and it stays so: the backend takes none
 		m.sayClosed(b, c)
@@ -173,7 +176,7 @@ func (m *Monitor) mayEnd(b *member) bool {
 		return true
 	}
 	c.begun = true
-	if c.cause == CauseFailed && b.failsWithAll() && stats.Received > b.failing.received {
+	if c.cause == CauseFailed && allDown(b.outage(), outages(), b.pool.cfg.stormWindow()) && stats.Received > b.failing.received {
 		c.kept, b.pool.keeps, c.next = true, true, time.Time{}
 		m.say(slog.LevelWarn, "every check of the pool fails at once while its connections still move bytes: "+
 			"sessions are kept: is it the check?", backendAttrs(b.backend), slog.Int("sessions", stats.Active))
@@ -258,15 +261,14 @@ func (m *Monitor) sayClosed(b *member, c *closing) {
 	c.count = 0
 }
 
-// failsWithAll reports whether all backends of the pool that were up fail their checks together. The mutex is held.
-func (b *member) failsWithAll() bool {
-	var others []outage
-	for _, o := range b.pool.members {
-		if o != b && !o.maint && o.target != nil {
-			others = append(others, o.outage())
+// outages returns how the checks of the pool's backends fail. The mutex is held.
+func (w *poolWatch) outages() (all []outage) {
+	for _, b := range w.members {
+		if !b.maint && b.target != nil {
+			all = append(all, b.outage())
 		}
 	}
-	return allDown(b.outage(), others, b.pool.cfg.stormWindow())
+	return all
 }
 
 // outage returns how the backend's checks fail. The mutex is held.
