@@ -39,7 +39,9 @@ func newRootCommand() *cobra.Command {
 		return fmt.Errorf("%w (%s --help lists the flags)", err, c.CommandPath())
 	})
 	root.AddCommand(newRunCommand(), newCheckCommand(), newInitCommand(), newSchemaCommand(), newDemoCommand(), newStatusCommand(),
-		newVersionCommand(), newCompletionCommand())
+		newReloadCommand(), newDiffCommand(), newSetCommand(), newUnsetCommand(), newDrainCommand(), newMaintCommand(),
+		newReadyCommand(), newAddCommand(), newRemoveCommand(), newSessionsCommand(), newKillCommand(), newVersionCommand(),
+		newCompletionCommand())
 	root.SetHelpCommand(newHelpCommand(root))
 	return root
 }

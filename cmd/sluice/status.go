@@ -1,36 +1,28 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"syscall"
-	"time"
+	"net/http"
 
 	"github.com/spf13/cobra"
 
 	"sluice/cmd/sluice/internal/admin"
-	"sluice/configs"
 )
 
-// askTimeout bounds a question to a running sluice: it answers within milliseconds, or something is wrong.
-const askTimeout = 5 * time.Second
+// statusPath is where a sluice tells everything about itself.
+const statusPath = "/api/v1/status"
 
 func newStatusCommand() *cobra.Command {
 	var asJSON bool
-	var socket string
+	var a asker
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the listeners, pools, backends and counters of a running sluice",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
-			defer cancel()
-			status, text, err := admin.FetchStatus(ctx, socket)
+			var status admin.Status
+			text, err := a.fetch(admin.Request{Method: http.MethodGet, Path: statusPath}, &status)
 			if err != nil {
-				return explainSocket(socket, err)
+				return err
 			}
 			if asJSON {
 				_, err = c.OutOrStdout().Write(text)
@@ -40,26 +32,6 @@ func newStatusCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the answer of /api/v1/status as it is")
-	c.Flags().StringVar(&socket, "socket", configs.DefaultSocket, "`PATH` of the running sluice's control socket")
+	a.flag(c)
 	return c
-}
-
-func isSocket(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().Type() == fs.ModeSocket
-}
-
-// explainSocket says what it means that a control socket does not answer.
-func explainSocket(socket string, err error) error {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("nothing listens at %s: sluice does not run, or has another control socket (--socket PATH names it) or none", socket)
-	case errors.Is(err, syscall.ECONNREFUSED) && !isSocket(socket):
-		return fmt.Errorf("ask %s: it is not a socket", socket)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nothing listens at %s: the sluice that made it has ended", socket)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("ask %s: permission denied: only the user that sluice runs as, and root, may", socket)
-	}
-	return err
 }

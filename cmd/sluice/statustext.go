@@ -23,9 +23,10 @@ func printStatus(w io.Writer, s admin.Status) error {
 		state = "draining, up"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "sluice %s, %s %v, %s on %s\n\n", s.Version, state,
+	fmt.Fprintf(&b, "sluice %s, %s %v, %s on %s\n", s.Version, state,
 		time.Duration(s.Uptime*float64(time.Second)).Round(time.Second),
 		plural(sessions, "session"), plural(len(s.Loops), "loop"))
+	b.WriteString(generationText(s.Generation) + "\n")
 	listenerTable(s.Listeners).print(&b)
 	for _, l := range s.Listeners {
 		b.WriteString(listenerNotice(l))
@@ -35,6 +36,7 @@ func printStatus(w io.Writer, s admin.Status) error {
 	for _, p := range s.Pools {
 		b.WriteString(poolNotice(p))
 	}
+	b.WriteString(overrideText(s.Overrides))
 	if len(s.Ended) > 0 {
 		b.WriteByte('\n')
 		endedTable(s.Ended).print(&b)
@@ -79,6 +81,9 @@ func listText(names []string) string {
 // listenerNotice is what somebody who looks must not miss of a listener; "" = nothing.
 func listenerNotice(l l4.ListenerStats) (text string) {
 	switch {
+	case l.Leaving:
+		text = fmt.Sprintf("\nlistener %s: takes no new sessions any more, %s on until the end\n", l.Name,
+			oneOrMore(l.Sessions, "1 session goes", strconv.Itoa(l.Sessions)+" sessions go"))
 	case l.AtLimit:
 		text = fmt.Sprintf("\nlistener %s: at the limit of sessions, new connections wait\n", l.Name)
 	case l.Resting:

@@ -1,0 +1,27 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"sluice/cmd/sluice/internal/admin"
+)
+
+func newReloadCommand() *cobra.Command {
+	var o changeOptions
+	c := &cobra.Command{
+		Use:   "reload",
+		Short: "Make a running sluice read its configuration again",
+		Long: "Make a running sluice read its configuration again, and say what has changed: + is what comes, - what goes,\n" +
+			"~ what is changed, ! what is to be known. No session is cut that on_down does not say so of.\n\n" +
+			"A configuration that is wrong changes nothing: all that is wrong with it is printed, and the exit status is 3.",
+		Example: "  sluice reload --dry-run\n  sluice reload",
+		Args:    noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return o.carryOut(c.OutOrStdout(), admin.Request{Method: http.MethodPost, Path: "/api/v1/reload"})
+		},
+	}
+	o.flags(c)
+	return c
+}
