@@ -95,10 +95,7 @@ func (o *killOptions) kill(out io.Writer, query url.Values, ids int) error {
 	}
 	defer body.Close()
 	text, err := io.ReadAll(io.LimitReader(body, 1<<20))
-	var killed struct {
-		Matched int `json:"matched"`
-		Ended   int `json:"ended"`
-	}
+	var killed admin.Killed
 	if err == nil {
 		err = json.Unmarshal(text, &killed)
 	}

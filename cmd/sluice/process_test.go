@@ -95,6 +95,15 @@ func cmdStartPlain(ts *testscript.TestScript, neg bool, args []string) {
 	cmdLogged(ts, false, []string{name, "msg=ready "})
 }
 
+// cmdBackground starts another command of sluice, which logged and exited look at.
+func cmdBackground(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) >= 2, "background NAME COMMAND ARGUMENT...")
+	name := args[0]
+	p := &process{log: ts.MkAbs(name + ".log"), socket: ts.MkAbs(name + ".sock"), ended: make(chan struct{})}
+	p.run(ts, sluiceCommand(ts, args[1:]...))
+	worldOf(ts).processes[name] = p
+}
+
 // sluiceCommand returns the command that runs sluice with args.
 func sluiceCommand(ts *testscript.TestScript, args ...string) []string {
 	program, err := exec.LookPath("sluice") // testscript has put it into PATH

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -37,10 +38,12 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":      cmdExits,
 			"expand":     cmdExpand,
+			"capture":    cmdCapture,
 			"privileged": cmdPrivileged,
 
 			"start":       cmdStart,
 			"startplain":  cmdStartPlain,
+			"background":  cmdBackground,
 			"demo":        cmdDemo,
 			"signal":      cmdSignal,
 			"exited":      cmdExited,
@@ -160,6 +163,19 @@ func cmdExpand(ts *testscript.TestScript, neg bool, args []string) {
 		text := os.Expand(ts.ReadFile(file), ts.Getenv)
 		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o600))
 	}
+}
+
+// cmdCapture puts what a group of a regular expression matches in the output of the last command into a variable.
+func cmdCapture(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "capture VARIABLE REGEXP")
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	output := ts.ReadFile("stdout")
+	match := pattern.FindStringSubmatch(output)
+	if len(match) != 2 {
+		ts.Fatalf("%s captures nothing in\n%s", args[1], output)
+	}
+	ts.Setenv(args[0], match[1])
 }
 
 // TestScriptsAreRun guards against a script that testscript does not see, for the sake of its name.

@@ -76,7 +76,7 @@ func newSessionsCommand() *cobra.Command {
 	}
 	o.filters.flags(c)
 	o.flag(c)
-	c.Flags().IntVar(&o.limit, "limit", 0, "list `N` at most; 0 = all")
+	c.Flags().IntVar(&o.limit, "limit", 0, "list `N` at most, whichever they are; 0 = all")
 	c.Flags().BoolVar(&o.asJSON, "json", false, "print the answer of the API as it is, in no order")
 	c.Flags().BoolVar(&o.watch, "watch", false, "list them again each second")
 	return c

@@ -101,15 +101,24 @@ func backendTable(pools []admin.PoolStatus) *table {
 		"SENT>", "LAST CHECK")
 	for _, p := range pools {
 		for _, b := range p.Backends {
-			failed := uint64(0)
-			for _, n := range b.ConnectFailures {
-				failed += n
-			}
-			t.row(p.Name, b.Name, b.Address, backendState(b), roleText(b.Check), b.Active, b.Weight, b.Connects, failed,
-				byteText(b.Received), byteText(b.Sent), checkText(b.Check))
+			t.row(backendRow(p.Name, b, backendState(b))...)
+		}
+		for _, b := range p.Leaving { // it was removed, and has sessions left
+			t.row(backendRow(p.Name, b, "leaving")...)
 		}
 	}
 	return t
+}
+
+func backendRow(pool string, b admin.BackendStatus, state string) []any {
+	failed := uint64(0)
+	for _, n := range b.ConnectFailures {
+		failed += n
+	}
+	return []any{
+		pool, b.Name, b.Address, state, roleText(b.Check), b.Active, b.Weight, b.Connects, failed,
+		byteText(b.Received), byteText(b.Sent), checkText(b.Check),
+	}
 }
 
 // poolNotice is what somebody who looks must not miss of a pool; "" = nothing.

@@ -118,10 +118,7 @@ func (r *Request) request(ctx context.Context) (*http.Request, error) {
 }
 
 func readRefusal(socket string, answer *http.Response) *Refusal {
-	var failure struct {
-		Error    string           `json:"error"`
-		Problems configs.Problems `json:"problems"`
-	}
+	var failure Failure
 	// Whoever answers something else says no more than the status does.
 	_ = json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(&failure)
 	return &Refusal{Socket: socket, Status: answer.StatusCode, Message: failure.Error, Problems: failure.Problems}
