@@ -46,7 +46,7 @@ func (a *asker) backend(name backendName) (b admin.BackendStatus, gone bool, err
 
 // awaitLast waits until the last session on a backend has ended; state is the one that it is to stay in, "" for any.
 func (a *asker) awaitLast(out io.Writer, name backendName, state string, wait time.Duration) error {
-	said := -1
+	said := false
 	return poll(wait, func(over bool) (bool, error) {
 		b, gone, err := a.backend(name)
 		switch {
@@ -61,8 +61,8 @@ func (a *asker) awaitLast(out io.Writer, name backendName, state string, wait ti
 			return true, fmt.Errorf("%s has %s, and is %s now: somebody has changed it", name, plural(b.Active, "session"), b.State)
 		case over:
 			return true, fmt.Errorf("%s still has %s after %s", name, plural(b.Active, "session"), waitText(wait))
-		case said < 0:
-			said = b.Active
+		case !said:
+			said = true
 			_, err = fmt.Fprintf(out, "%s has %s: waiting\n", name, plural(b.Active, "session"))
 		}
 		return false, err
