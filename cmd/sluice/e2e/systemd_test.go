@@ -185,3 +185,29 @@ func echoOnce(address string) error {
 	_, err = io.ReadFull(c, make([]byte, 1))
 	return err
 }
+
+// A socket of another kind is named, and sluice does not serve without it.
+func TestWrongSocket(t *testing.T) {
+	t.Parallel()
+	dir := tempDir(t)
+	path := filepath.Join(dir, "datagrams")
+	p := start(t, "sluice", dir, exec.Command(program(t, "systemd-socket-activate"), "--datagram", "--fdname=web", "--listen", path,
+		sluiceProgram, "run", "--listen", "127.0.0.1:0", "--backend", "127.0.0.1:1"))
+	until(t, "the socket is there", func() error {
+		c, err := net.Dial("unixgram", path)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_, err = io.WriteString(c, "wake up")
+		return err
+	})
+	if err := p.wait(); err == nil || p.cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("sluice ended with %v, want exit status 1", err)
+	}
+	const want = `sluice: the service manager has passed descriptor 3 under the name "web": it is not a stream socket; ` +
+		"only sockets of ListenStream= without Accept=yes can be served"
+	if log := readFile(t, p.log); !strings.Contains(log, want) {
+		t.Errorf("sluice says %s, want %s", log, want)
+	}
+}
