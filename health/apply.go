@@ -69,7 +69,8 @@ func (m *Monitor) carryOut(p *plan, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.removeAllBut(p, now)
-	m.members.Store(&p.members)
+	members := p.members // a pointer into the plan would keep it
+	m.members.Store(&members)
 	m.pools, m.targets = p.watches, p.probed
 	var changed news
 	for _, n := range p.targets {
@@ -156,7 +157,7 @@ func (t *target) succeed(b *member) {
 // begin gives the pool its settings and members. The mutex is held.
 func (p *plannedPool) begin(now time.Time) {
 	w := p.watch
-	w.cfg, w.way, w.members = p.cfg, p.way, p.members
+	w.cfg, w.way, w.members = *p.cfg, p.way, p.members
 	w.split = w.split && w.cfg.elects()
 	w.lags = w.lags && w.cfg.MaxLag > 0
 	for _, i := range p.news {

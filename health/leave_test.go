@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"sluice/pool"
 )
@@ -149,6 +150,28 @@ func TestRemovedDemoted(t *testing.T) {
 			t.Errorf("%d sessions were ended, %d are left", n, r.sessions.left(old))
 		}
 	})
+}
+
+// What was planned is forgotten when it has been carried out: each plan knows the targets before it.
+func TestPlansAreForgotten(t *testing.T) {
+	r := newRig(t, web("a b"))
+	var plans []weak.Pointer[plan]
+	var pools []weak.Pointer[plannedPool]
+	for i := range 4 {
+		p, err := r.Prepare(r.watched([]spec{{"web", "a b", with(func(c *Config) { c.Rise += i / 2 })}, {"app", "a", steady()}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		plans, pools = append(plans, weak.Make(p.plan)), append(pools, weak.Make(p.plan.pools[0]))
+		p.Commit()
+	}
+	runtime.GC()
+	for i := range plans {
+		if plans[i].Value() != nil || pools[i].Value() != nil {
+			t.Errorf("plan %d is kept", i)
+		}
+	}
+	runtime.KeepAlive(r)
 }
 
 // Nothing of what has left stays with the monitor, however often pools and backends come and go with sessions.

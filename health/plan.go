@@ -27,7 +27,7 @@ type plan struct {
 type plannedPool struct {
 	watch   *poolWatch // the one so far, or a new one
 	twice   bool       // the pool is given twice, which is wrong
-	cfg     Config
+	cfg     *Config    // of its own: a target keeps it
 	way     way
 	members []*member // those so far, and new ones
 	targets []*plannedTarget
@@ -60,7 +60,8 @@ func (m *Monitor) plan(pools []Watched) *plan {
 		known[w.pool] = w
 	}
 	for _, given := range pools {
-		planned := &plannedPool{watch: known[given.Pool], twice: p.watched[given.Pool] != nil, cfg: given.Config.withDefaults()}
+		cfg := given.Config.withDefaults()
+		planned := &plannedPool{watch: known[given.Pool], twice: p.watched[given.Pool] != nil, cfg: &cfg}
 		if planned.watch == nil {
 			planned.watch = newWatch(given.Pool)
 		}
@@ -88,9 +89,9 @@ func newWatch(given *pool.Pool) *poolWatch {
 
 // planMembers adds the backends of a pool.
 func (m *Monitor) planMembers(p *plan, planned *plannedPool, backends []*pool.Backend) {
-	planned.same = reflect.DeepEqual(planned.watch.cfg, planned.cfg)
+	planned.same = reflect.DeepEqual(planned.watch.cfg, *planned.cfg)
 	if planned.way = planned.watch.way; !planned.same {
-		planned.way = wayOf(&planned.cfg)
+		planned.way = wayOf(planned.cfg)
 	}
 	planned.members = make([]*member, 0, len(backends))
 	planned.targets = make([]*plannedTarget, 0, len(backends))
@@ -117,7 +118,7 @@ func (m *Monitor) planMember(p *plan, planned *plannedPool, b *pool.Backend) {
 	}
 	n := p.byKey[key]
 	if n == nil {
-		n = &plannedTarget{key: key, cfg: &planned.cfg}
+		n = &plannedTarget{key: key, cfg: planned.cfg}
 		p.byKey[key] = n
 		p.targets = append(p.targets, n)
 	}
