@@ -38,7 +38,10 @@ func (m *Monitor) dismiss(w *poolWatch, p *plan, now time.Time) {
 			m.lookClosing(b, now)
 		}
 	}
-	if p.watched[w.pool] != nil || w.stop == nil {
+	if p.watched[w.pool] != nil {
+		return
+	}
+	if m.keep(w); w.stop == nil {
 		return
 	}
 	if !m.hasLeft(w) {

@@ -71,7 +71,7 @@ type Monitor struct {
 	gone    []*poolWatch // not watched any more, and with sessions that are to be closed
 	targets []*target
 
-	restored map[string]timelines // by the name of a pool that was not watched since
+	restored map[string]timelines // by the name of a pool that is not watched
 }
 
 // New returns a monitor of the backends of the pools. A backend is up until its first check, as it is, unless the check

@@ -69,11 +69,17 @@ func (t Timelines) Empty() bool {
 	return true
 }
 
-// Timelines returns a copy of what was seen so far. Pools that have seen none are not in it.
+// Timelines returns a copy of what was seen so far, and of what is kept for pools that are not watched now. Pools that
+// have seen none are not in it.
 func (m *Monitor) Timelines() Timelines {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	all := make(Timelines)
+	for name, seen := range m.restored {
+		if len(seen) > 0 {
+			all[name] = maps.Clone(seen)
+		}
+	}
 	for _, w := range m.pools {
 		if len(w.seen) > 0 {
 			all[w.pool.Name()] = maps.Clone(w.seen)
@@ -102,6 +108,24 @@ func (m *Monitor) Restore(known Timelines) {
 			w.lookStranded()
 		}
 	}
+}
+
+// mostPools is of how many pools that are not watched timelines are kept.
+const mostPools = 256
+
+// keep lets what a pool has seen outlive it: one of its name may be back with the next configuration, and its old primary
+// with it. The mutex is held.
+func (m *Monitor) keep(w *poolWatch) {
+	if len(w.seen) == 0 {
+		return
+	}
+	for name := range m.restored {
+		if len(m.restored) < mostPools {
+			break
+		}
+		delete(m.restored, name)
+	}
+	m.restored[w.pool.Name()] = w.seen
 }
 
 // recall takes what was restored for a pool, once, and reports whether that is news. The mutex is held.

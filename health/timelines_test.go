@@ -2,6 +2,7 @@ package health
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"testing"
@@ -116,4 +117,32 @@ func (r *rig) wantTimelines(want Timelines) {
 			r.t.Fatalf("known of %s: %v, want %v", name, got[name], seen)
 		}
 	}
+}
+
+// A pool that goes and comes back, as another one of its name, knows what was seen. Meanwhile that is written down too.
+func TestTimelinesOutliveThePool(t *testing.T) {
+	specs, prepare := cluster(RolePrimary)
+	inBubble(t, specs, func(r *rig) { prepare(r); r.servers["pg2"].primary(5) }, func(r *rig) {
+		after(3 * time.Second)
+		known := Timelines{"db": {7: {5, "pg2"}}}
+		r.wantTimelines(known)
+		r.apply(spec{"other", "a", steady()})
+		delete(r.pools, "db")
+		r.wantTimelines(known)
+		r.servers["pg1"].primary(4)
+		r.servers["pg2"].set(errDead)
+		r.apply(specs...)
+		after(10 * time.Second)
+		r.wantUp("back", "db", "")
+		for i := range 2 * mostPools {
+			name := fmt.Sprintf("pool %d", i)
+			r.Restore(Timelines{name: {7: {5, "pg2"}}})
+			r.apply(spec{name, "a", steady()})
+			delete(r.pools, name)
+		}
+		r.apply(spec{"other", "a", steady()})
+		if n := len(r.Timelines()); n > mostPools {
+			t.Errorf("timelines of %d pools are kept", n)
+		}
+	})
 }
