@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,9 +45,11 @@ func (f *File) Pool(name string) *Pool {
 
 // Admin says where the program itself can be asked.
 type Admin struct {
-	Listen string   // HOST:PORT of the read-only API and metrics; "" = off
-	Hosts  []string // names in lower case that requests there may be for, besides addresses, localhost and Listen's own
-	Socket string   // absolute path of the Unix socket with the whole API; "" = off
+	Listen  string         // HOST:PORT of the read-only API and metrics; "" = off
+	Hosts   []string       // names in lower case that requests there may be for, besides addresses, localhost and Listen's own
+	Allow   []netip.Prefix // who may ask at Listen; none = everybody
+	Metrics string         // HOST:PORT for /metrics, /healthz and /readyz alone; "" = off
+	Socket  string         // absolute path of the Unix socket with the whole API; "" = off
 
 	SocketFile l4.SocketFile // who may connect there; without a mode the owner alone
 	StateFile  string        // absolute path of the file for what is to outlive the process; "" = none

@@ -104,6 +104,13 @@ func TestParse(t *testing.T) {
 	f("admin elsewhere", minimalText+"admin: {listen: seven.example:0, socket: /tmp/s}", func(w *File) {
 		w.Admin = Admin{Listen: "seven.example:0", Socket: "/tmp/s"}
 	})
+	f("who may ask", minimalText+`admin: {listen: {allow: [10.0.0.0/8, "::1"]}, metrics: ":9601"}`, func(w *File) {
+		w.Admin.Metrics = ":9601"
+		w.Admin.Allow = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	})
+	f("who may ask elsewhere", minimalText+`admin: {listen: {address: ":7", allow: 10.0.0.1}}`, func(w *File) {
+		w.Admin.Listen, w.Admin.Allow = ":7", []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}
+	})
 	root, seven := 0, 7
 	f("a control socket for a group", minimalText+"admin: {socket: {path: /tmp/s, mode: 0660, group: root}}", func(w *File) {
 		w.Admin.Socket, w.Admin.SocketFile = "/tmp/s", l4.SocketFile{Mode: 0o660, Group: &root}

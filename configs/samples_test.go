@@ -95,7 +95,7 @@ func TestFullSampleShowsDefaults(t *testing.T) {
 	}
 	l, p := file.Listeners[0], file.Pools[0]
 	l.Bind, l.Pool, l.AcceptProxy, l.Socket = nil, "", nil, l4.SocketFile{} // these have no default
-	p.Config.Backends, file.Admin.Hosts = nil, nil
+	p.Config.Backends, file.Admin.Hosts, file.Admin.Allow = nil, nil, nil
 	if file.Admin.SocketFile.Mode != 0o600 {
 		t.Errorf("the control socket has mode %v, want what it has without one", file.Admin.SocketFile.Mode)
 	}

@@ -28,7 +28,11 @@ var fileFields = fields[File]{
 }
 
 var adminFields = fields[Admin]{
-	{key: "listen", read: readAdminListen},
+	{
+		key: "listen", read: readAdminListen, sub: adminListenFields,
+		shape: shape{"anyOf": []shape{textShape, objectOf(adminListenFields)}},
+	},
+	{key: "metrics", read: readAdminMetrics, shape: textShape},
 	{key: "hosts", read: readAdminHosts, shape: listOf(textShape)},
 	{
 		key: "socket", read: readAdminSocket, sub: adminSocketFields,
@@ -36,6 +40,11 @@ var adminFields = fields[Admin]{
 	},
 	textField("state_file", "the absolute path of a file, or \"\" for none", func(a *Admin) *string { return &a.StateFile },
 		checkStateFile),
+}
+
+var adminListenFields = fields[Admin]{
+	{key: "address", read: readAdminAddress},
+	{key: "allow", read: readAdminAllow, shape: listOf(textShape)},
 }
 
 var adminSocketFields = append(fields[Admin]{{key: "path", read: readAdminSocketPath}},

@@ -50,17 +50,52 @@ func (f *findings) bindAdmin(file *File) {
 	}
 }
 
+// readAdminListen reads an address, or a mapping.
 func readAdminListen(d *decoder, v value, to *Admin) {
+	switch v.node.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		adminListenFields.decode(d, v, to)
+	default:
+		readAdminAddress(d, v, to)
+	}
+}
+
+func readAdminAddress(d *decoder, v value, to *Admin) {
 	d.adminListens = true
+	to.Listen = d.adminAddress(v, "admin.listen")
+}
+
+func readAdminMetrics(d *decoder, v value, to *Admin) {
+	to.Metrics = d.adminAddress(v, "admin.metrics")
+}
+
+// adminAddress reads an address that owner listens on; "" = none.
+func (d *decoder) adminAddress(v value, owner string) string {
 	rules := addressRules{listen: true, noUnix: true}
 	text, ok := d.string(v, rules.want()+`; or "" for none`)
-	to.Listen = text
 	if !ok || text == "" {
-		return
+		return text
 	}
 	address := new(pool.Address)
 	d.address(d.place(v.node), text, rules, address)
-	d.binds = append(d.binds, bindSite{at: d.place(v.node), owner: "admin.listen", address: address})
+	d.binds = append(d.binds, bindSite{at: d.place(v.node), owner: owner, address: address})
+	return text
+}
+
+func readAdminAllow(d *decoder, v value, to *Admin) {
+	const want = "a network (ADDRESS/BITS) or an address that may ask, for example 10.0.0.0/8"
+	items := d.items(v, want)
+	for _, item := range items {
+		text, ok := d.string(item, want)
+		if !ok {
+			continue
+		}
+		network, err := parsePrefix(text)
+		if err != nil {
+			d.reportAt(item, "%v", err)
+		}
+		to.Allow = append(to.Allow, network)
+	}
 }
 
 func readAdminHosts(d *decoder, v value, to *Admin) {

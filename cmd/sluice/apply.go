@@ -128,7 +128,7 @@ func (w *world) prepare(was, next *generation) (_ *transition, err error) {
 	if t.sockets, err = w.openAdmin(was, &next.force.Admin); err != nil {
 		return nil, err
 	}
-	next.listen, next.socket = t.sockets.listen, t.sockets.socket
+	next.admin = t.sockets.adminListeners
 	next.limits = limitsOf(next.force, w.loops, w.files, w.pipes.Limit)
 	if t.listening, err = w.server.Prepare(w.listening(next)); err != nil {
 		return nil, advise(err, w.advice.listener)
@@ -204,14 +204,9 @@ func (t *transition) replaceAdmin() {
 	for _, l := range t.sockets.gone {
 		t.w.admin.Retire(l)
 	}
-	if t.next.listen != t.was.listen && t.next.listen != nil {
-		t.w.admin.ServeTCP(t.next.listen)
-	}
-	is, was := t.next.socket, t.was.socket
-	switch files := t.next.force.Admin.SocketFile; {
-	case is != was && is != nil:
-		t.w.admin.ServeSocket(is)
-	case is != nil && !files.Equal(t.was.force.Admin.SocketFile):
+	t.w.serveAdmin(t.was.admin, t.next.admin)
+	is, files := t.next.admin.socket, t.next.force.Admin.SocketFile
+	if is != nil && is == t.was.admin.socket && !files.Equal(t.was.force.Admin.SocketFile) {
 		if err := admin.SetOwners(is, files); err != nil {
 			t.w.log.Warn("the control socket keeps its owners and mode: give them by hand, or start sluice again", "error", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"sluice/cmd/sluice/internal/admin"
@@ -29,12 +30,20 @@ func advise(err error, advice string) error {
 	return fmt.Errorf("%w: %s", err, advice)
 }
 
+// adminListeners are where the admin API is asked; nil: off.
+type adminListeners struct{ listen, metrics, socket net.Listener }
+
+// all returns those that there are.
+func (a adminListeners) all() []net.Listener {
+	return slices.DeleteFunc([]net.Listener{a.listen, a.metrics, a.socket}, func(l net.Listener) bool { return l == nil })
+}
+
 // adminSockets are the listeners of the admin API that a configuration asks for. Those that it has in common with the
 // one before stay as they are.
 type adminSockets struct {
-	listen, socket net.Listener // nil: off
-	opened         []net.Listener
-	gone           []net.Listener
+	adminListeners
+	opened []net.Listener
+	gone   []net.Listener
 }
 
 // close gives up what was opened.
@@ -46,32 +55,47 @@ func (a *adminSockets) close() {
 
 // openAdmin opens what the admin API is to be asked at. On an error nothing stays open that was not.
 func (w *world) openAdmin(was *generation, c *configs.Admin) (_ *adminSockets, err error) {
-	a := &adminSockets{listen: was.listen, socket: was.socket}
+	a := &adminSockets{adminListeners: was.admin}
 	defer func() {
 		if err != nil {
 			a.close()
 		}
 	}()
-	if old := &was.force.Admin; c.Listen != old.Listen {
-		a.listen = nil
-		if c.Listen != "" {
-			if a.listen, err = net.Listen("tcp", c.Listen); err != nil {
-				return nil, advise(fmt.Errorf("open admin API: %w", err), w.advice.admin)
-			}
-			a.opened = append(a.opened, a.listen)
-		}
-		a.retire(was.listen)
+	old := &was.force.Admin
+	if err := a.move(&a.listen, old.Listen, c.Listen); err != nil {
+		return nil, advise(fmt.Errorf("open admin API: %w", err), w.advice.admin)
 	}
-	if old := &was.force.Admin; c.Socket != old.Socket {
+	if err := a.move(&a.metrics, old.Metrics, c.Metrics); err != nil {
+		return nil, fmt.Errorf("open admin.metrics: %w", err)
+	}
+	if c.Socket != old.Socket {
 		if a.socket, err = w.openSocket(c); err != nil {
 			return nil, err
 		}
 		if a.socket != nil {
 			a.opened = append(a.opened, a.socket)
 		}
-		a.retire(was.socket)
+		a.retire(was.admin.socket)
 	}
 	return a, nil
+}
+
+// move opens a listener at another address, if it is another one.
+func (a *adminSockets) move(l *net.Listener, from, to string) (err error) {
+	if from == to {
+		return nil
+	}
+	a.retire(*l)
+	if *l = nil; to == "" {
+		return nil
+	}
+	opened, err := net.Listen("tcp", to)
+	if err != nil {
+		return err
+	}
+	*l = opened
+	a.opened = append(a.opened, opened)
+	return nil
 }
 
 func (a *adminSockets) retire(l net.Listener) {

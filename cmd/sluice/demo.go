@@ -101,7 +101,7 @@ func printDemo(out io.Writer, w *world) error {
 	text.WriteString("A balancer with three backends runs here until Ctrl-C. In another terminal, try:\n\n")
 	fmt.Fprintf(&text, "  curl http://%s/   # several times: who answers, and who it thinks you are\n",
 		reachable(w.server.Stats().Listeners[0].Addresses[0].String()))
-	if listen := w.now.Load().listen; listen != nil {
+	if listen := w.now.Load().admin.listen; listen != nil {
 		address := reachable(listen.Addr().String())
 		fmt.Fprintf(&text, "  curl http://%s/api/v1/status\n", address)
 		fmt.Fprintf(&text, "  curl http://%s/metrics\n", address)

@@ -28,6 +28,8 @@ const (
 	descriptorsPerPostgresCheck = 2
 	// adminDescriptors: the two listening sockets, and connections of scrapers and people.
 	adminDescriptors = 2 + admin.TCPConns + admin.SocketConns
+	// metricsDescriptors: the same for admin.metrics.
+	metricsDescriptors = 1 + admin.TCPConns
 	// cancelShare: where descriptors are few, cancel requests get no more than one in so many.
 	cancelShare = 16
 	// programDescriptors: standard input, output and the log; the runtime's epoll instance and eventfd; /proc for a
@@ -67,6 +69,9 @@ func limitsOf(file *configs.File, loops int, files uint64, pipes int) admin.Limi
 // reserveOf returns how many of the descriptors are kept for what is neither a session nor a pipe.
 func reserveOf(file *configs.File, loops int, files uint64) uint64 {
 	n := programDescriptors + adminDescriptors + descriptorsPerLoop*loops
+	if file.Admin.Metrics != "" {
+		n += metricsDescriptors
+	}
 	for _, l := range file.Listeners {
 		n += len(l.Bind) // a listening socket each
 	}

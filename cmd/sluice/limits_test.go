@@ -42,6 +42,11 @@ func TestReserve(t *testing.T) {
 	f(l4.ProtocolPostgres, probe.Postgres, 4, 20000, program+2+8+6+128)
 	f(l4.ProtocolPostgres, probe.Postgres, 4, 320, program+2+8+6+20) // where there are few
 	f(l4.ProtocolPostgres, probe.Postgres, 4, 0, program+2+8+6+128)  // where nobody knows
+	file := limited(l4.ProtocolTCP, probe.Off)
+	file.Admin.Metrics = "127.0.0.1:9601"
+	if got, want := reserveOf(file, 1, 20000), uint64(program+2+2+metricsDescriptors); got != want {
+		t.Errorf("with an address for metrics: %d reserved, want %d", got, want)
+	}
 }
 
 func TestLimits(t *testing.T) {
@@ -76,6 +81,10 @@ func TestAdminHosts(t *testing.T) {
 	f(":9600", "lb1")
 	f("Metrics.internal:9600", "lb1", "metrics.internal")
 	f("[::1]:9600", "lb1", "::1")
+	got := adminHosts(&configs.Admin{Listen: "127.0.0.1:9600", Metrics: "Metrics.internal:9601"})
+	if !slices.Equal(got, []string{"127.0.0.1", "metrics.internal"}) {
+		t.Errorf("the hosts are %q", got)
+	}
 }
 
 // TestPipeSize: pipes are counted before l4 opens any.

@@ -56,6 +56,7 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 		return err
 	})
 	ts.Setenv(name+"_admin", p.status.Admin.Listen)
+	ts.Setenv(name+"_metrics", p.status.Admin.Metrics)
 	ts.Setenv(name+"_socket", p.socket)
 	for _, l := range p.status.Listeners {
 		ts.Setenv(name+"_"+l.Name, l.Addresses[0].String())
@@ -204,7 +205,26 @@ func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
+// cmdCall makes one request to the control socket. BODY is JSON, - is none.
+func cmdCall(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) >= 5, "call NAME METHOD PATH BODY STATUS [REGEXP]...")
+	status, body, err := processOf(ts, args[0]).request("socket", args[1], args[2], strings.TrimPrefix(args[3], "-"))
+	ts.Check(err)
+	if fmt.Sprint(status) != args[4] {
+		ts.Fatalf("%s %s: %d %s\nwant %s", args[1], args[2], status, body, args[4])
+	}
+	for _, pattern := range args[5:] {
+		if !regexp.MustCompile("(?m)" + pattern).MatchString(body) {
+			ts.Fatalf("%s %s: %s\nwant %s", args[1], args[2], body, pattern)
+		}
+	}
+}
+
 func (p *process) get(side, path string) (status int, body string, err error) {
+	return p.request(side, http.MethodGet, path, "")
+}
+
+func (p *process) request(side, method, path, body string) (status int, text string, err error) {
 	network, address := "tcp", side
 	switch side {
 	case "tcp":
@@ -219,13 +239,17 @@ func (p *process) get(side, path string) (status int, body string, err error) {
 		DisableKeepAlives: true,
 	}
 	client := http.Client{Transport: transport, Timeout: patience}
-	answer, err := client.Get("http://127.0.0.1" + path)
+	request, err := http.NewRequest(method, "http://127.0.0.1"+path, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	answer, err := client.Do(request)
 	if err != nil {
 		return 0, "", err
 	}
 	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	return answer.StatusCode, string(text), err
+	all, err := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(all), err
 }
 
 // cmdMetricNames writes the name, the type and the labels of sluice's own metrics to a file.

@@ -49,6 +49,7 @@ func TestScript(t *testing.T) {
 			"exited":      cmdExited,
 			"logged":      cmdLogged,
 			"get":         cmdGet,
+			"call":        cmdCall,
 			"metricnames": cmdMetricNames,
 			"ask":         cmdAsk,
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -67,8 +68,8 @@ type generation struct {
 	pools  []*pool.Pool // in the order of force.Pools
 	limits admin.Limits
 
-	listen, socket net.Listener // of the admin API; nil: off
-	pending        []change.Key // what waits for the next start
+	admin   adminListeners
+	pending []change.Key // what waits for the next start
 }
 
 // pool returns the pool of that name; nil: there is none.
@@ -131,17 +132,20 @@ func (w *world) adminOptions(out *logWriter) admin.Options {
 	return admin.Options{
 		Build: thisBuild(), Started: time.Now(), Limits: func() admin.Limits { return w.now.Load().limits },
 		Hosts: func() []string { return adminHosts(&w.now.Load().force.Admin) },
+		Allow: func() []netip.Prefix { return w.now.Load().force.Admin.Allow },
 		Stats: w.server.Stats, Visit: w.server.VisitSessions, Kill: w.server.Kill,
 		Pools: func() []*pool.Pool { return w.now.Load().pools }, Health: w.monitor.Status, PoolHealth: w.monitor.PoolStatus,
 		Checked: w.checked, Metrics: w.metrics, Logger: w.log, LinesDropped: out.linesDropped, Control: w,
 	}
 }
 
-// adminHosts returns the names by which the admin address is known: those that are listed, and its own.
+// adminHosts returns the names by which the admin addresses are known: those that are listed, and their own.
 func adminHosts(a *configs.Admin) []string {
 	hosts := slices.Clone(a.Hosts)
-	if host, _, err := net.SplitHostPort(a.Listen); err == nil && host != "" {
-		hosts = append(hosts, strings.ToLower(host))
+	for _, address := range []string{a.Listen, a.Metrics} {
+		if host, _, err := net.SplitHostPort(address); err == nil && host != "" {
+			hosts = append(hosts, strings.ToLower(host))
+		}
 	}
 	return hosts
 }
@@ -185,22 +189,29 @@ func (w *world) start() error {
 	if err := w.server.Start(); err != nil {
 		return fmt.Errorf("start to accept: %w", err)
 	}
-	w.serveAdmin()
+	w.startAdmin()
 	w.logReady()
 	return nil
 }
 
-// serveAdmin lets the admin API be asked.
-func (w *world) serveAdmin() {
+// startAdmin lets the admin API be asked.
+func (w *world) startAdmin() {
 	w.applying.Lock()
 	defer w.applying.Unlock()
 	w.started = true
-	g := w.now.Load()
-	if g.listen != nil {
-		w.admin.ServeTCP(g.listen)
+	w.serveAdmin(adminListeners{}, w.now.Load().admin)
+}
+
+// serveAdmin lets the admin API be asked where it was not.
+func (w *world) serveAdmin(was, is adminListeners) {
+	if is.listen != nil && is.listen != was.listen {
+		w.admin.ServeTCP(is.listen)
 	}
-	if g.socket != nil {
-		w.admin.ServeSocket(g.socket)
+	if is.metrics != nil && is.metrics != was.metrics {
+		w.admin.ServeMetrics(is.metrics)
+	}
+	if is.socket != nil && is.socket != was.socket {
+		w.admin.ServeSocket(is.socket)
 	}
 }
 
@@ -209,8 +220,14 @@ func (w *world) logReady() {
 	for _, l := range status.Listeners {
 		w.logListening(l)
 	}
-	w.log.Info("ready", "version", status.Version, "listeners", len(status.Listeners), "pools", len(status.Pools),
-		"admin", status.Admin.Listen, "socket", status.Admin.Socket)
+	fields := []any{
+		"version", status.Version, "listeners", len(status.Listeners), "pools", len(status.Pools),
+		"admin", status.Admin.Listen, "socket", status.Admin.Socket,
+	}
+	if status.Admin.Metrics != "" {
+		fields = append(fields, "metrics", status.Admin.Metrics)
+	}
+	w.log.Info("ready", fields...)
 }
 
 func (w *world) logListening(l l4.ListenerStats) {
@@ -251,10 +268,7 @@ func (w *world) release() {
 
 // closeAdmin closes the admin listeners, which removes the control socket's file.
 func (w *world) closeAdmin() {
-	g := w.now.Load()
-	for _, l := range []net.Listener{g.listen, g.socket} {
-		if l != nil {
-			_ = l.Close() // it may be closed already
-		}
+	for _, l := range w.now.Load().admin.all() {
+		_ = l.Close() // it may be closed already
 	}
 }

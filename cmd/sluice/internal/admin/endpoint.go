@@ -19,6 +19,7 @@ type endpoint struct {
 	query        []parameter
 	lax          bool // parameters that are not known are passed over: whoever scrapes may have some of his own
 	body         any  // a pointer to a value of the type that a JSON body is read into; nil: none
+	public       bool // it tells nothing of clients: it is answered at admin.metrics too
 	done         int  // the status of a success; 0 = 200
 	answer       any  // a value of the type that the answer has as JSON; nil: text
 	failures     []int
@@ -73,8 +74,8 @@ func init() {
 
 var textEndpoints = []endpoint{
 	{method: "GET", path: "/{$}", summary: "This list.", lax: true, get: (*Server).index},
-	{method: "GET", path: "/metrics", summary: "Counters and gauges, for Prometheus.", lax: true, get: (*Server).metrics},
-	{method: "GET", path: "/healthz", summary: "200 while the process lives.", lax: true, get: (*Server).healthz},
+	{method: "GET", path: "/metrics", summary: "Counters and gauges, for Prometheus.", lax: true, public: true, get: (*Server).metrics},
+	{method: "GET", path: "/healthz", summary: "200 while the process lives.", lax: true, public: true, get: (*Server).healthz},
 	{
 		method: "GET", path: "/readyz", summary: "200 while sessions can be served, else 503 and why.",
 		query: []parameter{
@@ -82,6 +83,7 @@ var textEndpoints = []endpoint{
 			{name: "pool", about: "Whether this one is ready.", schema: text, several: true},
 		},
 		lax:      true, // it says itself what it does not know
+		public:   true,
 		failures: []int{http.StatusBadRequest, http.StatusNotFound, http.StatusServiceUnavailable},
 		get:      (*Server).readyz,
 	},

@@ -23,6 +23,20 @@ func knownHost(names func() []string, h http.Handler) http.Handler {
 	})
 }
 
+// allowed refuses requests of clients that are of none of some networks; without networks, none.
+func allowed(networks func() []netip.Prefix, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		of, _ := netip.ParseAddrPort(r.RemoteAddr)
+		client := of.Addr().Unmap().WithZone("")
+		contains := func(n netip.Prefix) bool { return n.Contains(client) }
+		if all := networks(); len(all) > 0 && !slices.ContainsFunc(all, contains) {
+			http.Error(w, fmt.Sprintf("%s may not ask here: add its network to admin.listen.allow", client), http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 // hostName returns a Host header without its port and the dot at the end of a complete name.
 func hostName(header string) string {
 	if host, _, err := net.SplitHostPort(header); err == nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"sync"
@@ -23,7 +24,8 @@ type Options struct {
 	Build   Build
 	Started time.Time
 	Limits  func() Limits
-	Hosts   func() []string // names in lower case that requests to the TCP side may be for, besides addresses and localhost
+	Hosts   func() []string       // names in lower case that requests to the TCP side may be for, besides addresses and localhost
+	Allow   func() []netip.Prefix // who may ask at the address of ServeTCP; none = everybody
 	Stats   func() l4.Stats
 	// Visit calls visit with the open sessions, some at a time, until it returns an error. See l4.Server.VisitSessions.
 	Visit  func(ctx context.Context, visit func([]l4.SessionStats) error) error
@@ -62,14 +64,28 @@ func New(options Options) *Server {
 // takes the listener over.
 func (s *Server) ServeTCP(l net.Listener) {
 	isList := func(r *http.Request) bool { return isRead(r) && r.URL.Path == sessionsPath }
-	s.serve(l, TCPConns, paced(knownHost(s.options.Hosts, readOnly(s.routes(false))), isList))
+	h := paced(knownHost(s.options.Hosts, readOnly(s.routes(false))), isList)
+	s.serve(l, TCPConns, allowed(s.options.Allow, h), func(a *AdminStatus) *string { return &a.Listen })
+}
+
+// ServeMetrics answers on a listener that anybody may reach, as ServeTCP does, but says nothing of clients: only counters,
+// and whether the process lives and is ready.
+func (s *Server) ServeMetrics(l net.Listener) {
+	mux := http.NewServeMux()
+	for i := range textEndpoints {
+		if e := &textEndpoints[i]; e.public {
+			mux.HandleFunc(e.method+" "+e.path, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, e) })
+		}
+	}
+	h := paced(knownHost(s.options.Hosts, readOnly(mux)), func(*http.Request) bool { return false })
+	s.serve(l, TCPConns, h, func(a *AdminStatus) *string { return &a.Metrics })
 }
 
 // ServeSocket answers on the control socket, the place of every call that changes something. It does not block, and
 // takes the listener over.
 func (s *Server) ServeSocket(l net.Listener) {
 	isListOrChange := func(r *http.Request) bool { return !isRead(r) || r.URL.Path == sessionsPath }
-	s.serve(l, SocketConns, paced(s.routes(true), isListOrChange))
+	s.serve(l, SocketConns, paced(s.routes(true), isListOrChange), func(a *AdminStatus) *string { return &a.Socket })
 }
 
 // isRead reports whether a request can change nothing.
@@ -105,6 +121,7 @@ const retireTime = 30 * time.Second
 type served struct {
 	listener net.Listener
 	server   *http.Server
+	told     func(*AdminStatus) *string // where the status has its address
 }
 
 // addresses returns where requests are answered.
@@ -112,12 +129,7 @@ func (s *Server) addresses() (a AdminStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range s.servers {
-		switch address := one.listener.Addr(); address.Network() {
-		case "unix":
-			a.Socket = address.String()
-		default:
-			a.Listen = address.String()
-		}
+		*one.told(&a) = one.listener.Addr().String()
 	}
 	return a
 }
@@ -154,7 +166,7 @@ func (s *Server) Close(ctx context.Context) {
 	s.serving.Wait()
 }
 
-func (s *Server) serve(l net.Listener, conns int, h http.Handler) {
+func (s *Server) serve(l net.Listener, conns int, h http.Handler, told func(*AdminStatus) *string) {
 	hs := &http.Server{
 		Handler:     placed(plain(h)),
 		ConnContext: withConn,
@@ -172,7 +184,7 @@ func (s *Server) serve(l net.Listener, conns int, h http.Handler) {
 		_ = l.Close()
 		return
 	}
-	s.servers = append(s.servers, served{l, hs})
+	s.servers = append(s.servers, served{l, hs, told})
 	s.serving.Go(func() {
 		if err := hs.Serve(newPlaces(l, conns)); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			s.options.Logger.Error("admin API has ended", "address", l.Addr().String(), "error", err)

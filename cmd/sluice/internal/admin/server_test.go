@@ -48,6 +48,8 @@ func options(pools ...*pool.Pool) Options {
 		Build:      Build{Version: "v1.2.3", Commit: "abc", Go: "go1.26"},
 		Started:    time.Now(),
 		Limits:     func() Limits { return Limits{Descriptors: 1024, Reserved: 24, Sessions: 500} },
+		Hosts:      func() []string { return nil },
+		Allow:      func() []netip.Prefix { return nil },
 		Stats:      func() l4.Stats { return stats },
 		Visit:      visiting(nil),
 		Kill:       func(l4.SessionRef) bool { return false },
@@ -59,7 +61,6 @@ func options(pools ...*pool.Pool) Options {
 		Logger:     slog.New(slog.DiscardHandler),
 
 		LinesDropped: func() uint64 { return 0 },
-		Hosts:        func() []string { return nil },
 	}
 }
 

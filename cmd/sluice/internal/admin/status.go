@@ -52,8 +52,9 @@ type Limits struct {
 
 // AdminStatus says where the API answers; empty means nowhere.
 type AdminStatus struct {
-	Listen string `json:"listen"`
-	Socket string `json:"socket"`
+	Listen  string `json:"listen"`
+	Metrics string `json:"metrics"`
+	Socket  string `json:"socket"`
 }
 
 // PoolStatus describes one pool.
