@@ -115,23 +115,32 @@ var (
 
 // readRate reads a number of sessions per second, minute or hour.
 func readRate(d *decoder, v value, to *perClientDraft) {
+	rate, ok := d.rate(v)
+	if !ok {
+		return
+	}
+	to.Rate = rate
+	if err := (clients.Limits{Rate: to.Rate}).Check(); err != nil {
+		d.reportAt(v, "%v", err)
+	}
+}
+
+// rate reads a number of sessions per second, minute or hour.
+func (d *decoder) rate(v value) (perSecond float64, ok bool) {
 	const want = "a whole number of sessions per second, minute or hour, for example 50/s"
 	if !d.present(v, want) {
-		return
+		return 0, false
 	}
 	text := scalarText(v.node)
 	parts := rateForm.FindStringSubmatch(text)
 	switch {
 	case bareNumber.MatchString(text):
 		d.reportAt(v, "rate is a number without a unit: write a unit, for example 50/s, 50/m or 50/h")
-		return
+		return 0, false
 	case parts == nil:
 		d.wrongType(v, want+" (the units are s, m, h)")
-		return
+		return 0, false
 	}
 	count, _ := strconv.ParseFloat(parts[1], 64) // digits; too many of them are infinite
-	to.Rate = count / rateUnits[parts[2]]
-	if err := (clients.Limits{Rate: to.Rate}).Check(); err != nil {
-		d.reportAt(v, "%v", err)
-	}
+	return count / rateUnits[parts[2]], true
 }

@@ -106,6 +106,7 @@ type Route struct {
 type Pool struct {
 	Config    pool.Config // Shards is left 0: only the program knows how many loops will run
 	Health    health.Config
+	Rebalance Rebalance
 	l4.Target         // without its Pool, which only the program makes
 	Written   Written // but for backends
 }

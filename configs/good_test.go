@@ -250,6 +250,15 @@ func TestParsePool(t *testing.T) {
 	f("    max_session_age: {idle_only: true, jitter: 0%, age: 1s}", func(p *Pool) {
 		p.MaxAge = l4.MaxAge{Age: time.Second, IdleOnly: true}
 	})
+	f("    rebalance: {}", func(p *Pool) {
+		p.Rebalance, p.NoteReady = Rebalance{Skew: 0.1, Rate: 5, Idle: 30 * time.Second}, true
+	})
+	f("    rebalance: {skew: 0%, rate: 30/m, idle: 1h}\n    balance: random", func(p *Pool) {
+		p.Rebalance, p.NoteReady, p.Config.Balance = Rebalance{Rate: 0.5, Idle: time.Hour}, true, pool.Random
+	})
+	f("    rebalance: {rate: 0/s}\n    balance: first", func(p *Pool) {
+		p.Rebalance, p.Config.Balance = Rebalance{Skew: 0.1, Idle: 30 * time.Second}, pool.First
+	})
 	f("    check: {type: off}", func(p *Pool) { p.Health.Probe.Kind = probe.Off })
 	f("    check: {interval: 1s, timeout: 1.5s, rise: 1, fall: 10}", func(p *Pool) {
 		p.Health.Interval, p.Health.Timeout, p.Health.Rise, p.Health.Fall = time.Second, 1500*time.Millisecond, 1, 10

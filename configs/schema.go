@@ -123,6 +123,7 @@ var poolFields = noteKeys(fields[poolDraft]{
 	section("queue", queueFields, func(p *poolDraft) *Pool { return &p.Pool }),
 	duration("slow_start", 0, func(p *poolDraft) *time.Duration { return &p.Config.SlowStart }),
 	{key: "max_session_age", read: readMaxAge, sub: maxAgeFields},
+	{key: "rebalance", read: readRebalance, sub: rebalanceFields},
 	{key: "check", read: readCheck, sub: checkFields},
 	section("eject", ejectFields, func(p *poolDraft) *health.EjectConfig { return &p.check.Eject }),
 	section("on_down", onDownFields, func(p *poolDraft) *onDown { return &p.onDown }),

@@ -249,6 +249,7 @@ func readPools(d *decoder, v value, to *File) {
 		p.finishTLVs(d)
 		p.finishSources(d, len(to.Pools))
 		p.finishFailback(d)
+		p.finishRebalance(d)
 		p.check.finish(d, &p.Pool)
 		p.onDown.apply(&p.check.OnDown)
 		p.Health = p.check.Config

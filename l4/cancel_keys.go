@@ -3,6 +3,7 @@ package l4
 import (
 	"sync"
 
+	"sluice/l4/pgwire"
 	"sluice/pool"
 )
 
@@ -45,12 +46,34 @@ func (k *cancelKeys) owner(key []byte) *pool.Backend {
 }
 
 // watcher returns what looks at the bytes that one side sends, on their way; nil =
-// nothing does. While a client logs in to Postgres in clear, its server's do.
+// nothing does. While a client logs in to Postgres in clear, its server's do; afterwards
+// both sides' do where it is to be known whether the session is between transactions.
 func (l *loop) watcher(s *session, from side) func(data []byte) {
-	if from != server || s.login == nil || s.login.Done {
+	switch {
+	case s.login == nil:
+		return nil
+	case !s.login.Done:
+		if from == server {
+			return func(data []byte) { l.noteKey(s, data) }
+		}
+	case s.target.config.NoteReady:
+		return s.noteReady(from)
+	}
+	return nil
+}
+
+// noteReady notes whether the server of s has said that it is ready and in no transaction,
+// and the client nothing since. Of a stream, which is not copied, nothing is known.
+func (s *session) noteReady(from side) func(data []byte) {
+	if s.halves[from].streak >= spliceAfter {
+		s.login.Ready = false
 		return nil
 	}
-	return func(data []byte) { l.noteKey(s, data) }
+	return func(data []byte) {
+		if len(data) > 0 {
+			s.login.Ready = from == server && pgwire.EndsReady(data)
+		}
+	}
 }
 
 // noteKey looks for the key by which a client may cancel what s does. It is
@@ -62,4 +85,5 @@ func (l *loop) noteKey(s *session, data []byte) {
 	if s.login.Scan(data); s.login.Done && len(s.login.Key) > 0 {
 		l.server.cancelKeys.add(s.login.Key, s.id, s.backend)
 	}
+	s.login.Ready = pgwire.EndsReady(data)
 }

@@ -139,6 +139,9 @@ type Target struct {
 	DeadPeer time.Duration
 	// MaxAge bounds how old sessions get.
 	MaxAge MaxAge
+	// NoteReady notes when sessions of Postgres in clear are between transactions, for
+	// LongestIdle. It costs a look at each message.
+	NoteReady bool
 }
 
 // AcceptProxy says from whom a PROXY header is accepted. Any other peer is

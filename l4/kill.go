@@ -12,11 +12,14 @@ type SessionRef struct {
 // Ref returns what a session that was listed is named by.
 func (s *SessionStats) Ref() SessionRef { return SessionRef{s.ID, s.slot + 1} }
 
+// loopOf returns the loop that a session is on: see nextID.
+func (srv *Server) loopOf(ref SessionRef) *loop { return srv.loops[ref.ID%uint64(len(srv.loops))] }
+
 // Kill ends a session with reason killed, and reports whether it was there. One in which a
 // peer has finished ends when what that peer said is delivered. It waits for a loop, so it
 // must not be called on one.
 func (srv *Server) Kill(ref SessionRef) bool {
-	l := srv.loops[ref.ID%uint64(len(srv.loops))] // see nextID
+	l := srv.loopOf(ref)
 	found := false
 	for search := srv.walk(l, max(0, ref.slot-1)); ; {
 		over, err := search.step(context.Background(), func(s *session) bool {

@@ -36,6 +36,7 @@ const (
 	BackendDown            // cut because the backend went down, lost its role or is in maintenance
 	Drained                // cut because the backend is drained or was removed
 	Killed                 // cut by an operator
+	Rebalanced             // idle, and closed so that it may begin again on another backend
 	OutOfAge               // cut because it was as old as the sessions of its pool may get
 	Shutdown               // cut because the process ends
 	numReasons
@@ -85,6 +86,7 @@ var reasonTable = [numReasons]struct {
 	BackendDown:     {word: "backend_down", alert: alertInternal, sqlState: pgwire.CannotConnectNow},
 	Drained:         {word: "drained", alert: alertInternal, sqlState: pgwire.CannotConnectNow},
 	Killed:          {word: "killed", alert: alertInternal, sqlState: pgwire.AdminShutdown},
+	Rebalanced:      {word: "rebalanced", orderly: true},
 	OutOfAge:        {word: "max_age"},
 	Shutdown:        {word: "shutdown", alert: alertInternal},
 }
@@ -116,6 +118,6 @@ func Reasons() []Reason {
 
 // orderly reports whether a session that ends with r and has nothing unsent
 // is closed with FIN. Every other end is a reset: a cut must not look like the
-// end of the data. The idle timeout is the exception: both sides were silent,
-// and clients of HAProxy and nginx know a FIN at that point.
+// end of the data. The idle timeout and rebalancing are the exceptions: both sides were
+// silent, and clients of HAProxy and nginx know a FIN at that point.
 func (r Reason) orderly() bool { return reasonTable[r].orderly }

@@ -186,6 +186,7 @@ func (w *world) start() error {
 	w.resolver.start(ctx)
 	go w.reloadWhenAsked(ctx)
 	w.checks.Go(func() { w.keepState(ctx) })
+	w.checks.Go(func() { w.rebalance(ctx) })
 	if err := w.server.Start(); err != nil {
 		return fmt.Errorf("start to accept: %w", err)
 	}

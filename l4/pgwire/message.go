@@ -132,7 +132,16 @@ type KeyScanner struct {
 	Key    []byte // process id and secret, which is what a CancelRequest carries; complete when done is set
 	inside bool   // the present message is the key
 	Done   bool   // nothing more is to be found
+
+	Ready bool // the caller's: what it has last seen of the session is that the server is ready, see EndsReady
 }
+
+// readyIdle is a ReadyForQuery of a session that is in no transaction.
+var readyIdle = []byte{messageReady, 0, 0, 0, 5, 'I'}
+
+// EndsReady reports whether what a server has sent ends with the message that it is ready and in
+// no transaction. Data in a result may look like it, but is followed by more.
+func EndsReady(data []byte) bool { return bytes.HasSuffix(data, readyIdle) }
 
 // Scan reads the next bytes.
 func (k *KeyScanner) Scan(data []byte) {
