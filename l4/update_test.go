@@ -342,7 +342,7 @@ func TestUpdateBeforeStart(t *testing.T) {
 // Updates, statistics, lists of networks and the end of the server may come at any time.
 func TestUpdateRaces(t *testing.T) {
 	backend := newEcho(t)
-	for range 5 {
+	for range 3 {
 		srv := startServer(t, 2, newPool(t, 2, 0, tcpAddress(backend.Addr())), ListenerConfig{}, nil)
 		at, was := srv.testAddress(), srv.listeners()[0].rules.Load().config
 		other := was
