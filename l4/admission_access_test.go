@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,22 +13,12 @@ import (
 	"sluice/l4/clients"
 )
 
-func TestSetAccessOfUnknownListener(t *testing.T) {
-	r := newRig(t, rigConfig{})
-	if err := r.srv.SetAccess("tset", nil, prefixes("0.0.0.0/0")); err == nil || !strings.Contains(err.Error(), `"tset"`) {
-		t.Errorf("SetAccess of a listener that is not there: %v", err)
-	}
-	r.pair()
-}
-
 // Lists that are swapped in count for what comes then; what is open stays.
-func TestSetAccess(t *testing.T) {
+func TestAccessChanges(t *testing.T) {
 	r := newRig(t, rigConfig{listener: withAccess("", "127.0.0.2")})
 	set := func(allow, deny string) {
 		t.Helper()
-		if err := r.srv.SetAccess("test", prefixes(allow), prefixes(deny)); err != nil {
-			t.Fatal(err)
-		}
+		r.setAccess(prefixes(allow), prefixes(deny))
 	}
 	var open [][2]conn
 	admitted := func(ip string) {
@@ -70,12 +59,12 @@ func TestSetAccess(t *testing.T) {
 }
 
 // Behind a header it counts what the lists are when the header is complete.
-func TestSetAccessWhileHeaderIsAwaited(t *testing.T) {
+func TestAccessChangesWhileHeaderIsAwaited(t *testing.T) {
 	r := newRig(t, rigConfig{accept: accepting()})
 	c := r.dial()
 	r.write(c, []byte(lineTCP4[:20]))
 	r.until("it is awaited", func() bool { return r.newest() != nil && r.newest().opening != nil })
-	must(0, r.srv.SetAccess("test", nil, prefixes("203.0.113.0/24")))
+	r.setAccess(nil, prefixes("203.0.113.0/24"))
 	r.write(c, []byte(lineTCP4[20:]))
 	r.expectEnd(Denied)
 	r.expectReset(c, nil)
@@ -83,7 +72,7 @@ func TestSetAccessWhileHeaderIsAwaited(t *testing.T) {
 
 // While lists change many times a second, each connection is served or reset, never hung, and who is
 // on no list is always served.
-func TestSetAccessWhileConnectionsCome(t *testing.T) {
+func TestAccessChangesWhileConnectionsCome(t *testing.T) {
 	const loops, clients, rounds = 3, 4, 60
 	backend := newEcho(t)
 	defer backend.stop()
@@ -108,7 +97,7 @@ func TestSetAccessWhileConnectionsCome(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(100 * time.Microsecond):
-				must(0, srv.SetAccess("test", nil, prefixes(lists[i%len(lists)])))
+				put(t, srv, denying(srv, lists[i%len(lists)]))
 			}
 		}
 	})

@@ -213,9 +213,7 @@ func TestRefusalsAreIndependent(t *testing.T) {
 	for range 3 {
 		r.expectRefused(r.dial(), Denied)
 	}
-	if err := r.srv.SetAccess("test", nil, nil); err != nil {
-		t.Fatal(err)
-	}
+	r.setAccess(nil, nil)
 	ends := r.pair()
 	for range 3 {
 		r.expectRefused(r.dial(), ClientLimit)
@@ -289,9 +287,7 @@ func TestRefusedOnWildcard(t *testing.T) {
 	r.expectReset(c, nil)
 	c = r.keep(must(net.Dial("tcp", fmt.Sprint("[::1]:", port))))
 	r.exchange(c, r.accept(), 2)
-	if err := r.srv.SetAccess("test", nil, prefixes("::/0")); err != nil {
-		t.Fatal(err)
-	}
+	r.setAccess(nil, prefixes("::/0"))
 	c = r.keep(must(net.Dial("tcp", fmt.Sprint("[::1]:", port))))
 	r.expectEnd(Denied)
 	r.expectReset(c, nil)

@@ -145,7 +145,7 @@ func TestLimitsOnManyLoops(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				must(0, srv.SetAccess("test", nil, prefixes(fmt.Sprint("127.0.0.", denied%addresses+1))))
+				put(t, srv, denying(srv, fmt.Sprint("127.0.0.", denied%addresses+1)))
 				srv.Sessions(3)
 				srv.Stats()
 			}

@@ -120,7 +120,7 @@ func endsBeforeBackend(t *testing.T) []anEnd {
 		{"reset in the header", header, writeTo([]byte(lineTCP4[:20]), resets), ClientReset},
 		{"untrusted", distrusts, func(r *rig) { r.dial() }, HeaderUntrusted},
 		{"denied after the header", rigConfig{accept: accepting(), listener: withAccess("", "203.0.113.7")},
-			writeTo([]byte(lineTCP4), func(r *rig, c conn) { must(0, r.srv.SetAccess("test", nil, nil)) }), Denied},
+			writeTo([]byte(lineTCP4), func(r *rig, c conn) { r.setAccess(nil, nil) }), Denied},
 		{"epoll refuses the client", rigConfig{}, unwatchable(netip.MustParseAddrPort("127.0.0.1:1")), ConnectFailed},
 	}
 }

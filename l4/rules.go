@@ -2,7 +2,6 @@ package l4
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -93,24 +92,6 @@ func (ls *listener) tableFor(limits clients.Limits) *clients.Table {
 }
 
 func prefixOf(limits clients.Limits) int { return cmp.Or(limits.IPv6Prefix, clients.DefaultIPv6Prefix) }
-
-// SetAccess replaces the lists of who may come in through a listener. Sessions that
-// are open stay. The error says that there is no such listener.
-func (srv *Server) SetAccess(listener string, allow, deny []netip.Prefix) error {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	for _, ls := range srv.listeners() {
-		if ls.name == listener {
-			old := ls.rules.Load()
-			next := &rules{listener: ls, config: old.config, targets: old.targets, clients: old.clients, cancels: old.cancels}
-			next.config.Allow, next.config.Deny = allow, deny
-			next.access = accessFor(allow, deny)
-			ls.setRules(next)
-			return nil
-		}
-	}
-	return fmt.Errorf("listener %q: there is none", listener)
-}
 
 func accessFor(allow, deny []netip.Prefix) *clients.Access {
 	if len(allow)+len(deny) == 0 {

@@ -82,7 +82,7 @@ func freePorts(t *testing.T, n int) (list []pool.Address) {
 // put puts listeners in force on a server that runs.
 func put(t *testing.T, srv *Server, listeners ...ListenerConfig) {
 	t.Helper()
-	p, err := srv.Prepare(Update{Listeners: listeners})
+	p, err := srv.Prepare(Update{Listeners: listeners, MaxSessions: int(srv.places.limit.Load())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +127,8 @@ func TestUpdateUnderLoad(t *testing.T) {
 	var over atomic.Bool
 	var load sync.WaitGroup
 	var asked [3]atomic.Int64
+	defer load.Wait()
+	defer over.Store(true)
 	for i := range clients * len(stay) {
 		load.Go(func() {
 			for !over.Load() {
