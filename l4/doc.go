@@ -57,6 +57,17 @@
 // before is exchanged for another one (answer.go), one that goes down after takes
 // its sessions with it when and how package health says (evict.go).
 //
+// # Change
+//
+// What a server listens at, and what it does with sessions, is replaced while it runs, all or
+// nothing: [Server.Prepare] does what can fail (update.go), [Prepared.Commit] the rest
+// (commit.go). A listener is its name, a socket its address. What can differ from session to
+// session is in rules (rules.go), which do not change: a listener points at those for new
+// sessions, a session at its own. Counters, places and the table of clients go from one
+// rules to the next, and what no session has any more is forgotten. Loops are told which
+// sockets there are by a message; those that are gone have their backlog closed, emptied and
+// only then given up (retire.go), as all have at the end (drain.go).
+//
 // # Readiness
 //
 // A socket is registered once, edge-triggered, for everything; only a stream

@@ -117,6 +117,49 @@ func TestSocketFile(t *testing.T) {
 	f(0o022, SocketFile{Group: &group}, 0o755)
 }
 
+// The file of a socket that listens gets other owners and another mode, and those back with which it was made. Another
+// file that has taken its place does not.
+func TestOwn(t *testing.T) {
+	checkFiles(t)
+	path := filepath.Join(t.TempDir(), "socket")
+	s, err := ListenUnix(path, SocketFile{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer Close(s.FD)
+	look := func() (file SocketFile) {
+		t.Helper()
+		info, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stat := info.Sys().(*syscall.Stat_t)
+		user, group := int(stat.Uid), int(stat.Gid)
+		return SocketFile{Mode: info.Mode().Perm(), User: &user, Group: &group}
+	}
+	born := look()
+	user, group := os.Getuid(), os.Getgid()
+	if user == 0 {
+		user, group = 12345, 54321 // only root can give a file away
+	}
+	other := SocketFile{Mode: 0o611, User: &user, Group: &group}
+	for _, step := range []struct{ file, want SocketFile }{{other, other}, {SocketFile{}, born}, {SocketFile{Mode: 0o600}, SocketFile{0o600, born.User, born.Group}}} {
+		if err := s.Own(step.file); err != nil || !look().Equal(step.want) || !s.IsAt(path) {
+			t.Errorf("%+v: %v, the file is now %+v, want %+v", step.file, err, look(), step.want)
+		}
+	}
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	was := look()
+	if err := s.Own(other); err == nil || s.IsAt(path) || !look().Equal(was) {
+		t.Errorf("another file: %v, it is now %+v", err, look())
+	}
+	if (SocketFile{}).Equal(other) || other.Equal(SocketFile{Mode: 0o611, User: &user}) {
+		t.Error("different owners are equal")
+	}
+}
+
 // A socket that is not ours to connect to is no business of ours: that is another error than one that is in use.
 func TestListenUnixOfAnotherUser(t *testing.T) {
 	checkFiles(t)
