@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -84,20 +85,41 @@ func decodeBody(text []byte, into any) error {
 	if len(text) == 0 {
 		return nil
 	}
-	d := json.NewDecoder(strings.NewReader(string(text)))
+	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
-	if err == nil && d.More() {
-		err = errors.New("there is more than one object")
-	}
 	if err != nil {
-		cause := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "json: "), "unknown field")
-		if cause != strings.TrimPrefix(err.Error(), "json: ") {
-			return Invalidf("body: unknown key%s: want %s", cause, strings.Join(keysOf(reflect.TypeOf(into).Elem()), ", "))
+		cause := strings.TrimPrefix(err.Error(), "json: ")
+		if key, unknown := strings.CutPrefix(cause, "unknown field "); unknown {
+			return Invalidf("body: unknown key %s: want %s", key, strings.Join(keysOf(reflect.TypeOf(into).Elem()), ", "))
+		}
+		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+			return Invalidf("body: %swant %s, not %s", prefixed(wrong.Field), kindText(wrong.Type), wrong.Value)
 		}
 		return Invalidf("body: %s", cause)
 	}
+	if _, err := d.Token(); err != io.EOF {
+		return Invalidf("body: there is something after the object")
+	}
 	return nil
+}
+
+func prefixed(field string) string {
+	if field == "" {
+		return ""
+	}
+	return field + ": "
+}
+
+// kindText says what JSON has for a type.
+func kindText(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Struct:
+		return "an object"
+	case reflect.Slice:
+		return "a list"
+	}
+	return "text"
 }
 
 // userOf returns who is at the other end of the control socket.

@@ -159,9 +159,9 @@ func (s *Server) Status() Status {
 func (s *Server) poolStatus(p *pool.Pool) PoolStatus {
 	status := PoolStatus{Stats: p.Stats(), PoolStatus: s.options.PoolHealth(p), Backends: []BackendStatus{}}
 	now := p.Backends()
-	for _, b := range p.All() {
+	for i, b := range p.All() { // those that are used come first, in the same order if no change comes in between
 		of := backendStatus(b.Stats(), s.options.Health(b))
-		if slices.Contains(now, b) {
+		if i < len(now) && now[i] == b || slices.Contains(now, b) {
 			status.Backends = append(status.Backends, of)
 		} else {
 			status.Leaving = append(status.Leaving, of)
