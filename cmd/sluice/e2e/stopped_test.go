@@ -35,8 +35,11 @@ func TestStoppedProcess(t *testing.T) {
 	t.Parallel()
 	const sessions = 600 // more than a loop hears of in one batch of events
 	r := startSluice(t, strings.ReplaceAll(stoppedConfig, "ECHO", startCountedEcho(t).address()))
-	busy := dialMany(t, sessions, func() (net.Conn, error) { return tryDial("127.0.0.1", r.address("busy"), "") })
-	named := dialMany(t, 50, func() (net.Conn, error) { return tryDial("127.0.0.1", r.address("named"), "") })
+	dial := func(listener string) func() (net.Conn, error) {
+		address := r.address(listener) // asked once: that takes a process
+		return func() (net.Conn, error) { return tryDial("127.0.0.1", address, "") }
+	}
+	busy, named := dialMany(t, sessions, dial("busy")), dialMany(t, 50, dial("named"))
 	until(t, "all are there", func() error { return r.open(sessions + len(named)) })
 	r.signal(syscall.SIGSTOP)
 	until(t, "sluice has stopped", func() error { return r.inState('T') })

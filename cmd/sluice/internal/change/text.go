@@ -1,6 +1,7 @@
 package change
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -27,7 +28,7 @@ func (c *Change) Lines() (lines []string) {
 		}
 	}
 	for _, k := range c.Overrides {
-		add("~ override %s", k)
+		add("~ override %s: %s -> %s", k.Key, cmp.Or(k.From, "unset"), cmp.Or(k.To, "unset"))
 	}
 	for _, h := range c.Hidden {
 		if h.Key == overrides.Added {
