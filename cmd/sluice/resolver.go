@@ -89,12 +89,14 @@ func (r *resolver) look(ctx context.Context, host string) {
 	}
 }
 
-// settle deals with an answer, and reports whether somebody goes on waiting. Backends that have left their pool do not.
+// settle deals with an answer, and reports whether somebody goes on waiting. Backends that have left their pool do
+// not, nor those of a pool that is gone, which is left as it was.
 func (r *resolver) settle(host string, ip netip.Addr, err error) (more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	pools := r.w.now.Load().pools
 	left := slices.DeleteFunc(r.waiting[host], func(b *pool.Backend) bool {
-		return b.Pool().Lookup(b.Name()) != b || b.Lost() == "" || r.locate(b, ip, err)
+		return !slices.Contains(pools, b.Pool()) || b.Pool().Lookup(b.Name()) != b || b.Lost() == "" || r.locate(b, ip, err)
 	})
 	if r.waiting[host] = left; len(left) == 0 {
 		delete(r.waiting, host)

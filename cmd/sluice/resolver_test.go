@@ -87,6 +87,39 @@ func TestResolver(t *testing.T) {
 	})
 }
 
+// TestResolverForgetsPools: names are not looked for on behalf of a pool that is gone, though its backends are still in it.
+func TestResolverForgetsPools(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		late := pool.BackendConfig{Name: "a", Host: "late.example", Weight: 1, Address: pool.Address{TCP: netip.AddrPortFrom(netip.Addr{}, 80)}}
+		p, err := pool.New(pool.Config{Name: "gone", Backends: []pool.BackendConfig{late}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &world{log: slog.New(slog.DiscardHandler)}
+		w.now.Store(&generation{pools: []*pool.Pool{p}, force: &configs.File{}})
+		r, asked := newResolver(w), 0
+		r.resolve = func(context.Context, string) (netip.Addr, error) {
+			asked++
+			return netip.Addr{}, errors.New("no such host")
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		defer w.checks.Wait()
+		defer cancel()
+		r.start(ctx)
+		time.Sleep(time.Minute)
+		if asked < 3 {
+			t.Errorf("asked %d times", asked)
+		}
+		w.now.Store(&generation{force: &configs.File{}})
+		time.Sleep(time.Minute)
+		last := asked
+		time.Sleep(time.Hour)
+		if asked != last || len(r.waiting) > 0 {
+			t.Errorf("asked %d times more for %v", asked-last, r.waiting)
+		}
+	})
+}
+
 func TestResolvePause(t *testing.T) {
 	for failures, around := range []time.Duration{1: 1, 2: 2, 3: 4, 4: 8, 5: 16, 6: 30, 60: 30} {
 		around *= time.Second
