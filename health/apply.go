@@ -166,6 +166,8 @@ func (p *plannedPool) begin(now time.Time) {
 		b.backup, b.tier = b.backend.Config().Backup, b.backend.Backup()
 		if !b.begun {
 			b.begin(now)
+		} else if b.verdict.reason == notChecked && !w.cfg.Judged() && b.backend.Stats().Up {
+			b.verdict = verdict{up: true} // the pool has nobody else
 		}
 		if w.cfg.MaxLag == 0 {
 			b.lag.forget()
@@ -211,13 +213,18 @@ func (t *target) kind() probe.Kind {
 // begin gives a new backend the state that it has until its first check. The mutex is held.
 func (b *member) begin(now time.Time) {
 	b.begun, b.since = true, now
-	// One that is not checked is up: a monitor before this one may have left it down.
-	if up := b.target == nil || !b.pool.cfg.judged() && b.backend.Stats().Up; up {
+	switch {
+	case b.target == nil:
 		b.verdict = verdict{up: true}
-	} else {
+		b.backend.SetUp(true) // a monitor before this one may have left it down
+	case b.pool.cfg.Judged():
+		b.verdict = verdict{reason: notChecked}
+		b.backend.SetUp(false)
+	case b.backend.Stats().Up:
+		b.verdict = verdict{up: true}
+	default: // the pool may yet need it, unproven as it is
 		b.verdict = verdict{reason: notChecked}
 	}
-	b.backend.SetUp(b.verdict.up)
 }
 
 // catchUp takes in what the target was told before the backend was a member of it, or while it was in maintenance. The

@@ -192,3 +192,34 @@ func TestApplyAddsOneInMaintenance(t *testing.T) {
 		}
 	})
 }
+
+// A backend of which the pool has let in sessions before its first check, for want of others, is what checks say from then
+// on.
+func TestApplyLeavesUnproven(t *testing.T) {
+	for _, dead := range []bool{false, true} {
+		inBubble(t, web("a"), nil, func(r *rig) {
+			after(time.Minute)
+			for _, name := range []string{"b", "c"} {
+				r.servers[name] = &server{lost: make(chan struct{})}
+				r.servers[name].fallSilent()
+			}
+			c := poolConfig("web", "a", "b", "c")
+			c.Backends[1].Unproven, c.Backends[2].Unproven = true, true
+			for _, backends := range [][]pool.BackendConfig{c.Backends, c.Backends[1:2]} {
+				c.Backends = backends
+				if _, err := r.pool.Update(c); err != nil {
+					t.Fatal(err)
+				}
+				var names []string
+				for _, b := range backends {
+					names = append(names, b.Name)
+				}
+				r.apply(spec{"web", strings.Join(names, " "), steady()})
+				r.wantUp("watched", "web", map[int]string{3: "a", 1: "b"}[len(backends)])
+			}
+			r.servers["b"].set(map[bool]error{false: nil, true: errDead}[dead])
+			after(time.Minute)
+			r.wantUp("checked", "web", map[bool]string{false: "b", true: ""}[dead])
+		})
+	}
+}

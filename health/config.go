@@ -97,9 +97,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// judged reports whether more is asked of a server than that it answers. Such a backend takes no session before its
+// Judged reports whether more is asked of a server than that it answers. Such a backend takes no session before its
 // first check has said what it is.
-func (c Config) judged() bool {
+func (c Config) Judged() bool {
 	return c.asksDatabase() && (c.Role != RoleAny || c.MaxLag > 0)
 }
 
@@ -112,7 +112,7 @@ func (c Config) asksDatabase() bool {
 }
 
 // compares reports whether the servers are judged together.
-func (c Config) compares() bool { return c.elects() || c.judged() && c.MaxLag > 0 }
+func (c Config) compares() bool { return c.elects() || c.Judged() && c.MaxLag > 0 }
 
 func orDefault[T int | time.Duration](v, fallback T) T {
 	if v <= 0 {

@@ -62,6 +62,8 @@ func (m *Monitor) enact(b *member, now verdict, at time.Time) (changed bool) {
 	}
 	if changed = before.up != now.up; changed {
 		b.since = at
+	}
+	if changed || before.reason == notChecked && now.reason != notChecked {
 		b.backend.SetUp(now.up)
 	}
 	if changed || before.cause != now.cause && now.cause != CauseNone {

@@ -89,16 +89,16 @@ func (f fact) judgeAlone(c Config) verdict {
 	switch {
 	case c.Probe.Kind == probe.Off:
 		return verdict{up: true}
-	case c.judged() && f.maint:
+	case c.Judged() && f.maint:
 		// It must be down when the operator lets it come back: who knows what it is by then.
 		return verdict{cause: CauseMaint, reason: "in maintenance"}
-	case c.judged() && !f.checks.decided && !f.keeps():
+	case c.Judged() && !f.checks.decided && !f.keeps():
 		return verdict{reason: f.unknown()}
 	case !f.checks.decided:
 		return f.before
 	case !f.checks.up:
 		return verdict{cause: CauseFailed, reason: f.silence(c)}
-	case c.judged():
+	case c.Judged():
 		return f.judgeRole(c)
 	}
 	return verdict{up: true}

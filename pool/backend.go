@@ -19,6 +19,7 @@ type BackendConfig struct {
 	Backup   bool       // used only while no backend that is not a backup is usable
 	State    AdminState // what the operator wants, until SetAdmin says otherwise
 	Down     bool       // it begins down, until SetUp says otherwise; for one that stays in its pool this has no meaning
+	Unproven bool       // as Down, and it is up all the same while it joins or stays when no other is usable
 }
 
 // Backend is one server of a pool. It is safe for concurrent use.
@@ -36,6 +37,7 @@ type Backend struct {
 	admin     AdminState
 	up        bool
 	ejected   bool
+	unproven  bool      // began so, and SetUp was not called since
 	lost      string    // why there is no address yet; "" = there is one
 	wasUsable bool      // at the last Pool.refresh
 	tried     bool      // only while a slot is looked for: its session failed here before
@@ -56,7 +58,7 @@ type Backend struct {
 func newBackend(p *Pool, c BackendConfig) *Backend {
 	b := &Backend{
 		pool: p, name: c.Name, host: c.Host, located: make(chan struct{}), config: c,
-		backup: c.Backup, admin: c.State, up: !c.Down, weight: c.Weight, share: whole, maxConns: c.MaxConns,
+		backup: c.Backup, admin: c.State, up: !c.Down && !c.Unproven, unproven: c.Unproven, weight: c.Weight, share: whole, maxConns: c.MaxConns,
 		traffic: make([]traffic, p.shards),
 	}
 	b.address.Store(&c.Address)
@@ -191,6 +193,7 @@ func (b *Backend) Release() {
 func (b *Backend) SetUp(up bool) (changed bool) {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
+	b.unproven = false
 	if b.up == up {
 		return false
 	}

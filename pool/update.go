@@ -178,7 +178,22 @@ func (p *Pool) carryOut(u *Update) {
 		p.findCandidates()
 		p.led = p.leader != nil && p.leader.active > 0
 	}
+	p.hope()
 	p.refresh()
+}
+
+// hope lets backends be up of which nobody knows whether they serve, if none is usable otherwise. The mutex is held.
+func (p *Pool) hope() {
+	all := p.Backends()
+	if slices.ContainsFunc(all, (*Backend).usable) {
+		return
+	}
+	for _, b := range all {
+		if b.unproven && !b.up {
+			b.up = true
+			b.changes++
+		}
+	}
 }
 
 // remove takes a backend out of the set. Both mutexes are held.
@@ -201,8 +216,8 @@ func (p *Pool) forget(b *Backend) {
 // held.
 func (p *Pool) revive(b *Backend, c BackendConfig) {
 	p.leaving = slices.DeleteFunc(p.leaving, func(other *Backend) bool { return other == b })
-	b.removed, b.backup = false, c.Backup
-	if c.Down && b.up {
+	b.removed, b.backup, b.unproven = false, c.Backup, c.Unproven
+	if (c.Down || c.Unproven) && b.up {
 		b.up = false
 		b.changes++
 	}

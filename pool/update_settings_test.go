@@ -270,3 +270,41 @@ func TestUpdateLetsGo(t *testing.T) {
 		runtime.KeepAlive(p)
 	})
 }
+
+// A backend that nobody knows yet waits for its first check, unless the pool has nobody else: then it is up, when it joins
+// and also when the others leave or may not serve any more.
+func TestUpdateOfUnproven(t *testing.T) {
+	join := func(name string) BackendConfig {
+		return BackendConfig{Name: name, Address: Address{Unix: "/" + name}, Weight: 1, Unproven: true}
+	}
+	expectUp := func(p *Pool, want string) {
+		t.Helper()
+		var up []string
+		for _, b := range p.Backends() {
+			if b.Stats().Up {
+				up = append(up, b.name)
+			}
+		}
+		if got := strings.Join(up, " "); got != want {
+			t.Errorf("%q are up, want %q", got, want)
+		}
+	}
+	p := newPool(t, RoundRobin, []BackendConfig{{Name: "a", Address: Address{Unix: "/a"}, Weight: 1}})
+	replace(t, p, join("a"), join("b"))
+	expectUp(p, "a")
+	replace(t, p, join("b"), join("c"))
+	expectUp(p, "b c")
+	b, c := p.Backends()[0], p.Backends()[1]
+	b.SetUp(false)
+	replace(t, p, join("b"), join("c"), join("d"))
+	expectUp(p, "c")
+	drained := join("c")
+	drained.State = Drain
+	replace(t, p, join("b"), drained, join("d"))
+	expectUp(p, "c d") // of b is known that it does not serve
+	c.SetUp(false)
+	replace(t, p, join("e"))
+	expectUp(p, "e")
+	replace(t, p, BackendConfig{Name: "f", Address: Address{Unix: "/f"}, Weight: 1, Down: true})
+	expectUp(p, "")
+}

@@ -163,7 +163,7 @@ func (t *transition) preparePool(p *configs.Pool) (*pool.Pool, []*pool.Backend, 
 		}
 		return made, made.Backends(), nil
 	}
-	config.Backends = unproven(config.Backends, t.was.force.Pool(config.Name), p.Health.Probe.Kind)
+	config.Backends = unproven(config.Backends, &p.Health)
 	u, err := is.Prepare(config)
 	if err != nil {
 		return nil, nil, err
@@ -173,25 +173,14 @@ func (t *transition) preparePool(p *configs.Pool) (*pool.Pool, []*pool.Backend, 
 }
 
 // unproven lets backends that join a pool that serves begin down: the first check says whether they serve too. Where none
-// of the others stays there is nobody to wait with.
-func unproven(backends []pool.BackendConfig, was *configs.Pool, kind probe.Kind) []pool.BackendConfig {
-	if kind == probe.Off {
+// of the others can serve they are up at once, unless it is for a check to say what they are.
+func unproven(backends []pool.BackendConfig, check *health.Config) []pool.BackendConfig {
+	if check.Probe.Kind == probe.Off {
 		return backends
 	}
-	known := make(map[string]pool.BackendConfig, len(was.Config.Backends))
-	for _, b := range was.Config.Backends {
-		known[b.Name] = b
-	}
-	next := make([]pool.BackendConfig, len(backends))
-	stays := false
-	for i, b := range backends {
-		next[i] = b
-		next[i].Down = true // of one that stays it has no meaning
-		old, named := known[b.Name]
-		stays = stays || named && change.SameBackend(old, b)
-	}
-	if !stays {
-		return backends
+	next := slices.Clone(backends)
+	for i := range next {
+		next[i].Down, next[i].Unproven = check.Judged(), !check.Judged() // of one that stays they have no meaning
 	}
 	return next
 }

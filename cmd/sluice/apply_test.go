@@ -18,6 +18,7 @@ import (
 	"sluice/configs"
 	"sluice/health"
 	"sluice/health/probe"
+	"sluice/pool"
 )
 
 // An applyRig is a world that serves, and the text that it reads next.
@@ -148,29 +149,41 @@ func TestReloadsComeInOrder(t *testing.T) {
 }
 
 // TestUnproven: a backend waits for its first check only where another one serves meanwhile. One of the same name at
-// another address is another one.
+// another address is another one. Where a check says what a backend is, it waits for that anyway.
 func TestUnproven(t *testing.T) {
-	parse := func(backends string) *configs.Pool {
+	parse := func(backends string) configs.Pool {
 		t.Helper()
 		file, err := configs.Parse("t.yaml", []byte("listeners: {l: {bind: \":1\", pool: p}}\npools: {p: {backends: ["+backends+"]}}\n"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &file.Pools[0]
+		return file.Pools[0]
 	}
-	was := parse(`{name: a, address: "10.0.0.1:80"}, {name: b, address: "10.0.0.2:80"}`)
-	f := func(backends string, kind probe.Kind, want bool) {
+	f := func(backends string, kind probe.Kind, role health.Role, want bool) {
 		t.Helper()
-		for _, b := range unproven(parse(backends).Config.Backends, was, kind) {
-			if b.Down != want {
-				t.Errorf("%s: %s begins down: %v", backends, b.Name, b.Down)
+		p, err := pool.New(parse(`{name: a, address: "10.0.0.1:80"}, {name: b, address: "10.0.0.2:80"}`).Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := parse(backends)
+		next.Health.Probe.Kind, next.Health.Role = kind, role
+		next.Config.Backends = unproven(next.Config.Backends, &next.Health)
+		c, err := p.Update(next.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range c.Added {
+			if down := !b.Stats().Up; down != want {
+				t.Errorf("%s: %s begins down: %v", backends, b.Name(), down)
 			}
 		}
 	}
-	f(`{name: a, address: "10.0.0.1:80"}, {name: c, address: "10.0.0.3:80"}`, probe.TCP, true)
-	f(`{name: a, address: "10.0.0.1:80"}, {name: c, address: "10.0.0.3:80"}`, probe.Off, false)
-	f(`{name: c, address: "10.0.0.3:80"}`, probe.TCP, false)
-	f(`{name: a, address: "10.0.1.1:80"}, {name: b, address: "10.0.1.2:80"}`, probe.TCP, false)
+	f(`{name: a, address: "10.0.0.1:80"}, {name: c, address: "10.0.0.3:80"}`, probe.TCP, health.RoleAny, true)
+	f(`{name: a, address: "10.0.0.1:80", state: drain}, {name: c, address: "10.0.0.3:80"}`, probe.TCP, health.RoleAny, false)
+	f(`{name: a, address: "10.0.0.1:80"}, {name: c, address: "10.0.0.3:80"}`, probe.Off, health.RoleAny, false)
+	f(`{name: c, address: "10.0.0.3:80"}`, probe.TCP, health.RoleAny, false)
+	f(`{name: c, address: "10.0.0.3:80"}`, probe.Postgres, health.RolePrimary, true)
+	f(`{name: a, address: "10.0.1.1:80"}, {name: b, address: "10.0.1.2:80"}`, probe.TCP, health.RoleAny, false)
 }
 
 // TestAddAndRemove: what the configuration has or listens on is not what an override adds.
