@@ -21,7 +21,7 @@ func (p *Prepared) Abandon() {
 }
 
 // Commit puts a prepared update in force. It cannot fail. It returns when the sockets that are
-// gone are closed, and those who had connected there are served: mostly at once, in a quarter
+// gone are closed, and those who had connected there are served: mostly in 50 ms, in a quarter
 // of a second where clients may be far away, and in ten where descriptors are wanting for them.
 // A server that stops accepting meanwhile has nothing to put in force.
 //

@@ -13,6 +13,10 @@ const (
 	// to be completed. Those of clients far away take a round trip; meanwhile the SYNs of
 	// others are dropped, and the first of them is sent again after a second.
 	handshakeTime = 250 * time.Millisecond
+	// nearHandshakeTime is the same on this machine. There they are made in one go, unless
+	// the kernel's time for packets is over in the middle of it: the rest is done by
+	// ksoftirqd, which waits for a CPU as other threads do. Who gets no further is reset.
+	nearHandshakeTime = 50 * time.Millisecond
 	// handshakePace is how often what has come of them is taken.
 	handshakePace = 10 * time.Millisecond
 )
@@ -45,20 +49,18 @@ func (srv *Server) retire(ctx context.Context, doors []door) (empty bool) {
 	return true
 }
 
-// finishHandshakes lets no new connection begin, and takes those that are under way. On
-// this machine they are made in one go.
+// finishHandshakes lets no new connection begin, and takes those that are under way.
 func (srv *Server) finishHandshakes(ctx context.Context, doors []door, limit time.Duration) {
-	far := false
+	wait := time.Duration(0)
 	for _, d := range doors {
-		far = d.refuseHandshakes() || far
+		wait = max(wait, d.refuseHandshakes(limit))
 	}
-	if !far {
-		sysutil.Settle()
+	if wait == 0 {
 		return
 	}
 	pace := time.NewTicker(handshakePace)
 	defer pace.Stop()
-	for end := time.After(limit); ; {
+	for end := time.After(wait); ; {
 		select {
 		case <-pace.C:
 			srv.emptyBacklogs(doors)
@@ -84,14 +86,17 @@ func closeDoors(doors []door) {
 	}
 }
 
-// refuseHandshakes lets no new connection begin, where the kernel can. It reports
-// whether some may be under way: never from this machine.
-func (k *listenSocket) refuseHandshakes() (far bool) {
+// refuseHandshakes lets no new connection begin, where the kernel can. It returns how long
+// those take at most that are under way, which is limit for clients far away.
+func (k *listenSocket) refuseHandshakes(limit time.Duration) time.Duration {
 	if k.bound.IsUnix() {
-		return false
+		return 0
 	}
 	sysutil.RefuseHandshakes(k.fd) // without it all is as it was, but for some more that are late
-	return !k.bound.TCP.Addr().IsLoopback()
+	if k.bound.TCP.Addr().IsLoopback() {
+		return min(limit, nearHandshakeTime)
+	}
+	return limit
 }
 
 // closeBacklog lets nothing more into the queue.
