@@ -90,6 +90,11 @@ bench: deps ## measure against HAProxy, nginx and io.Copy; at most 10 minutes; w
 bench-quick: deps ## the main rows in two minutes
 	$(GO) run ./bench/run -quick
 
+.PHONY: reloads
+reloads: ## 200 reloads in a minute under load, then what reloads of 10,000 backends cost beside them
+	SLUICE_RELOADS=full $(GO) test -count=1 -v -run '^TestReloads$$' ./cmd/sluice/e2e
+	$(GO) run ./bench/reload
+
 .PHONY: cover
 cover: ## statement coverage of the packages that need no other program
 	$(GO) test -cover ./l4/... ./pool ./health ./configs ./sysutil

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"testing"
+	"time"
 )
 
 // status is what the tests read of sluice status --json.
@@ -13,6 +14,15 @@ type status struct {
 	Listeners []listenerStatus
 	Pools     []poolStatus
 	Ended     []endedStatus
+
+	Generation struct {
+		Number     uint64
+		LastReload struct {
+			At    time.Time
+			OK    bool
+			Error string
+		} `json:"last_reload"`
+	}
 }
 
 type listenerStatus struct {
@@ -20,6 +30,7 @@ type listenerStatus struct {
 	Addresses []string
 	Sessions  int
 	Accepts   uint64
+	Leaving   bool
 }
 
 type poolStatus struct {
@@ -48,6 +59,16 @@ type backendStatus struct {
 type endedStatus struct {
 	Listener, Pool, Reason string
 	Count                  uint64
+}
+
+// answer asks the TCP admin address for the status, which is quicker than a command.
+func (r *rig) answer() (s status) {
+	r.t.Helper()
+	_, text := r.get("/api/v1/status")
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		r.t.Fatalf("/api/v1/status: %v\n%s", err, text)
+	}
+	return s
 }
 
 // An openSession is what the tests read of /api/v1/sessions.
