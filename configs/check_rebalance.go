@@ -17,7 +17,8 @@ type Rebalance struct {
 // maxRebalanceRate is beyond what anybody calls gentle.
 const maxRebalanceRate = 1000
 
-func defaultRebalance() Rebalance {
+// DefaultRebalance is what holds of a pool that says no more than that it is to be rebalanced, or is told to be, once.
+func DefaultRebalance() Rebalance {
 	return Rebalance{Skew: 0.1, Rate: 5, Idle: 30 * time.Second}
 }
 
@@ -28,7 +29,7 @@ var rebalanceFields = fields[Rebalance]{
 }
 
 func readRebalance(d *decoder, v value, to *poolDraft) {
-	to.Rebalance = defaultRebalance()
+	to.Rebalance = DefaultRebalance()
 	rebalanceFields.decode(d, v, &to.Rebalance)
 	to.NoteReady = to.Rebalance.Rate > 0
 }
@@ -46,9 +47,12 @@ func readRebalanceRate(d *decoder, v value, to *Rebalance) {
 // rebalances are the policies by which a session that was closed and begins again goes to another backend.
 var rebalances = []pool.Policy{pool.LeastConn, pool.RoundRobin, pool.Random}
 
+// CanRebalance reports whether a session of the pool that is closed and begins again may go to another backend.
+func (p *Pool) CanRebalance() bool { return slices.Contains(rebalances, p.Config.Balance) }
+
 // finishRebalance refuses to close sessions that would come back to where they were.
 func (p *poolDraft) finishRebalance(d *decoder) {
-	if v, ok := p.has("rebalance"); ok && p.Rebalance.Rate > 0 && !p.bad["balance"] && !slices.Contains(rebalances, p.Config.Balance) {
+	if v, ok := p.has("rebalance"); ok && p.Rebalance.Rate > 0 && !p.bad["balance"] && !p.CanRebalance() {
 		d.report(v.at, "rebalance is of no use with balance: %v, whose sessions come back to where they were: remove it, or "+
 			"write balance: least_conn", p.Config.Balance)
 	}

@@ -276,6 +276,21 @@ func TestKillCommand(t *testing.T) {
 	s.run("kill --all --rate=", nil, 2, "", "--rate: want a value")
 }
 
+func TestRebalanceCommand(t *testing.T) {
+	s := newAnswering(t)
+	const path = "POST /api/v1/pools/web/rebalance"
+	answer := func(ended string) string {
+		return `{"pool": "web", "backends": [{"backend": "one", "sessions": 6, "surplus": 3}, {"backend": "two"}], "ended": ` + ended + `}`
+	}
+	s.run("rebalance web", []reply{{path, 200, answer("3")}}, 0, `^BACKEND +SESSIONS +TOO MANY\none +6 +3\ntwo +0 +0\n3 sessions closed\n$`, "")
+	s.run("rebalance web", []reply{{path, 200, answer("1")}}, 0, "1 session closed, 2 more were in use\n$", "")
+	s.run("rebalance web --dry-run", []reply{{path + "?dry_run=true", 200, answer("0")}}, 0, "3 sessions would be closed, where idle\n$", "")
+	s.run("rebalance web --json", []reply{{path, 200, answer("3")}}, 0, "^"+regexp.QuoteMeta(answer("3"))+"$", "")
+	s.run("rebalance web", []reply{{path, 409, `{"error": "of no use"}`}}, 1, "", "^sluice: of no use\n$")
+	s.run("rebalance web", []reply{{path, 200, ""}}, 1, "", "read answer of")
+	s.run("rebalance", nil, 2, "", "want one pool")
+}
+
 func TestCompletionOfBackends(t *testing.T) {
 	s := newAnswering(t)
 	status := reply{"GET /api/v1/status", 200, `{"pools": [{"name": "web", "backends": [{"name": "one"}, {"name": "two"}]}, {"name": "db"}]}`}
@@ -302,7 +317,7 @@ func TestNobodyToAsk(t *testing.T) {
 	}
 	for _, line := range []string{
 		"status", "reload", "diff " + config, "set web/one weight=1", "unset web/one", "drain web/one", "maint web/one",
-		"ready web/one", "add web 127.0.0.1:1", "remove web/one", "sessions", "sessions --watch", "kill --all",
+		"ready web/one", "add web 127.0.0.1:1", "remove web/one", "sessions", "sessions --watch", "kill --all", "rebalance web",
 	} {
 		var out, problems strings.Builder
 		status := execute(append(strings.Fields(line), "--socket", filepath.Join(t.TempDir(), "s.sock")), &out, &problems)

@@ -40,8 +40,8 @@ func newRootCommand() *cobra.Command {
 	})
 	root.AddCommand(newRunCommand(), newCheckCommand(), newInitCommand(), newSchemaCommand(), newDemoCommand(), newStatusCommand(),
 		newReloadCommand(), newDiffCommand(), newSetCommand(), newUnsetCommand(), newDrainCommand(), newMaintCommand(),
-		newReadyCommand(), newAddCommand(), newRemoveCommand(), newSessionsCommand(), newKillCommand(), newVersionCommand(),
-		newCompletionCommand())
+		newReadyCommand(), newAddCommand(), newRemoveCommand(), newSessionsCommand(), newKillCommand(), newRebalanceCommand(),
+		newVersionCommand(), newCompletionCommand())
 	root.SetHelpCommand(newHelpCommand(root))
 	return root
 }

@@ -247,3 +247,7 @@ func (s *Server) addBackend(ctx context.Context, a asked) (any, error) {
 func (s *Server) removeBackend(ctx context.Context, a asked) (any, error) {
 	return s.options.Control.RemoveBackend(ctx, a.pool, a.backend, a.by)
 }
+
+func (s *Server) rebalance(ctx context.Context, a asked) (any, error) {
+	return s.options.Control.Rebalance(ctx, a.pool, a.by)
+}

@@ -59,6 +59,45 @@ func (r *recorder) RemoveBackend(_ context.Context, pool, backend string, by By)
 	return r.note("remove", pool, backend, by)
 }
 
+func (r *recorder) Rebalance(_ context.Context, pool string, by By) (Rebalanced, error) {
+	_, err := r.note("rebalance", pool, by)
+	return Rebalanced{Pool: pool, Backends: []Surplus{{"a", 6, 3}}, Ended: 3}, err
+}
+
+// TestRebalance: it is asked of a pool, and waits for no change.
+func TestRebalance(t *testing.T) {
+	r := new(recorder)
+	o := options(newPool(t, "web", "a"))
+	o.Control = r
+	_, tcp, socket := serve(t, o)
+	f := func(query string, want By) {
+		t.Helper()
+		const answer = `{"pool": "web", "backends": [{"backend": "a", "sessions": 6, "surplus": 3}], "ended": 3}`
+		got, text := socket.send("POST", "/api/v1/pools/web/rebalance"+query, "")
+		if got.StatusCode != 200 || !sameJSON(t, text, answer) || !reflect.DeepEqual(r.asked, []any{"rebalance", "web", want}) {
+			t.Errorf("%s: %s %s, asked for %v", query, got.Status, text, r.asked)
+		}
+	}
+	f("", By{User: me(t)})
+	f("?dry_run=true", By{User: me(t), DryRun: true})
+	r.err = Conflictf("of no use")
+	if got, _ := socket.send("POST", "/api/v1/pools/web/rebalance", ""); got.StatusCode != 409 {
+		t.Errorf("a conflict: %s", got.Status)
+	}
+	if got, _ := tcp.send("POST", "/api/v1/pools/web/rebalance", ""); got.StatusCode != 405 {
+		t.Errorf("at the TCP address: %s", got.Status)
+	}
+}
+
+func sameJSON(t *testing.T, a, b string) bool {
+	t.Helper()
+	var x, y any
+	if err := errors.Join(json.Unmarshal([]byte(a), &x), json.Unmarshal([]byte(b), &y)); err != nil {
+		t.Error(err)
+	}
+	return reflect.DeepEqual(x, y)
+}
+
 // me is who the tests are at the control socket.
 func me(t *testing.T) string {
 	t.Helper()

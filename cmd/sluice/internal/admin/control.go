@@ -23,10 +23,26 @@ type Control interface {
 	AddBackend(ctx context.Context, pool string, b NewBackend, by By) (change.Change, error)
 	// RemoveBackend takes a backend out of its pool.
 	RemoveBackend(ctx context.Context, pool, backend string, by By) (change.Change, error)
+	// Rebalance closes idle sessions of backends that have too many, once. It takes its time.
+	Rebalance(ctx context.Context, pool string, by By) (Rebalanced, error)
 	// Overrides returns what is set.
 	Overrides() []OverrideStatus
 	// Generation says which configuration is in force.
 	Generation() Generation
+}
+
+// Rebalanced says what the backends of a pool had too many, and what was closed of that.
+type Rebalanced struct {
+	Pool     string    `json:"pool"`
+	Backends []Surplus `json:"backends"`
+	Ended    int       `json:"ended"` // 0 of a dry run; fewer than the surplus: the others are in use, or the client has left
+}
+
+// A Surplus is what a backend has too many.
+type Surplus struct {
+	Backend  string `json:"backend"`
+	Sessions int    `json:"sessions"`
+	Surplus  int    `json:"surplus"`
 }
 
 // A By says who asks, and whether it is only asked what would change.

@@ -128,6 +128,11 @@ var changeEndpoints = []endpoint{
 		query: []parameter{dryRun}, answer: change.Change{}, failures: []int{http.StatusNotFound}, change: (*Server).removeBackend,
 	},
 	{
+		method: "POST", path: "/api/v1/pools/{pool}/rebalance", aside: true, answer: Rebalanced{}, change: (*Server).rebalance,
+		summary: "Close idle sessions of backends that have too many. The answer comes when that is done; a client who leaves before ends it.",
+		query:   []parameter{dryRun}, failures: []int{http.StatusNotFound, http.StatusConflict},
+	},
+	{
 		method: "DELETE", path: sessionsPath, aside: true, answer: Killed{}, change: (*Server).kill,
 		summary: "End sessions. The answer comes when that is done; a client who leaves before ends it.",
 		query: slices.Concat([]parameter{

@@ -83,11 +83,7 @@ func (w *Watch) hasCome(backends []*pool.Backend) (come bool) {
 // begin settles how many sessions are to be closed: no more than what is too many now, once slow starts are over. Those
 // whose clients do not come back make nobody else's too many.
 func (w *Watch) begin(backends []*pool.Backend, config configs.Rebalance, now time.Time) {
-	all := stats(backends)
-	for i := range all {
-		all[i].Share = 100
-	}
-	w.left, w.closed, w.next = Surplus(all, config.Skew), 0, now
+	w.left, w.closed, w.next = Planned(backends, config), 0, now
 	w.idlers = make(map[*pool.Backend][]l4.SessionRef)
 	if n := w.left.Total(); n > 0 {
 		w.log.Info("rebalancing", "pool", w.pool.Name(), "sessions", n)

@@ -243,3 +243,40 @@ func TestRebalanceAfterAddition(t *testing.T) {
 		}
 	})
 }
+
+// Once closes what is too many, evenly spread, though no backend has come; nothing while nothing is idle.
+func TestOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlay(t, pool.Config{Backends: backends("a", "b")})
+		b := p.pool.Backends()[1]
+		b.SetUp(false)
+		p.begin(20)
+		b.SetUp(true)
+		p.busy = true
+		time.Sleep(time.Minute)
+		if got := p.watch().Once(t.Context(), someRate); got != 0 || len(p.closed) > 0 {
+			t.Errorf("%d sessions in use are closed", got)
+		}
+		p.busy = false
+		begin := time.Now()
+		if got := p.watch().Once(t.Context(), someRate); got != 10 || !slices.Equal(p.active(), []int{10, 10}) {
+			t.Errorf("%d are closed, there are %v", got, p.active())
+		}
+		if took := time.Since(begin); took != 9*time.Second/5 { // no wait after the last
+			t.Errorf("10 at 5 in a second took %v", took)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		p.begin(20)
+		for id, s := range p.open { // all of b's go
+			if s.backend == b {
+				delete(p.open, id)
+				b.Release()
+			}
+		}
+		time.Sleep(time.Minute)
+		if got := p.watch().Once(ctx, someRate); got > 1 {
+			t.Errorf("%d are closed for somebody who has left", got)
+		}
+	})
+}
