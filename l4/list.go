@@ -2,7 +2,6 @@ package l4
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"time"
 )
@@ -52,26 +51,6 @@ func (srv *Server) VisitSessions(ctx context.Context, visit func([]SessionStats)
 		}
 	}
 	return nil
-}
-
-// errEnough ends a visit that has found all it was to find.
-var errEnough = errors.New("enough")
-
-// Sessions returns the open sessions, at most limit of them; 0 = all. Of a server that has
-// ended there are none.
-func (srv *Server) Sessions(limit int) (all []SessionStats) {
-	err := srv.VisitSessions(context.Background(), func(chunk []SessionStats) error {
-		if limit > 0 && len(all)+len(chunk) >= limit {
-			all = append(all, chunk[:limit-len(all)]...)
-			return errEnough
-		}
-		all = append(all, chunk...)
-		return nil
-	})
-	if err == ErrEnded {
-		return nil
-	}
-	return all
 }
 
 func (l *loop) describe(s *session) SessionStats {

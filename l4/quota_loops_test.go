@@ -146,7 +146,7 @@ func TestLimitsOnManyLoops(t *testing.T) {
 				return
 			default:
 				put(t, srv, denying(srv, fmt.Sprint("127.0.0.", denied%addresses+1)))
-				srv.Sessions(3)
+				sessionsOf(srv, 3)
 				srv.Stats()
 			}
 		}
