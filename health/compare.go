@@ -24,7 +24,7 @@ func (p *plan) compare(targets []*target) {
 // compare finds out which members are not as they were.
 func (w *plannedPool) compare() {
 	for i, b := range w.members {
-		unproven := b.verdict.reason == notChecked // the pool may have let it in by now
+		unproven := b.backend.Unproven() // the pool may have let it in by now; verdicts are the mutex's
 		if !w.same || !b.begun || unproven || b.target != w.target(i) || b.backup != b.backend.Config().Backup {
 			w.news = append(w.news, i)
 		}

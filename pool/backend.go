@@ -189,6 +189,13 @@ func (b *Backend) Release() {
 	}
 }
 
+// Unproven reports whether the backend began so, and SetUp has not been called since.
+func (b *Backend) Unproven() bool {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	return b.unproven
+}
+
 // SetUp records what active checks say, and reports whether that is new. A backend starts up.
 func (b *Backend) SetUp(up bool) (changed bool) {
 	b.pool.mu.Lock()
