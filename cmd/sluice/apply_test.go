@@ -275,3 +275,12 @@ func TestStateIsWrittenWhenItCanBe(t *testing.T) {
 		t.Errorf("a reload while leaving: %v", err)
 	}
 }
+
+// TestStateThatCannotBeRead: what it holds is left as it is, for people to look at.
+func TestStateThatCannotBeRead(t *testing.T) {
+	r := newApplyRig(t, strings.Replace(applyText, "DIR/state.json", "DIR", 1)) // root cannot read a folder as a file either
+	c, err := r.Override(t.Context(), "p", "a", map[string]string{overrides.State: "drain"}, admin.By{})
+	if err != nil || len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "could not be read at the start") {
+		t.Errorf("%q, %v: want a warning", c.Warnings, err)
+	}
+}

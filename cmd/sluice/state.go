@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"os"
 	"time"
 
 	"sluice/cmd/sluice/internal/change"
@@ -25,6 +27,9 @@ func (w *world) loadState(file *configs.File) overrides.Set {
 	s, err := statefile.Load(path)
 	if err != nil {
 		w.log.Error("the state file is not used: overrides of before are not in force", "error", err)
+		if _, there := os.Lstat(path); there == nil { // it could not be put aside: what it holds is not to be lost
+			w.foreign = path
+		}
 		return overrides.Set{}
 	}
 	if len(s.Timelines) > 0 {
@@ -46,6 +51,9 @@ func (w *world) loadState(file *configs.File) overrides.Set {
 	return overrides.Set{}.With(s.Overrides...)
 }
 
+// errForeign is why a state file is left alone that could not be read.
+var errForeign = errors.New("the file that is there could not be read at the start: make it readable and start sluice again, or remove it")
+
 // saveState writes what is to outlive the process. What cannot be written is in force all the same: the warning is part of
 // the answer. applying is held.
 func (w *world) saveState(g *generation, c *change.Change) {
@@ -55,7 +63,11 @@ func (w *world) saveState(g *generation, c *change.Change) {
 		return
 	}
 	timelines, err := json.Marshal(w.monitor.Timelines())
-	if err == nil {
+	switch {
+	case err != nil:
+	case path == w.foreign:
+		err = errForeign
+	default:
 		err = statefile.Save(path, statefile.State{Overrides: g.set.All(), Timelines: timelines})
 	}
 	if err != nil {

@@ -48,6 +48,7 @@ type world struct {
 	applying sync.Mutex                 // one apply at a time; guards what follows
 	started  bool                       // the admin API is asked
 	leaving  bool                       // nothing changes any more
+	foreign  string                     // a state file that could not be read; "" = none
 	written  []byte                     // the timelines of the state file
 	unsaved  bool                       // the last attempt to write the state file failed
 	asked    chan string                // one place: a reload that waits to be carried out stands for those that follow
