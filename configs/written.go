@@ -55,7 +55,7 @@ func flow(n ast.Node) string {
 	case *ast.MappingValueNode:
 		return n.Key.GetToken().Value + ": " + flow(n.Value)
 	case *ast.StringNode:
-		if strings.ContainsFunc(n.Value, unicode.IsControl) {
+		if n.Value == "" || strings.ContainsFunc(n.Value, unicode.IsControl) {
 			return strconv.Quote(n.Value)
 		}
 		return n.Value

@@ -50,6 +50,7 @@ defaults:
   listeners: {timeouts: {idle: 1h}, max_sessions: 10}
   pools: {retries: 0}
 log: {level: warn}
+admin: {listen: ""}
 listeners:
   web: {bind: [":80", ":81"], timeouts: {fin: 1m}, pool: a}
   tls:
@@ -71,7 +72,7 @@ pools:
 			t.Errorf("got  %v\nwant %v", got, want)
 		}
 	}
-	f(file.Written, Written{"log.level": "warn"})
+	f(file.Written, Written{"log.level": "warn", "admin.listen": `""`})
 	f(file.Listeners[0].Written, Written{
 		"bind": "[:80, :81]", "timeouts.fin": "1m", "timeouts.idle": "1h", "max_sessions": "10", "pool": "a",
 	})

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -50,6 +49,16 @@ type surplusCount struct {
 	client netip.AddrPort // of the first of them
 }
 
+// unreported reports whether something was counted since the last report.
+func unreported(counts []surplusCount) bool {
+	for i := range counts {
+		if counts[i].n.Load() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func newSurplus(which configs.SessionLog, listeners []string) *surplus {
 	s := new(surplus)
 	s.counts.Store(new(surplusCounts))
@@ -58,13 +67,17 @@ func newSurplus(which configs.SessionLog, listeners []string) *surplus {
 	return s
 }
 
-// follow takes in which sessions are logged now, and which listeners there are. Those that are gone stay: they may have
-// sessions yet.
+// follow takes in which sessions are logged now, and which listeners there are. Those that are gone stay until what was
+// counted of them is reported.
 func (s *surplus) follow(which configs.SessionLog, listeners []string) {
 	s.all.Store(which == configs.SessionsAll)
 	was := s.counts.Load()
-	next := &surplusCounts{listeners: slices.Clone(was.listeners), of: make(map[string][]surplusCount, len(listeners))}
-	maps.Copy(next.of, was.of)
+	next := &surplusCounts{of: make(map[string][]surplusCount, len(listeners))}
+	for _, name := range was.listeners {
+		if of := was.of[name]; slices.Contains(listeners, name) || unreported(of) {
+			next.listeners, next.of[name] = append(next.listeners, name), of
+		}
+	}
 	for _, name := range listeners {
 		if next.of[name] == nil {
 			next.listeners = append(next.listeners, name)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -172,3 +173,30 @@ func TestFloodsOfEachReason(t *testing.T) {
 
 // tailOf returns the end of a long text.
 func tailOf(text string) string { return text[max(0, len(text)-500):] }
+
+// TestSurplusFollows: a listener that is gone is forgotten once what was counted of it is reported, and not before.
+func TestSurplusFollows(t *testing.T) {
+	var out bytes.Buffer
+	s := newSurplus(configs.SessionsFailed, []string{"old"})
+	s.failures.Store(0)
+	end := l4.End{Listener: "old", Pool: "p", Reason: l4.ConnectRefused}
+	if !s.suppress(&end) {
+		t.Fatal("it may have a line")
+	}
+	f := func(want ...string) {
+		t.Helper()
+		s.follow(configs.SessionsFailed, []string{"new"})
+		if got := s.counts.Load().listeners; !slices.Equal(got, want) {
+			t.Errorf("listeners %v, want %v", got, want)
+		}
+	}
+	f("old", "new")
+	s.report(slog.New(slog.NewTextHandler(&out, nil)))
+	if !strings.Contains(out.String(), "listener=old reason=connect_refused count=1") {
+		t.Errorf("reported %q", out.String())
+	}
+	f("new")
+	if s.suppress(&end) {
+		t.Error("a session that nobody would report has no line")
+	}
+}
