@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,9 +98,9 @@ func TestResolverForgetsPools(t *testing.T) {
 		}
 		w := &world{log: slog.New(slog.DiscardHandler)}
 		w.now.Store(&generation{pools: []*pool.Pool{p}, force: &configs.File{}})
-		r, asked := newResolver(w), 0
+		r, asked := newResolver(w), new(atomic.Int64)
 		r.resolve = func(context.Context, string) (netip.Addr, error) {
-			asked++
+			asked.Add(1)
 			return netip.Addr{}, errors.New("no such host")
 		}
 		ctx, cancel := context.WithCancel(context.Background())
@@ -107,15 +108,17 @@ func TestResolverForgetsPools(t *testing.T) {
 		defer cancel()
 		r.start(ctx)
 		time.Sleep(time.Minute)
-		if asked < 3 {
-			t.Errorf("asked %d times", asked)
+		if n := asked.Load(); n < 3 {
+			t.Errorf("asked %d times", n)
 		}
 		w.now.Store(&generation{force: &configs.File{}})
 		time.Sleep(time.Minute)
-		last := asked
+		synctest.Wait()
+		last := asked.Load()
 		time.Sleep(time.Hour)
-		if asked != last || len(r.waiting) > 0 {
-			t.Errorf("asked %d times more for %v", asked-last, r.waiting)
+		synctest.Wait()
+		if n := asked.Load() - last; n != 0 || len(r.waiting) > 0 {
+			t.Errorf("asked %d times more for %v", n, r.waiting)
 		}
 	})
 }
