@@ -82,8 +82,10 @@ func (w *world) difference(was, next *generation) change.Change {
 		}
 	}
 	c.GoOn = w.goOn(was, &c)
-	for _, warning := range next.file.Warnings {
-		c.Warnings = append(c.Warnings, warning.String())
+	if next.file != was.file { // of the one that stays they have been told
+		for _, warning := range next.file.Warnings {
+			c.Warnings = append(c.Warnings, warning.String())
+		}
 	}
 	return c
 }
