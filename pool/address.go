@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -43,6 +44,14 @@ func (a Address) String() string {
 		return ":" + strconv.Itoa(int(a.TCP.Port()))
 	}
 	return ""
+}
+
+// WithHost returns the address with a host's name in place of an IP that is not known; "" = there is no such name.
+func (a Address) WithHost(host string) string {
+	if host == "" || a.IsUnix() || a.TCP.Addr().IsValid() {
+		return a.String()
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(a.TCP.Port())))
 }
 
 // MarshalText returns the address as a report shows it: that of String, but "*:80" for every address.

@@ -21,6 +21,20 @@ func TestAddress(t *testing.T) {
 	f(Address{Unix: "/run/x.sock"}, "unix", "unix:/run/x.sock")
 }
 
+func TestAddressWithHost(t *testing.T) {
+	f := func(a Address, host, want string) {
+		t.Helper()
+		if got := a.WithHost(host); got != want {
+			t.Errorf("%v with host %q is %q, want %q", a, host, got, want)
+		}
+	}
+	known, port := netip.MustParseAddrPort("10.0.0.1:80"), netip.AddrPortFrom(netip.Addr{}, 80)
+	f(Address{TCP: known}, "db.example", "10.0.0.1:80")
+	f(Address{TCP: port}, "db.example", "db.example:80")
+	f(Address{TCP: port}, "", ":80")
+	f(Address{Unix: "/run/x.sock"}, "db.example", "unix:/run/x.sock")
+}
+
 func TestWords(t *testing.T) {
 	if got, want := Policies(), []string{"least_conn", "round_robin", "random", "source_hash", "first"}; !slices.Equal(got, want) {
 		t.Errorf("Policies() = %v, want %v", got, want)

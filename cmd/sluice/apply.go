@@ -141,13 +141,14 @@ func (w *world) prepare(was, next *generation) (_ *transition, err error) {
 // preparePools makes the pools that are new, and readies those that stay; their health checks too.
 func (t *transition) preparePools() (err error) {
 	var watched []health.Watched
+	t.next.byName = make(map[string]*pool.Pool, len(t.next.force.Pools))
 	for i := range t.next.force.Pools {
 		p := &t.next.force.Pools[i]
 		made, backends, err := t.preparePool(p)
 		if err != nil {
 			return err
 		}
-		t.next.pools = append(t.next.pools, made)
+		t.next.pools, t.next.byName[p.Config.Name] = append(t.next.pools, made), made
 		watched = append(watched, health.Watched{Pool: made, Backends: backends, Config: p.Health})
 	}
 	t.watched, err = t.w.monitor.Prepare(watched)

@@ -43,7 +43,13 @@ func (a *asker) fetch(r admin.Request, answer any) ([]byte, error) {
 	return text, explainAnswer(a.socket, err)
 }
 
-// open asks for an answer that comes bit by bit, or late.
+// await is fetch for what takes as long as it takes.
+func (a *asker) await(r admin.Request, answer any) ([]byte, error) {
+	text, err := admin.Fetch(context.Background(), a.socket, r, answer)
+	return text, explainAnswer(a.socket, err)
+}
+
+// open asks for an answer that comes bit by bit.
 func (a *asker) open(r admin.Request) (io.ReadCloser, error) {
 	body, err := admin.Open(context.Background(), a.socket, r)
 	return body, explainAnswer(a.socket, err)

@@ -90,7 +90,7 @@ func (w *world) AddBackend(ctx context.Context, pool string, b admin.NewBackend,
 	if err != nil {
 		return change.Change{}, admin.Invalidf("%v", err)
 	}
-	settings := []overrides.Setting{setting(pool, config.Name, overrides.Added, addressText(config), by)}
+	settings := []overrides.Setting{setting(pool, config.Name, overrides.Added, config.Address.String(), by)}
 	for _, key := range slices.Sorted(maps.Keys(b.Set)) {
 		if key == overrides.Added || key == overrides.Removed {
 			return change.Change{}, admin.Invalidf("unknown key %q: want %s, %s, %s or %s", key, overrides.State, overrides.Weight,
@@ -108,7 +108,7 @@ func (w *world) AddBackend(ctx context.Context, pool string, b admin.NewBackend,
 			return was.set, was.noPool(pool)
 		}
 		if other, err := was.backend(pool, config.Name); err == nil {
-			return was.set, admin.Conflictf("pool %s has a backend %s already, at %s", pool, config.Name, addressText(other))
+			return was.set, admin.Conflictf("pool %s has a backend %s already, at %s", pool, config.Name, other.Address.WithHost(other.Host))
 		}
 		if removed, ok := was.set.Get(pool, config.Name, overrides.Removed); ok && removed.InFile(was.file) != "" {
 			return was.set, admin.Conflictf("the configuration has backend %s of pool %s, at %s, and an override has removed it: "+
@@ -209,8 +209,6 @@ func someOf(names []string) string {
 	}
 	return strings.Join(names, ", ")
 }
-
-func addressText(b pool.BackendConfig) string { return b.Address.String() }
 
 // Overrides returns what is set, and what the configuration says.
 func (w *world) Overrides() []admin.OverrideStatus {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -89,19 +88,11 @@ func (o *killOptions) query(c *cobra.Command, args []string) (url.Values, error)
 
 // kill asks, and waits until it is done: with a rate that takes its time. ids is how many sessions were named.
 func (o *killOptions) kill(out io.Writer, query url.Values, ids int) error {
-	body, err := o.open(admin.Request{Method: http.MethodDelete, Path: sessionsPath, Query: query})
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	text, err := io.ReadAll(io.LimitReader(body, 1<<20))
 	var killed admin.Killed
-	if err == nil {
-		err = json.Unmarshal(text, &killed)
-	}
+	text, err := o.await(admin.Request{Method: http.MethodDelete, Path: sessionsPath, Query: query}, &killed)
 	switch {
 	case err != nil:
-		return fmt.Errorf("read answer of %s: %w", o.socket, err)
+		return err
 	case o.asJSON:
 		_, err = out.Write(text)
 	case o.dryRun:

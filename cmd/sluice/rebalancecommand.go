@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -42,18 +41,10 @@ func (o *changeOptions) rebalance(out io.Writer, pool string) error {
 	if o.dryRun {
 		r.Query = url.Values{"dry_run": {"true"}}
 	}
-	body, err := o.open(r)
+	var done admin.Rebalanced
+	text, err := o.await(r, &done)
 	if err != nil {
 		return err
-	}
-	defer body.Close()
-	text, err := io.ReadAll(body)
-	var done admin.Rebalanced
-	if err == nil {
-		err = json.Unmarshal(text, &done)
-	}
-	if err != nil {
-		return fmt.Errorf("read answer of %s: %w", o.socket, err)
 	}
 	if o.asJSON {
 		_, err = out.Write(text)

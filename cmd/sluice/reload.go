@@ -71,9 +71,6 @@ func (w *world) reloadFrom(read func() (*configs.File, error), dry bool) (change
 	if err := readAccess(file); err != nil {
 		return change.Change{}, admin.WrongConfig(err)
 	}
-	if !dry {
-		logWarnings(w.log, file.Warnings)
-	}
 	return w.apply(dry, func(was *generation) (*configs.File, overrides.Set, error) { return file, was.set, nil })
 }
 
@@ -132,8 +129,12 @@ func (w *world) goOn(was *generation, c *change.Change) (lines []string) {
 		if running == nil {
 			continue
 		}
+		removed := removedOf(&p)
 		for _, b := range running.Backends() {
-			if n := b.Stats().Active; n > 0 && isRemoved(&p, b.Name()) {
+			if p.What != change.Removed && !removed[b.Name()] {
+				continue
+			}
+			if n := b.Stats().Active; n > 0 {
 				lines = append(lines, fmt.Sprintf("backend %s/%s: %s on it %s", p.Name, b.Name(), plural(n, "session"),
 					w.fate(was, p.Name, n)))
 			}
@@ -150,10 +151,15 @@ func oneOrMore(n int, one, more string) string {
 	return more
 }
 
-func isRemoved(p *change.Thing, backend string) bool {
-	return p.What == change.Removed || slices.ContainsFunc(p.Backends, func(b change.Thing) bool {
-		return b.Name == backend && b.What == change.Removed
-	})
+// removedOf returns the names of the backends that leave a pool that stays.
+func removedOf(p *change.Thing) map[string]bool {
+	names := make(map[string]bool)
+	for _, b := range p.Backends {
+		if b.What == change.Removed {
+			names[b.Name] = true
+		}
+	}
+	return names
 }
 
 // fate says what becomes of the sessions of a backend that is removed.

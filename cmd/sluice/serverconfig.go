@@ -60,11 +60,11 @@ func (w *world) listening(g *generation) l4.Update {
 
 // target returns the zero Target for no pool.
 func (g *generation) target(name string) l4.Target {
-	for i, p := range g.force.Pools {
-		if p.Config.Name == name {
-			p.Target.Pool = g.pools[i]
-			return p.Target
-		}
+	p := g.force.Pool(name)
+	if p == nil {
+		return l4.Target{}
 	}
-	return l4.Target{}
+	t := p.Target
+	t.Pool = g.pool(name)
+	return t
 }

@@ -39,7 +39,7 @@ func (w *world) loadState(file *configs.File) overrides.Set {
 		}
 		w.monitor.Restore(known)
 	}
-	w.written = s.Timelines
+	w.written, _ = w.timelines() // an error comes again where they are written
 	if n := len(s.Overrides); n > 0 {
 		w.log.Info("overrides are in force again", "count", n, "file", path, "written", s.Written)
 	}
@@ -62,7 +62,7 @@ func (w *world) saveState(g *generation, c *change.Change) {
 		w.unsaved = false
 		return
 	}
-	timelines, err := json.Marshal(w.monitor.Timelines())
+	timelines, err := w.timelines()
 	switch {
 	case err != nil:
 	case path == w.foreign:
@@ -108,9 +108,17 @@ func (w *world) saveNews() {
 	if w.leaving {
 		return
 	}
-	now, err := json.Marshal(w.monitor.Timelines())
-	news := err == nil && !bytes.Equal(now, w.written) && (len(w.written) > 0 || !w.monitor.Timelines().Empty())
-	if news || w.unsaved {
+	now, err := w.timelines()
+	if w.unsaved || err == nil && !bytes.Equal(now, w.written) {
 		w.saveState(w.now.Load(), new(change.Change))
 	}
+}
+
+// timelines returns those that were seen so far, as they are written; nil: none was.
+func (w *world) timelines() ([]byte, error) {
+	seen := w.monitor.Timelines()
+	if seen.Empty() {
+		return nil, nil
+	}
+	return json.Marshal(seen)
 }

@@ -67,6 +67,7 @@ type generation struct {
 	force  *configs.File // the same with what an operator has set
 	set    overrides.Set
 	pools  []*pool.Pool // in the order of force.Pools
+	byName map[string]*pool.Pool
 	limits admin.Limits
 
 	admin   adminListeners
@@ -74,13 +75,7 @@ type generation struct {
 }
 
 // pool returns the pool of that name; nil: there is none.
-func (g *generation) pool(name string) *pool.Pool {
-	i := slices.IndexFunc(g.force.Pools, func(p configs.Pool) bool { return p.Config.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return g.pools[i]
-}
+func (g *generation) pool(name string) *pool.Pool { return g.byName[name] }
 
 // lastReload is how the last reload went.
 type lastReload struct {

@@ -2,12 +2,10 @@ package admin
 
 import (
 	"encoding/json"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"slices"
-	"strconv"
 	"time"
 
 	"sluice/health"
@@ -172,7 +170,7 @@ func (s *Server) poolStatus(p *pool.Pool) PoolStatus {
 
 func backendStatus(b pool.BackendStats, h health.Status) BackendStatus {
 	status := BackendStatus{
-		BackendStats: b, Address: addressText(b), State: b.State.String(),
+		BackendStats: b, Address: b.Address.WithHost(b.Host), State: b.State.String(),
 		ConnectFailures: map[string]uint64{}, Obstacles: map[string]uint64{},
 		Check: CheckStatus{Status: h, Took: h.Took.Seconds()},
 	}
@@ -186,12 +184,4 @@ func backendStatus(b pool.BackendStats, h health.Status) BackendStatus {
 		status.Obstacles[o.String()] = b.Obstacles[o]
 	}
 	return status
-}
-
-// addressText returns a backend's address, with its name where that has not been resolved.
-func addressText(b pool.BackendStats) string {
-	if b.Address.TCP.Addr().IsValid() || b.Host == "" {
-		return b.Address.String()
-	}
-	return net.JoinHostPort(b.Host, strconv.Itoa(int(b.Address.TCP.Port())))
 }

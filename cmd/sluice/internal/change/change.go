@@ -160,14 +160,14 @@ func backends(from, to []pool.BackendConfig) (all []Thing) {
 		}
 		switch keys := backendKeys(was, b); {
 		case !known:
-			all = append(all, Thing{Name: b.Name, What: Added, Address: addressOf(b)})
+			all = append(all, Thing{Name: b.Name, What: Added, Address: b.Address.WithHost(b.Host)})
 		case len(keys) > 0:
 			all = append(all, Thing{Name: b.Name, What: Changed, Keys: keys})
 		}
 	}
 	for _, b := range from {
 		if !kept[b.Name] {
-			all = append(all, Thing{Name: b.Name, What: Removed, Address: addressOf(b)})
+			all = append(all, Thing{Name: b.Name, What: Removed, Address: b.Address.WithHost(b.Host)})
 		}
 	}
 	return all
@@ -180,14 +180,6 @@ func SameBackend(a, b pool.BackendConfig) bool {
 		return a.Address == b.Address
 	}
 	return a.Host == b.Host && a.Address.TCP.Port() == b.Address.TCP.Port()
-}
-
-// addressOf returns the address as far as it is known, with the host's name in place of its IP where it is not.
-func addressOf(b pool.BackendConfig) string {
-	if b.Address.IsUnix() || b.Address.TCP.Addr().IsValid() {
-		return b.Address.String()
-	}
-	return b.Host + ":" + strconv.Itoa(int(b.Address.TCP.Port()))
 }
 
 func backendKeys(from, to pool.BackendConfig) (keys []Key) {
