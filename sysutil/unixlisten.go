@@ -16,8 +16,9 @@ import (
 // A SocketFile says who may connect to a Unix socket that has a file. The zero
 // value: whom the umask lets, and the process's own user and group.
 type SocketFile struct {
-	Mode        fs.FileMode // permissions; 0 = what the umask leaves of 0777
-	User, Group *int        // owners by number; nil = those of the process
+	Mode  fs.FileMode `json:"mode,omitzero"` // permissions; 0 = what the umask leaves of 0777
+	User  *int        `json:"user,omitzero"` // owners by number; nil = those of the process
+	Group *int        `json:"group,omitzero"`
 }
 
 // Equal reports whether two of them say the same.
