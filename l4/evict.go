@@ -12,8 +12,28 @@ import (
 // because it went down: nothing is lost with them. It does not wait for them.
 func (srv *Server) Redispatch(b *pool.Backend) {
 	for _, l := range srv.loops {
-		l.inbox.post(message{kind: redispatch, backend: b})
+		l.redispatch(b, 0)
 	}
+}
+
+// redispatch is Redispatch for the sessions of one loop from a slot on. It is a walk that
+// nobody waits for: the loop itself asks for the next step.
+func (l *loop) redispatch(b *pool.Backend, slot int32) {
+	moved := 0
+	l.inbox.post(message{
+		kind: visitSlots, slot: slot,
+		visit: func(s *session) bool {
+			if s.backend == b && l.moveOn(s, BackendDown) {
+				moved++
+			}
+			return moved < walkEnds
+		},
+		stopped: func(at walkStop) {
+			if at.next < at.size {
+				l.redispatch(b, at.next)
+			}
+		},
+	})
 }
 
 // EndSessions ends at most limit sessions of a backend for a reason, which is BackendDown
@@ -130,15 +150,6 @@ func (s *session) cutLimit() time.Duration {
 		return min(limit, cutPatience)
 	}
 	return limit
-}
-
-// redispatch takes sessions that a backend has not answered away from it.
-func (l *loop) redispatch(b *pool.Backend) {
-	l.sessions.each(func(s *session) {
-		if s.backend == b {
-			l.moveOn(s, BackendDown)
-		}
-	})
 }
 
 // moveOn lets s, which its backend has not answered, try another one, for a reason. It

@@ -123,7 +123,7 @@ func TestGrantTwice(t *testing.T) {
 			t.Fatalf("state %v, want answering", s.state)
 		}
 		b.SetUp(false)
-		r.loop.redispatch(b)
+		r.loop.moveOn(s, BackendDown)
 		if s.state != stateWaiting {
 			t.Fatalf("state %d, want waiting", s.state)
 		}

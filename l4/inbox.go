@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"sync"
 
-	"sluice/pool"
 	"sluice/sysutil"
 )
 
@@ -18,7 +17,6 @@ const (
 	takeBacklogs                       // accept all that waits at doors, and call ended with at how many some are left
 	reportDrained                      // close loop.drained when no session is left
 	slotGranted                        // the session of token has a backend
-	redispatch                         // let sessions that backend has not answered try another one
 	visitSlots                         // call visit for the sessions in some slots, from slot on, and stopped with where it stopped
 	answerNow                          // call ended, to show that the loop runs
 	cancelDone                         // the cancel request of token is over, for reason
@@ -35,7 +33,6 @@ type message struct {
 	rules   *rules
 	doors   []door
 	token   token
-	backend *pool.Backend
 	reason  Reason
 	ended   func(n int)
 	slot    int32

@@ -207,8 +207,6 @@ func (l *loop) readInbox() {
 			l.takeBacklogs(m)
 		case slotGranted:
 			l.slotGranted(m.token)
-		case redispatch:
-			l.redispatch(m.backend)
 		case visitSlots:
 			l.visitSlots(m)
 		case answerNow:

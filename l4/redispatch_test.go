@@ -191,3 +191,35 @@ func TestStaleEventAfterRedispatch(t *testing.T) {
 	f("answer", func(c conn) { c.Write([]byte("S")) })
 	f("57P03 and FIN", func(c conn) { c.Write(fatal("57P03")); c.Close() })
 }
+
+// However many sessions leave a backend, the loop has turns for the others between. It goes
+// on by itself, to the last slot.
+func TestRedispatchBetweenTurns(t *testing.T) {
+	const sessions = walkSlots + 2*walkEnds + 5
+	good := listenTCP(t, "127.0.0.1:0")
+	r := newRig(t, rigConfig{backends: []pool.Address{newBacklog(t).address, tcpAddress(good.Addr())}})
+	for range sessions {
+		r.dial()
+	}
+	left, over := r.pool.Backends()[0], r.pool.Backends()[1]
+	r.until("all connect", func() bool { return left.Stats().Active == sessions })
+	r.down(left)
+	turns := 0
+	for before := 0; before < sessions; turns++ {
+		r.step()
+		now := over.Stats().Active
+		if now-before > walkEnds || now+left.Stats().Active != sessions {
+			t.Fatalf("turn %d: %d have moved after %d, and %d are where they were", turns, now, before, left.Stats().Active)
+		}
+		if before = now; turns > 10*sessions {
+			t.Fatalf("%d of %d have moved", now, sessions)
+		}
+	}
+	if least := sessions / walkEnds; turns < least {
+		t.Errorf("it took %d turns, want %d at least", turns, least)
+	}
+	for range sessions { // each of them is whole
+		r.acceptFrom(good)
+	}
+	r.expectActive(0, sessions)
+}

@@ -13,7 +13,8 @@ import (
 const (
 	// walkSlots is how many slots a loop looks at in one turn.
 	walkSlots = 256
-	// walkEnds is how many sessions are ended in one turn: each takes two calls at least.
+	// walkEnds is how many sessions are ended, or leave their backend, in one turn: each
+	// takes two calls at least.
 	walkEnds = 32
 )
 
