@@ -58,11 +58,13 @@ func TestImports(t *testing.T) {
 		http = "net/http"
 		// systest is for the tests of every package: what they ask of the kernel.
 		systest = "sluice/sysutil/systest"
+		handoff = "sluice/sysutil/handoff"
 	)
 	// mayImport is what of ours a package may import besides what is below itself.
 	mayImport := map[string][]string{
 		"sluice/sysutil": {},
 		systest:          {},
+		handoff:          {"sluice/sysutil"},
 		"sluice/pool":    {},
 		"sluice/l4":      {"sluice/pool", "sluice/sysutil"},
 		// They know no session, so neither l4 nor the kernel.
@@ -90,8 +92,11 @@ func TestImports(t *testing.T) {
 			if within(i, "sluice") && !within(i, top) && !within(i, allowed...) && i != systest {
 				t.Errorf("%s imports %s: of ours, %s may import only %v", p.ImportPath, i, top, allowed)
 			}
-			if within(i, unix) && !within(p.ImportPath, "sluice/sysutil") {
+			if within(i, unix) && p.ImportPath != "sluice/sysutil" {
 				t.Errorf("%s imports %s: only sysutil knows the kernel's types", p.ImportPath, i)
+			}
+			if i == handoff && !within(p.ImportPath, "sluice/cmd") {
+				t.Errorf("%s imports %s: only the program speaks to another process", p.ImportPath, i)
 			}
 		}
 		for _, i := range p.Imports {
