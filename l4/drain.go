@@ -45,12 +45,11 @@ func (srv *Server) StopAccepting(ctx context.Context) error {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if !srv.stopped {
-		srv.stopped = true
-		for _, ls := range srv.listeners() {
-			ls.leaving.Store(true)
+		srv.stop()
+		if srv.departure == nil { // else it sees to them
+			srv.held, _ = splitDoors(srv.doors()) // who waits at the others is for the process that listens next
+			srv.tellSockets(nil)
 		}
-		srv.held, _ = splitDoors(srv.doors()) // who waits at the others is for the process that listens next
-		srv.tellSockets(nil)
 	}
 	if !srv.retire(ctx, srv.held) {
 		return fmt.Errorf("stop accepting: clients wait in the kernel's backlog, and descriptors are wanting for them: %w",
@@ -58,6 +57,14 @@ func (srv *Server) StopAccepting(ctx context.Context) error {
 	}
 	srv.held = nil
 	return nil
+}
+
+// stop lets nothing change any more.
+func (srv *Server) stop() {
+	srv.stopped = true
+	for _, ls := range srv.listeners() {
+		ls.leaving.Store(true)
+	}
 }
 
 // EndAll ends, in a Shutdown whose context is done, the sessions that it still waits for.

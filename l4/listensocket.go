@@ -111,6 +111,13 @@ func (k *listenSocket) close() {
 	sysutil.Close(k.fd)
 }
 
+// leave closes the socket where another process has it too, which goes on with it.
+func (k *listenSocket) leave() {
+	if !k.shared {
+		sysutil.Close(k.fd)
+	}
+}
+
 // isThere reports whether who connects to the address still comes to this socket: a file
 // may have been removed.
 func (k *listenSocket) isThere() bool { return k.file == nil || k.file.IsAt(k.address.Unix) }

@@ -28,11 +28,12 @@ type Server struct {
 	hurried context.Context // done when a Shutdown is to wait for nobody
 	hurry   context.CancelFunc
 
-	changing sync.Mutex // held from Prepare to Commit or Abandon; taken before mu
-	mu       sync.Mutex // held while listeners and their sockets change; guards:
-	stopped  bool       // no more sockets are opened
-	held     []door     // sockets that are to be closed and have clients waiting
-	set      atomic.Pointer[listenerSet]
+	changing  sync.Mutex // held from Prepare to Commit or Abandon; taken before mu
+	mu        sync.Mutex // held while listeners and their sockets change; guards:
+	stopped   bool       // no more sockets are opened
+	departure *Departure // under way; nil = none
+	held      []door     // sockets that are to be closed and have clients waiting
+	set       atomic.Pointer[listenerSet]
 
 	places     quota // of all listeners
 	stalls     warning
@@ -145,12 +146,14 @@ func (srv *Server) Failed() <-chan error { return srv.failed }
 func (srv *Server) Close() {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	if !srv.stopped {
+		closeDoors(srv.doors())
+	}
 	srv.stopped = true
 	srv.end()
 	for _, l := range srv.loops {
 		l.close()
 	}
-	closeDoors(srv.doors())
 }
 
 // place chooses the loop for a connection that l has accepted: l itself while

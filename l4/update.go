@@ -77,7 +77,7 @@ func (srv *Server) prepare(c Update) (_ *Prepared, err error) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if srv.stopped {
-		return nil, errors.New("the server has stopped accepting for good")
+		return nil, errStopped
 	}
 	if err := c.check(srv.config.Loops); err != nil {
 		return nil, err
