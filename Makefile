@@ -95,6 +95,10 @@ reloads: ## 200 reloads in a minute under load, then what reloads of 10,000 back
 	SLUICE_RELOADS=full $(GO) test -count=1 -v -run '^TestReloads$$' ./cmd/sluice/e2e
 	$(GO) run ./bench/reload
 
+.PHONY: kill-rate
+kill-rate: ## 1,000 sessions killed at 100 in a second: 10 seconds, evenly; on a machine that has nothing else to do
+	SLUICE_KILL_RATE=full $(GO) test -count=1 -v -run '^TestKillRate$$' ./cmd/sluice/e2e
+
 .PHONY: cover
 cover: ## statement coverage of the packages that need no other program
 	$(GO) test -cover ./l4/... ./pool ./health ./configs ./sysutil
