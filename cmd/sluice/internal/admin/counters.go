@@ -170,7 +170,7 @@ func (c *counters) writeListeners(e *exposition, stats l4.Stats) {
 	family(func(l l4.ListenerStats) uint64 { return uint64(l.Sessions) })
 	e.gauge("sluice_listener_max_sessions", "Sessions that the listener may have, 0 = no limit of its own.")
 	family(func(l l4.ListenerStats) uint64 { return uint64(l.MaxSessions) })
-	e.gauge("sluice_listener_resting", "1 while new connections wait in the kernel's backlog.")
+	e.gauge("sluice_listener_resting", "1 while new connections are left to wait in the kernel's backlog: at a limit of sessions, or for want of descriptors or memory.")
 	family(func(l l4.ListenerStats) uint64 { return flag(l.Resting) })
 	c.writeClients(e, stats)
 }
