@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/bench/load"
+	"sluice/bench/record"
 )
 
 // askers ask for /metrics, each again as soon as it has an answer.
@@ -70,7 +71,7 @@ func measureBoth(ctx context.Context, asked, unasked *bed, plan load.Plan, a *as
 		is, was, times = append(is, with), append(was, without), append(times, with/without)
 	}
 	answers := float64(a.answers.Load()-before) / time.Since(began).Seconds()
-	return figures{p99: median(is), p99Unasked: median(was), p99Times: median(times), asksPerSecond: answers}, nil
+	return figures{p99: record.Median(is), p99Unasked: record.Median(was), p99Times: record.Median(times), asksPerSecond: answers}, nil
 }
 
 // asking is a crowd that asks until its context is done.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
 	"time"
@@ -47,11 +45,11 @@ func newBed(ctx context.Context, s system, bin string, d duty) (_ *bed, err erro
 	if b.backend, backends, err = startBackend(d.proxy); err != nil {
 		return nil, err
 	}
-	if b.target, err = freePort(); err != nil {
+	if b.target, err = load.FreePort(); err != nil {
 		return nil, err
 	}
 	for b.aside == (netip.AddrPort{}) || b.aside == b.target {
-		if b.aside, err = freePort(); err != nil {
+		if b.aside, err = load.FreePort(); err != nil {
 			return nil, err
 		}
 	}
@@ -157,20 +155,4 @@ func (b *bed) settle(ctx context.Context) (last usage, err error) {
 		}
 	}
 	return last, nil
-}
-
-// freePort returns an address nobody uses, outside of the range from which
-// the kernel chooses ports for clients, so that none takes it meanwhile.
-func freePort() (netip.AddrPort, error) {
-	const from, to = 10000, 30000
-	for range 100 {
-		ap := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(from+rand.IntN(to-from)))
-		ln, err := net.Listen("tcp", ap.String())
-		if err != nil {
-			continue
-		}
-		ln.Close()
-		return ap, nil
-	}
-	return netip.AddrPort{}, errors.New("find a free port: none of 100 tried is free")
 }

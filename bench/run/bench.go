@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/bench/record"
 	"sluice/sysutil"
 )
 
@@ -86,7 +87,7 @@ func progress(w io.Writer, round int, row row, s system, f figures, err error) {
 		}
 	}
 	if err != nil {
-		parts = []string{"FAILED: " + oneLine(err)}
+		parts = []string{"FAILED: " + record.OneLine(err)}
 	}
 	fmt.Fprintf(w, "round %d  %-14s %-20s %s\n", round, row.name, s.name, strings.Join(parts, ", "))
 }

@@ -108,17 +108,6 @@ func TestDefaultDuration(t *testing.T) {
 	f("-quick -duration 3s", 3*time.Second)
 }
 
-func TestModelName(t *testing.T) {
-	f := func(text, want string) {
-		t.Helper()
-		if got := modelName(text); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-	f("processor\t: 0\nmodel name\t: Xeon: the best\nmodel name\t: other\n", "Xeon: the best")
-	f("processor\t: 0\n", "unknown")
-}
-
 func TestTailKeepsTheEnd(t *testing.T) {
 	var end tail
 	for range 200 {

@@ -2,9 +2,9 @@ package main
 
 import (
 	"fmt"
-	"slices"
-	"strconv"
 	"time"
+
+	"sluice/bench/record"
 )
 
 // A metric is one column of a table; its text is the column's head.
@@ -38,7 +38,7 @@ func (m metric) higherIsBetter() bool { return m == perSecond || m == perCPU || 
 func (m metric) format(v float64) string {
 	switch m {
 	case perSecond, perCPU, bytesEach, asksPerSecond:
-		return thousands(int64(v + 0.5))
+		return record.Thousands(int64(v + 0.5))
 	case gigabits, cpuEach:
 		return fmt.Sprintf("%.1f", v)
 	case cpuPerGB:
@@ -49,30 +49,7 @@ func (m metric) format(v float64) string {
 	if v < 1000 {
 		return fmt.Sprintf("%.1f", v)
 	}
-	return thousands(int64(v + 0.5))
-}
-
-func thousands(n int64) string {
-	text := strconv.FormatInt(n, 10)
-	first := 0
-	if n < 0 {
-		first = 1
-	}
-	for i := len(text) - 3; i > first; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
-}
-
-// median is the middle value, or the mean of the two in the middle. There
-// must be one.
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	middle := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[middle]
-	}
-	return (sorted[middle-1] + sorted[middle]) / 2
+	return record.Thousands(int64(v + 0.5))
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

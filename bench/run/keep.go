@@ -3,9 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
+
+	"sluice/bench/record"
 )
 
 // keep prints the result and, after a complete run, writes it to its file.
@@ -16,16 +16,9 @@ func keep(o options, root string, e *environment, r *results) (err error) {
 	if o.out == "" || o.partial {
 		return nil
 	}
-	dir := o.out
-	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(root, dir)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("keep result: %w", err)
-	}
-	name := filepath.Join(dir, e.fileName())
-	if err := os.WriteFile(name, []byte(text.String()), 0o644); err != nil {
-		return fmt.Errorf("keep result: %w", err)
+	name, err := record.Keep(root, o.out, e.name(), text.String())
+	if err != nil {
+		return err
 	}
 	fmt.Fprintln(o.stderr, "written to", name)
 	return nil

@@ -3,7 +3,8 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strings"
+
+	"sluice/bench/record"
 )
 
 // results holds every measurement of a run.
@@ -34,14 +35,11 @@ func newResults(rows []row, systems []system) *results {
 func (r *results) add(row row, s system, round int, f figures, err error) {
 	c := r.cells[row.name][s.name]
 	if err != nil {
-		c.failures = append(c.failures, fmt.Sprintf("%s, %s, round %d: %s", row.name, s.name, round, oneLine(err)))
+		c.failures = append(c.failures, fmt.Sprintf("%s, %s, round %d: %s", row.name, s.name, round, record.OneLine(err)))
 		return
 	}
 	c.rounds = append(c.rounds, f)
 }
-
-// oneLine is the text of an error that may be several joined.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // median returns the median of a metric over the rounds; false when it was
 // not measured or any round failed: the rounds that went well do not make up
@@ -59,7 +57,7 @@ func (r *results) median(row, system string, m metric) (float64, bool) {
 		}
 		values = append(values, v)
 	}
-	return median(values), true
+	return record.Median(values), true
 }
 
 // best returns the variant of a program that does best in a row by the row's

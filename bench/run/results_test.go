@@ -8,19 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-func TestMedian(t *testing.T) {
-	f := func(want float64, values ...float64) {
-		t.Helper()
-		if got := median(values); got != want {
-			t.Errorf("median of %v is %v, want %v", values, got, want)
-		}
-	}
-	f(5, 5)
-	f(2, 3, 1, 2)
-	f(2.5, 4, 1, 3, 2)
-}
+	"sluice/bench/record"
+)
 
 func TestFormat(t *testing.T) {
 	f := func(m metric, v float64, want string) {
@@ -140,7 +130,7 @@ func TestFailedRoundHidesMedian(t *testing.T) {
 
 func TestResultText(t *testing.T) {
 	var text strings.Builder
-	writeResult(&text, &environment{commit: "abc1234"}, known(t))
+	writeResult(&text, &environment{Machine: record.Machine{Commit: "abc1234"}}, known(t))
 	for _, want := range []string{
 		"sluice / HAProxy: 64B-64 0.80, refused 1.33 (more is better), bulk-down 0.69, mixed 1.00\n",
 		"sluice / nginx: 64B-64 1.20\n",
@@ -185,7 +175,7 @@ func TestEveryTargetNamesARow(t *testing.T) {
 
 func TestKeep(t *testing.T) {
 	dir := t.TempDir()
-	e := &environment{date: time.Date(2026, 11, 21, 1, 2, 3, 0, time.UTC), commit: "abc1234-dirty"}
+	e := &environment{Machine: record.Machine{Date: time.Date(2026, 11, 21, 1, 2, 3, 0, time.UTC), Commit: "abc1234-dirty"}}
 	f := func(o options, quick bool, want string) {
 		t.Helper()
 		o.out, o.stdout, o.stderr, e.quick = dir, io.Discard, io.Discard, quick

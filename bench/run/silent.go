@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/bench/load"
+	"sluice/bench/record"
 )
 
 const (
@@ -23,7 +24,7 @@ func silentRow() row {
 	flow := load.Flow{Work: load.Exchange, Sessions: 64, Size: 64, Loops: loadLoops()}
 	return row{
 		name: "silent", group: "Request and reply beside silent connections, whose ClientHello is waited for",
-		work: fmt.Sprintf("64B, 64 sessions, beside %s silent ones", thousands(silentClients)),
+		work: fmt.Sprintf("64B, 64 sessions, beside %s silent ones", record.Thousands(silentClients)),
 		duty: duty{silent: true}, systems: plain,
 		columns: []metric{p99Before, p99, p99Times, bytesEach}, key: p99, best: p99,
 		measure: func(ctx context.Context, b *bed, d time.Duration) (figures, error) {
@@ -83,7 +84,7 @@ func medianP99(ctx context.Context, b *bed, plan load.Plan) (float64, error) {
 		}
 		each = append(each, micros(report.Flows[0].Latency.Quantile(0.99)))
 	}
-	return median(each), nil
+	return record.Median(each), nil
 }
 
 // silentConns are clients that say nothing.

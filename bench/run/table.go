@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"sluice/bench/record"
 )
 
 // writeTables prints one Markdown table per group of rows.
@@ -28,16 +30,11 @@ func writeGroup(w io.Writer, r *results, rows []row) {
 	for _, rival := range []string{haproxy, nginx} {
 		heads = append(heads, fmt.Sprintf("%s / %s", first.key, rival))
 	}
-	writeLine(w, heads)
-	rule := []string{"---", "---"}
-	for range heads[2:] {
-		rule = append(rule, "---:")
-	}
-	writeLine(w, rule)
+	record.Head(w, 2, heads...)
 	for _, row := range rows {
 		for _, s := range r.systems {
 			if s.takesPart(row) {
-				writeLine(w, systemLine(r, row, s))
+				record.Line(w, systemLine(r, row, s)...)
 			}
 		}
 	}
@@ -80,10 +77,6 @@ func (r *results) variants(rival string) (n int) {
 		}
 	}
 	return n
-}
-
-func writeLine(w io.Writer, cells []string) {
-	fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
 }
 
 // writeRatios prints sluice's key figure over a rival's, row by row, in one

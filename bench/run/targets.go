@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+
+	"sluice/bench/record"
 )
 
 // A target is one figure that sluice is held to.
@@ -81,7 +83,7 @@ func writeTargets(w io.Writer, r *results) {
 				verdict = "met"
 			}
 		}
-		writeLine(w, []string{t.text, t.bound(), measured, verdict})
+		record.Line(w, t.text, t.bound(), measured, verdict)
 	}
 	fmt.Fprintln(w)
 }

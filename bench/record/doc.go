@@ -1,0 +1,3 @@
+// Package record is what the dated results have in common: the machine they come from, the file they are kept in, and
+// how they write figures and tables.
+package record
