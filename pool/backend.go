@@ -46,13 +46,15 @@ type Backend struct {
 	back      time.Time // when slow start began
 	credit    int       // of turns
 	maxConns  int
-	active    int // above maxConns when the limit was lowered
+	active    int // slots that are taken; above maxConns when the limit was lowered
+	elsewhere int // those of them that another process holds, see Expect
 
 	changes uint64 // guarded by pool.mu: of up, ejected and admin
 
 	dials     [numDialResults]atomic.Uint64
 	obstacles [numObstacles]atomic.Uint64
-	traffic   []traffic // by event loop
+	traffic   []traffic                              // by event loop
+	carried   struct{ received, sent atomic.Uint64 } // by processes before this one
 }
 
 func newBackend(p *Pool, c BackendConfig) *Backend {
@@ -162,7 +164,7 @@ func (b *Backend) Usable() bool {
 	return b.usable()
 }
 
-// Active returns how many of the backend's slots are taken now.
+// Active returns how many of the backend's slots are taken now, by sessions of another process too: see Expect.
 func (b *Backend) Active() int {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
@@ -175,11 +177,16 @@ func (b *Backend) Active() int {
 func (b *Backend) Release() {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
-	if b.active == 0 {
+	if b.active == b.elsewhere {
 		panic(fmt.Sprintf("pool: release backend %s/%s: no slot is taken", b.pool.name, b.name))
 	}
+	b.vacate(1)
+}
+
+// vacate gives slots back, and with them the places to those who wait. The pool's mutex is held.
+func (b *Backend) vacate(slots int) {
 	wasFull := b.full()
-	b.active--
+	b.active -= slots
 	if b.removed {
 		b.pool.forget(b)
 		return

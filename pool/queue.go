@@ -26,7 +26,12 @@ type Waiter struct {
 	prev, next *Waiter
 	queued     bool
 	granted    *Backend // its slot is taken, and not yet handed out
+	place      uint64   // in line: who came later has a higher one
 }
+
+// Place returns the place in line that w was given when it began to wait, for Rejoin. Whoever came later in its pool has a
+// higher one; 0 = it has never waited. It may be called by whoever lets w wait, also after w has left.
+func (w *Waiter) Place() uint64 { return w.place }
 
 // QueueMax returns how many sessions may wait now; 0 = none.
 func (p *Pool) QueueMax() int {
@@ -67,6 +72,20 @@ func (p *Pool) ReserveOrWait(w *Waiter) (b *Backend, waiting bool, err error) {
 	}
 	p.queue.push(w)
 	return nil, true, nil
+}
+
+// Rejoin puts w, which has left the queue of this pool or of its predecessor in another process, back at the place that
+// it had there, however long the queue is. It takes a slot at once if there is one for it; w.Granted is called then. It
+// panics when w waits already or was granted a slot that nobody took.
+func (p *Pool) Rejoin(w *Waiter, place uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.queued || w.granted != nil {
+		panic("pool: rejoin the queue of pool " + p.name + ": the waiter has not left")
+	}
+	w.place = place
+	p.queue.insert(w)
+	p.serve(w) // nobody else's chances have changed
 }
 
 // Collect returns the backend that w was granted, once: the caller holds its slot from then on and must Release it. It
@@ -157,16 +176,44 @@ func (p *Pool) forgive(b *Backend) {
 type queue struct {
 	first, last *Waiter
 	length      int
+	lastPlace   uint64 // that was given to anybody
 }
 
+// push puts a waiter at the end.
 func (q *queue) push(w *Waiter) {
-	w.prev, w.queued = q.last, true
-	if q.last == nil {
+	q.lastPlace++
+	w.place = q.lastPlace
+	q.link(w, q.last)
+}
+
+// insert puts a waiter where its place is: behind all who came before it. Those who come back do so in their order, and
+// nearly always before anybody new: the way from the end is short.
+func (q *queue) insert(w *Waiter) {
+	q.lastPlace = max(q.lastPlace, w.place)
+	before := q.last
+	for before != nil && before.place > w.place {
+		before = before.prev
+	}
+	q.link(w, before)
+}
+
+// link puts a waiter behind another one; nil: before all.
+func (q *queue) link(w, before *Waiter) {
+	after := q.first
+	if before != nil {
+		after = before.next
+	}
+	w.prev, w.next, w.queued = before, after, true
+	if before == nil {
 		q.first = w
 	} else {
-		q.last.next = w
+		before.next = w
 	}
-	q.last = w
+	if after == nil {
+		q.last = w
+	} else {
+		after.prev = w
+	}
 	q.length++
 }
 

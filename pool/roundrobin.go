@@ -60,8 +60,13 @@ func inherit(leave, stay []*Backend) {
 		credit += b.credit
 	}
 	forgetTurns(leave)
-	for i, b := range stay {
-		share := credit / (len(stay) - i)
+	shareOut(credit, stay)
+}
+
+// shareOut gives backends a credit that was nobody's any more. The pool's mutex is held.
+func shareOut(credit int, to []*Backend) {
+	for i, b := range to {
+		share := credit / (len(to) - i)
 		b.credit += share
 		credit -= share
 	}

@@ -63,7 +63,7 @@ type BackendStats struct {
 	Weight   int        `json:"weight"`
 	Share    int        `json:"share_percent"` // of the weight that counts: 100, or less during slow start
 	MaxConns int        `json:"max_conns"`     // 0 = no limit
-	Active   int        `json:"active"`        // connections now, dials in flight included
+	Active   int        `json:"active"`        // connections now, dials in flight included, and those of another process: see Backend.Expect
 
 	Changes uint64 `json:"-"` // how often State, Up or Ejected changed
 
@@ -84,6 +84,7 @@ func (b *Backend) Stats() BackendStats {
 		s.Obstacles[o] = b.obstacles[o].Load()
 	}
 	s.Connects = b.dials[DialOK].Load()
+	s.Received, s.Sent = b.carried.received.Load(), b.carried.sent.Load()
 	for i := range b.traffic {
 		s.Received += b.traffic[i].received.Load()
 		s.Sent += b.traffic[i].sent.Load()

@@ -178,6 +178,7 @@ func (p *Pool) carryOut(u *Update) {
 		p.findCandidates()
 		p.led = p.leader != nil && p.leader.active > 0
 	}
+	p.leaving = slices.DeleteFunc(p.leaving, func(b *Backend) bool { return b.active == 0 }) // those that nobody came to
 	p.hope()
 	p.refresh()
 }
@@ -205,7 +206,7 @@ func (p *Pool) remove(b *Backend) {
 	}
 }
 
-// forget drops a backend that was removed once it has no sessions any more. The mutex is held.
+// forget drops a backend that was removed once it has no sessions any more, here or elsewhere. The mutex is held.
 func (p *Pool) forget(b *Backend) {
 	if b.active == 0 {
 		p.leaving = slices.DeleteFunc(p.leaving, func(other *Backend) bool { return other == b })
@@ -216,7 +217,13 @@ func (p *Pool) forget(b *Backend) {
 // held.
 func (p *Pool) revive(b *Backend, c BackendConfig) {
 	p.leaving = slices.DeleteFunc(p.leaving, func(other *Backend) bool { return other == b })
-	b.removed, b.backup, b.unproven = false, c.Backup, c.Unproven
+	b.removed = false
+	b.restart(c)
+}
+
+// restart gives a backend that comes back its tier, and lets it begin down where it is to. The mutex is held.
+func (b *Backend) restart(c BackendConfig) {
+	b.backup, b.unproven = c.Backup, c.Unproven
 	if (c.Down || c.Unproven) && b.up {
 		b.up = false
 		b.changes++
