@@ -37,6 +37,9 @@ func (s *Server) carryOut(w http.ResponseWriter, r *http.Request, e *endpoint) {
 	deadlines := http.NewResponseController(w)
 	_ = deadlines.SetReadDeadline(time.Time{}) // whether the client leaves is read for as long as it takes
 	_ = deadlines.SetWriteDeadline(time.Time{})
+	if e.last {
+		r.Context().Value(connKey{}).(*conn).answersLast()
+	}
 	if !e.aside {
 		select {
 		case s.changing <- struct{}{}:
@@ -122,14 +125,10 @@ func kindText(t reflect.Type) string {
 	return "text"
 }
 
-// userOf returns who is at the other end of the control socket.
+// userOf returns the name of who is at the other end of the control socket; "" = not known.
 func userOf(c *conn) string {
-	raw, err := c.Conn.(syscall.Conn).SyscallConn()
+	uid, err := uidOf(c)
 	if err != nil {
-		return ""
-	}
-	var uid uint32
-	if caught := raw.Control(func(fd uintptr) { uid, err = sysutil.PeerUser(int(fd)) }); caught != nil || err != nil {
 		return ""
 	}
 	id := strconv.FormatUint(uint64(uid), 10)
@@ -137,6 +136,18 @@ func userOf(c *conn) string {
 		return known.Username
 	}
 	return "uid " + id
+}
+
+// uidOf returns the number of who is at the other end of the control socket.
+func uidOf(c *conn) (uid uint32, err error) {
+	raw, err := c.Conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if caught := raw.Control(func(fd uintptr) { uid, err = sysutil.PeerUser(int(fd)) }); caught != nil {
+		return 0, caught
+	}
+	return uid, err
 }
 
 // A Failure is the answer of a request that was not carried out.
@@ -168,6 +179,10 @@ func statusOf(err error) int {
 		return http.StatusNotFound
 	case errors.As(err, new(Conflict)):
 		return http.StatusConflict
+	case errors.As(err, new(forbidden)):
+		return http.StatusForbidden
+	case errors.Is(err, errUpgradeRequired):
+		return http.StatusUpgradeRequired
 	}
 	return http.StatusInternalServerError
 }

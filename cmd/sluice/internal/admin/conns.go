@@ -40,8 +40,11 @@ type places struct {
 
 	listing *turnstile // one list of sessions at a time
 
-	mu   sync.Mutex // guards open, and what its connections wait for
+	mu   sync.Mutex // guards what follows, and what the connections wait for
 	open map[*conn]struct{}
+	door net.Conn      // one that was accepted and has no place yet
+	hold chan struct{} // closed when connections are accepted again; nil: they are
+	held bool          // Accept waits for that
 }
 
 // newPlaces bounds l to most connections. One of them is always the one at the door.
@@ -51,7 +54,7 @@ func newPlaces(l net.Listener, most int) *places {
 
 // Accept is called by one goroutine.
 func (p *places) Accept() (net.Conn, error) {
-	c, err := p.Listener.Accept()
+	c, err := p.accept()
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +79,7 @@ func (p *places) admit(c net.Conn) net.Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
+	p.door = c
 	if len(p.open) >= p.most-1 {
 		last := p.longestWaiting(now)
 		if last == nil {
@@ -86,6 +90,7 @@ func (p *places) admit(c net.Conn) net.Conn {
 	}
 	admitted := &conn{Conn: c, places: p, state: fresh, since: now}
 	p.open[admitted] = struct{}{}
+	p.door = nil
 	return admitted
 }
 
@@ -120,8 +125,9 @@ const (
 type conn struct {
 	net.Conn
 	places *places
-	state  connState // with since: guarded by places.mu
+	state  connState // with what follows: guarded by places.mu
 	since  time.Time
+	last   bool // Server.Pause does not wait for its answer
 }
 
 // patience is how long c may be as it is while others wait.
@@ -161,6 +167,14 @@ func (c *conn) enter(s connState) (before connState) {
 	return before
 }
 
+// answersLast says that Server.Pause must not wait for the answer on c: it comes when all others have.
+func (c *conn) answersLast() {
+	c.places.mu.Lock()
+	c.last = true
+	c.places.mu.Unlock()
+	c.places.tell()
+}
+
 func (p *places) tell() {
 	select {
 	case p.news <- struct{}{}:
@@ -188,11 +202,29 @@ func (c *conn) Write(b []byte) (int, error) {
 
 func (c *conn) Close() error {
 	err := c.Conn.Close() // before somebody else takes the place: it is counted in descriptors
+	c.leave()
+	return err
+}
+
+// leave gives the place up.
+func (c *conn) leave() {
 	c.places.mu.Lock()
 	delete(c.places.open, c)
 	c.places.mu.Unlock()
 	c.places.tell()
-	return err
+}
+
+// connChanged is http.Server's ConnState. An answer counts as long as the server has not sent all of it.
+func connChanged(c net.Conn, s http.ConnState) {
+	switch c := c.(*conn); s {
+	case http.StateIdle:
+		c.enter(idle)
+		if c.places.paused() && !c.unread() {
+			_ = c.Conn.Close() // the server finds out
+		}
+	case http.StateHijacked: // whoever has it now counts it
+		c.leave()
+	}
 }
 
 type connKey struct{}
@@ -203,12 +235,11 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 }
 
 // placed tells a request's connection that it is being worked at. It ends with the answer when others wait: clients that
-// ask on and on would keep their places for ever.
+// ask on and on would keep their places for ever. So it does when no further request is taken.
 func placed(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := r.Context().Value(connKey{}).(*conn)
 		c.enter(working)
-		defer c.enter(idle)
 		h.ServeHTTP(&leaving{w, c.places}, r)
 	})
 }
@@ -223,7 +254,7 @@ type leaving struct {
 func (l *leaving) Unwrap() http.ResponseWriter { return l.ResponseWriter }
 
 func (l *leaving) WriteHeader(status int) {
-	if l.places.crowd.Load() {
+	if l.places.crowd.Load() || l.places.paused() {
 		l.Header().Set("Connection", "close")
 	}
 	l.ResponseWriter.WriteHeader(status)

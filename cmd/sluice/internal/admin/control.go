@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"sluice/cmd/sluice/internal/change"
@@ -29,6 +30,33 @@ type Control interface {
 	Overrides() []OverrideStatus
 	// Generation says which configuration is in force.
 	Generation() Generation
+}
+
+// A Successor is a Control that another process can follow. One that is none has no such endpoints.
+type Successor interface {
+	// Upgrade starts a process that takes over, and returns when that serves. This one is about to end then.
+	Upgrade(ctx context.Context, asked UpgradeRequest, by By) (Upgraded, error)
+	// TakeOver lets the process at the other end take over, which has the right to. The connection, on which that process
+	// speaks first, is the callee's. It returns when the hand-over is over.
+	TakeOver(c *net.UnixConn, by By) error
+}
+
+// An UpgradeRequest says what is to take over.
+type UpgradeRequest struct {
+	Binary string // "" = the one that this process was started from
+}
+
+// Upgraded is how an upgrade went that was asked for.
+type Upgraded struct {
+	OK            bool    `json:"ok"`
+	VersionBefore string  `json:"version_before"`
+	Version       string  `json:"version"`
+	PID           int     `json:"pid"`      // of the process that serves now
+	Sessions      int     `json:"sessions"` // that have come to it
+	Left          int     `json:"left"`     // that have not, and were ended or stay where they were until they end
+	AcceptPause   float64 `json:"accept_pause_seconds"`
+	LongestPause  float64 `json:"longest_pause_seconds"` // of one session
+	Seconds       float64 `json:"seconds"`               // all of it
 }
 
 // Rebalanced says what the backends of a pool had too many, and what was closed of that.
@@ -112,6 +140,9 @@ type Conflict struct{ error }
 
 // Conflictf returns a Conflict.
 func Conflictf(format string, args ...any) error { return Conflict{fmt.Errorf(format, args...)} }
+
+// forbidden is an error of somebody who may not ask for that.
+type forbidden struct{ error }
 
 // wrongConfig is an error of a configuration that has no configs.Problems, as of a file that it names.
 type wrongConfig struct{ error }

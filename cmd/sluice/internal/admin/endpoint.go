@@ -24,11 +24,14 @@ type endpoint struct {
 	answer       any  // a value of the type that the answer has as JSON; nil: text
 	failures     []int
 
-	// One of the two is set. What changes something is on the control socket only.
+	// One of the three is set. What changes something, or takes the connection over, is on the control socket only.
 	get    func(s *Server, w http.ResponseWriter, r *http.Request, query url.Values)
 	change func(s *Server, ctx context.Context, a asked) (any, error)
+	take   func(s *Server, w http.ResponseWriter, r *http.Request) error
 	// aside: a change that takes its time and is none of the configuration. Others do not wait for it.
 	aside bool
+	// last: Pause does not wait for the answer, which comes when another process serves.
+	last bool
 }
 
 // An asked is what a request for a change asks for.
@@ -140,6 +143,16 @@ var changeEndpoints = []endpoint{
 			{name: "all", about: "true: every session.", schema: schema{"type": "boolean"}},
 		}, ofSessions, []parameter{rate, dryRun}),
 	},
+	{
+		method: "POST", path: upgradePath, aside: true, last: true, body: new(upgradeBody), answer: Upgraded{}, change: (*Server).upgrade,
+		summary:  "Start a new process that takes over all sessions. The answer comes when it serves; this process ends then.",
+		failures: []int{http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity},
+	},
+	{
+		method: "POST", path: takeOverPath, done: http.StatusSwitchingProtocols, take: (*Server).takeOver,
+		summary:  "Take over all sessions: a sluice that follows this one asks for that, with Upgrade: " + handoffProtocol + ".",
+		failures: []int{http.StatusForbidden, http.StatusNotFound, http.StatusUpgradeRequired},
+	},
 }
 
 // checkQuery returns what is wrong with a query. What a parameter's value must be its handler says.
@@ -197,13 +210,28 @@ func (s *Server) routes(changes bool) *http.ServeMux {
 	mux := http.NewServeMux()
 	for i := range endpoints {
 		e := &endpoints[i]
-		if e.change == nil {
-			mux.HandleFunc(e.method+" "+e.path, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, e) })
-		} else if changes && s.options.Control != nil {
-			mux.HandleFunc(e.method+" "+e.path, func(w http.ResponseWriter, r *http.Request) { s.carryOut(w, r, e) })
+		switch handle := func(h http.HandlerFunc) { mux.HandleFunc(e.method+" "+e.path, h) }; {
+		case e.get != nil:
+			handle(func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, e) })
+		case !changes || s.options.Control == nil:
+		case e.take != nil:
+			handle(func(w http.ResponseWriter, r *http.Request) { s.giveAway(w, r, e) })
+		default:
+			handle(func(w http.ResponseWriter, r *http.Request) { s.carryOut(w, r, e) })
 		}
 	}
 	return mux
+}
+
+// giveAway lets a request have its connection, unless there is something wrong with it.
+func (s *Server) giveAway(w http.ResponseWriter, r *http.Request, e *endpoint) {
+	_, err := e.checkQuery(r.URL.RawQuery)
+	if err == nil {
+		err = e.take(s, w, r)
+	}
+	if err != nil {
+		s.writeError(w, err)
+	}
 }
 
 // answer answers a request that changes nothing.

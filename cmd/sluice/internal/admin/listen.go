@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"sluice/sysutil"
@@ -22,14 +22,35 @@ func ListenSocket(path string, file sysutil.SocketFile) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
-	f := os.NewFile(uintptr(s.FD), path)
-	defer f.Close() // the listener has a descriptor of its own
-	l, err := net.FileListener(f)
+	l, err := socketListenerOf(s, path)
 	if err != nil {
 		s.RemoveFile()
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
-	return &socketListener{Listener: l, file: s, remove: sync.OnceFunc(s.RemoveFile)}, nil
+	l.owner.Store(true)
+	return l, nil
+}
+
+// socketListenerOf makes a listener of a socket, whose descriptor it takes over. The file is not its own yet.
+func socketListenerOf(s *sysutil.UnixSocket, path string) (*socketListener, error) {
+	l, err := listenerOf(s.FD, path)
+	if err != nil {
+		return nil, err
+	}
+	unix, ok := l.(*net.UnixListener)
+	if !ok {
+		_ = l.Close()
+		return nil, fmt.Errorf("the socket listens at %s, which is no path", l.Addr())
+	}
+	return &socketListener{UnixListener: unix, file: s}, nil
+}
+
+// listenerOf makes a listener of a descriptor, which it takes over. It must be non-blocking: package os makes it so
+// otherwise, and blocking again on the way, for everybody who shares the socket.
+func listenerOf(fd int, name string) (net.Listener, error) {
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close() // the listener has a descriptor of its own
+	return net.FileListener(f)
 }
 
 // ownersOnly lets the owner alone connect where nothing else is said.
@@ -49,14 +70,16 @@ func SetOwners(l net.Listener, file sysutil.SocketFile) error {
 	return s.file.Own(ownersOnly(file))
 }
 
-// A socketListener removes the socket's file when it is closed.
+// A socketListener removes the socket's file when it is closed, if that is its own.
 type socketListener struct {
-	net.Listener
-	file   *sysutil.UnixSocket
-	remove func()
+	*net.UnixListener
+	file  *sysutil.UnixSocket
+	owner atomic.Bool // of the file; see Own
 }
 
 func (l *socketListener) Close() error {
-	l.remove() // first: a successor may take the path at once
-	return l.Listener.Close()
+	if l.owner.CompareAndSwap(true, false) {
+		l.file.RemoveFile() // first: a successor may take the path at once
+	}
+	return l.UnixListener.Close()
 }

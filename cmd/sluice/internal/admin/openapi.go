@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -60,7 +61,7 @@ func (all schemas) operation(e *endpoint, failure schema) schema {
 	if e.body != nil {
 		o["requestBody"] = schema{"content": jsonContent(all.of(reflect.TypeOf(e.body).Elem()))}
 	}
-	if e.change != nil {
+	if e.get == nil {
 		o["description"] = "On the control socket only."
 	}
 	return o
@@ -69,21 +70,28 @@ func (all schemas) operation(e *endpoint, failure schema) schema {
 // responses describes the answers of an endpoint. Text says in words what has failed.
 func (all schemas) responses(e *endpoint, failure schema) schema {
 	success, failed := schema{"text/plain": schema{"schema": text}}, schema{"text/plain": schema{"schema": text}}
-	if e.answer != nil {
+	switch {
+	case e.take != nil:
+		success, failed = nil, jsonContent(failure)
+	case e.answer != nil:
 		success, failed = jsonContent(all.of(reflect.TypeOf(e.answer))), jsonContent(failure)
 	}
 	responses := schema{}
 	add := func(status int, content schema) {
-		responses[strconv.Itoa(status)] = schema{"description": http.StatusText(status), "content": content}
+		described := schema{"description": http.StatusText(status)}
+		if content != nil {
+			described["content"] = content
+		}
+		responses[strconv.Itoa(status)] = described
 	}
-	add(max(e.done, http.StatusOK), success)
+	add(cmp.Or(e.done, http.StatusOK), success)
 	for _, status := range e.failures {
 		add(status, failed)
 	}
 	if !e.lax {
 		add(http.StatusBadRequest, failed)
 	}
-	if e.change != nil {
+	if e.get == nil {
 		add(http.StatusInternalServerError, failed)
 	}
 	return responses

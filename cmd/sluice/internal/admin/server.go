@@ -53,6 +53,7 @@ type Server struct {
 	mu       sync.Mutex // guards what follows
 	servers  []served
 	released bool // no address is to be held any more
+	paused   bool // no request is taken
 }
 
 // New returns a Server that serves nothing yet.
@@ -121,6 +122,7 @@ const retireTime = 30 * time.Second
 type served struct {
 	listener net.Listener
 	server   *http.Server
+	places   *places
 	told     func(*AdminStatus) *string // where the status has its address
 }
 
@@ -170,6 +172,7 @@ func (s *Server) serve(l net.Listener, conns int, h http.Handler, told func(*Adm
 	hs := &http.Server{
 		Handler:     placed(plain(h)),
 		ConnContext: withConn,
+		ConnState:   connChanged,
 		// A client that sends or reads a byte now and then must not hold a connection for ever.
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
@@ -184,9 +187,13 @@ func (s *Server) serve(l net.Listener, conns int, h http.Handler, told func(*Adm
 		_ = l.Close()
 		return
 	}
-	s.servers = append(s.servers, served{l, hs, told})
+	p := newPlaces(l, conns)
+	if s.paused {
+		p.pause()
+	}
+	s.servers = append(s.servers, served{l, hs, p, told})
 	s.serving.Go(func() {
-		if err := hs.Serve(newPlaces(l, conns)); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if err := hs.Serve(p); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			s.options.Logger.Error("admin API has ended", "address", l.Addr().String(), "error", err)
 		}
 	})
