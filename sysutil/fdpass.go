@@ -13,22 +13,24 @@ const MaxPassed = 253
 // ErrNotPassed means that descriptors got lost between two processes.
 var ErrNotPassed = errors.New("descriptors did not arrive")
 
-// SendFiles writes all of b, which must not be empty, to a stream socket. The descriptors, at most MaxPassed, go with its
-// first byte and stay the caller's. It heeds the deadline of c.
-func SendFiles(c *net.UnixConn, b []byte, files []int) error {
-	if len(files) == 0 { // a write goes on where the kernel took less
-		_, err := c.Write(b)
-		return err
+// SendFiles writes all of b, which must not be empty, to a stream socket, and returns how much of it the kernel took. The
+// descriptors, at most MaxPassed, go with its first byte and stay the caller's. It heeds the deadline of c.
+func SendFiles(c *net.UnixConn, b []byte, files []int) (n int, err error) {
+	if len(files) > 0 {
+		n, _, err = c.WriteMsgUnix(b, syscall.UnixRights(files...), nil)
+		switch {
+		case errors.Is(err, syscall.ETOOMANYREFS):
+			return 0, fmt.Errorf("more descriptors of this user than RLIMIT_NOFILE are on their way in Unix sockets: %w", err)
+		case err != nil:
+			return 0, err
+		}
 	}
-	n, _, err := c.WriteMsgUnix(b, syscall.UnixRights(files...), nil)
-	if errors.Is(err, syscall.ETOOMANYREFS) {
-		return fmt.Errorf("too many descriptors of this user are on their way in Unix sockets, "+
-			"their receivers or a higher RLIMIT_NOFILE must come first: %w", err)
+	if n < len(b) { // the kernel took less; a Write goes on until it has all
+		var more int
+		more, err = c.Write(b[n:])
+		n += more
 	}
-	if err == nil && n < len(b) {
-		_, err = c.Write(b[n:])
-	}
-	return err
+	return n, err
 }
 
 // ReceiveFiles reads up to len(b) bytes from a stream socket and appends the descriptors that came with them, which are

@@ -5,28 +5,45 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"sluice/sysutil"
 )
 
-// A Conn is a connection between the two processes. One goroutine may send while another one receives.
+// A Conn is a connection between the two processes. One goroutine may send while another one receives, and any may set the
+// deadline or close.
 type Conn struct {
-	c *net.UnixConn
-	// What ended each direction in the middle of a message: there is no way to find the start of the next one.
-	cannotSend, cannotReceive error
+	c          *net.UnixConn
+	cannotSend error // what ended sending: behind a part of a message nobody would find the next one
+
+	receiving     sync.Mutex // held while a message comes in; guards what follows
+	coming        assembly
+	cannotReceive error // what ended receiving
 }
 
 // New returns a Conn on a connection of the type stream and takes it over. Nothing that the peer sent may have been read
 // ahead: descriptors are lost by that.
 func New(c *net.UnixConn) *Conn { return &Conn{c: c} }
 
-// SetDeadline bounds what is under way and what comes; zero means no bound. Where it ends a Receive between two messages
-// (errors.Is os.ErrDeadlineExceeded), the next Receive goes on; in the middle of a message it ends the connection.
+// SetDeadline bounds what is under way and what comes, to send and to receive; zero means no bound.
 func (c *Conn) SetDeadline(t time.Time) error { return c.c.SetDeadline(t) }
 
-// Close closes the connection. Descriptors that lie in it unread are closed by the kernel.
-func (c *Conn) Close() error { return c.c.Close() }
+// CloseRead has the kernel take no more from the peer, whose next Send fails. What it took before can be received, and then
+// comes io.EOF. So both sides know which messages have arrived.
+func (c *Conn) CloseRead() error { return c.c.CloseRead() }
+
+// Close closes the connection. Descriptors that came and were not received are closed.
+func (c *Conn) Close() error {
+	err := c.c.Close() // which ends a Receive
+	c.receiving.Lock()
+	defer c.receiving.Unlock()
+	c.coming.close()
+	if c.cannotReceive == nil {
+		c.cannotReceive = net.ErrClosed
+	}
+	return err
+}
 
 // Peer is the process at the other end.
 type Peer = sysutil.Peer

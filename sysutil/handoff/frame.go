@@ -62,11 +62,3 @@ func parseFrame(header *[headerSize]byte) (frame, error) {
 	}
 	return f, nil
 }
-
-// follows says what is wrong with a frame behind another one of the same message.
-func (f frame) follows(before frame) error {
-	if f.kind != before.kind || f.more != before.more-1 {
-		return fmt.Errorf("%w: %v with %d frames to come behind %v with %d", ErrFrame, f.kind, f.more, before.kind, before.more)
-	}
-	return nil
-}

@@ -33,31 +33,35 @@ const patient = time.Minute
 // socketpair returns both ends of a stream, which are closed at the end of the test.
 func socketpair(t testing.TB) (near, far *net.UnixConn) {
 	t.Helper()
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+	near, far, err := openPair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	near, far = unixConn(t, fds[0]), unixConn(t, fds[1])
-	deadline := time.Now().Add(patient)
-	if err := near.SetDeadline(deadline); err != nil {
-		t.Fatal(err)
-	}
-	if err := far.SetDeadline(deadline); err != nil {
-		t.Fatal(err)
+	for _, c := range []*net.UnixConn{near, far} {
+		t.Cleanup(func() { c.Close() })
+		if err := c.SetDeadline(time.Now().Add(patient)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return near, far
 }
 
-func unixConn(t testing.TB, fd int) *net.UnixConn {
-	t.Helper()
-	file := os.NewFile(uintptr(fd), "socketpair")
-	defer file.Close()
-	c, err := net.FileConn(file)
+func openPair() (near, far *net.UnixConn, err error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	t.Cleanup(func() { c.Close() })
-	return c.(*net.UnixConn)
+	var ends [2]*net.UnixConn
+	for i, fd := range fds {
+		file := os.NewFile(uintptr(fd), "socketpair")
+		c, wrong := net.FileConn(file)
+		file.Close()
+		if wrong != nil {
+			return nil, nil, wrong
+		}
+		ends[i] = c.(*net.UnixConn)
+	}
+	return ends[0], ends[1], nil
 }
 
 // A mark is a pipe: whoever has its write end can be told from others by what it writes, and one that was not closed by
@@ -115,10 +119,16 @@ func rawFrame(f frame, body string) []byte {
 	return append(b, body...)
 }
 
+// piece is what one call writes.
+type piece struct {
+	bytes []byte
+	files int
+}
+
 // sendRaw writes bytes and descriptors in one call.
 func sendRaw(t testing.TB, c *net.UnixConn, b []byte, files ...int) {
 	t.Helper()
-	if err := sysutil.SendFiles(c, b, files); err != nil {
+	if _, err := sysutil.SendFiles(c, b, files); err != nil {
 		t.Fatal(err)
 	}
 }

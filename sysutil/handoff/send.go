@@ -8,20 +8,24 @@ import (
 	"sluice/sysutil"
 )
 
-// Send sends a message: body as JSON ({} for nil), and descriptors, which stay the caller's. A message that is out of
-// bounds is refused before a byte of it is sent; any other error is the end of sending.
+// Send sends a message: body as JSON ({} for nil), and descriptors, which stay the caller's. After an error that comes
+// before a byte was sent, other messages can be: the reason why the hand-over ends, say. Any other is the end of sending.
 func (c *Conn) Send(kind Kind, body any, files ...int) error {
 	point("send", kind)
 	if c.cannotSend != nil {
 		return c.cannotSend
 	}
 	buffer, err := encode(kind, body, len(files))
-	if err != nil {
-		return fmt.Errorf("send %v: %w", kind, err)
+	began := false
+	if err == nil {
+		began, err = c.send(kind, buffer, files)
 	}
-	if err := c.send(kind, buffer, files); err != nil {
-		c.cannotSend = fmt.Errorf("send %v: %w", kind, err)
-		return c.cannotSend
+	if err != nil {
+		err = fmt.Errorf("send %v: %w", kind, err)
+		if began {
+			c.cannotSend = err
+		}
+		return err
 	}
 	point("sent", kind)
 	return nil
@@ -49,17 +53,17 @@ func encode(kind Kind, body any, files int) ([]byte, error) {
 	return buffer.Bytes(), nil
 }
 
-// send writes the frames. The first has the body, so that a message of few descriptors is one call.
-func (c *Conn) send(kind Kind, buffer []byte, files []int) error {
+// send writes the frames. The first has the body, so that a message of few descriptors is one call. began says that a part
+// of the message is on its way.
+func (c *Conn) send(kind Kind, buffer []byte, files []int) (began bool, err error) {
 	f := frame{kind: kind, size: len(buffer) - headerSize, more: max(0, len(files)-1) / sysutil.MaxPassed}
 	for {
 		f.files = min(len(files), sysutil.MaxPassed)
 		f.put(buffer)
-		if err := c.write(kind, buffer, files[:f.files]); err != nil {
-			return err
-		}
-		if f.more == 0 {
-			return nil
+		n, err := c.write(kind, buffer, files[:f.files])
+		began = began || n > 0
+		if err != nil || f.more == 0 {
+			return began, err
 		}
 		files = files[f.files:]
 		f.more--
@@ -68,14 +72,15 @@ func (c *Conn) send(kind Kind, buffer []byte, files []int) error {
 }
 
 // write writes a frame; if a test wants to stop in the middle of it, in two halves.
-func (c *Conn) write(kind Kind, b []byte, files []int) error {
+func (c *Conn) write(kind Kind, b []byte, files []int) (n int, err error) {
 	if Hook == nil {
 		return sysutil.SendFiles(c.c, b, files)
 	}
 	half := len(b) / 2
-	if err := sysutil.SendFiles(c.c, b[:half], files); err != nil {
-		return err
+	if n, err = sysutil.SendFiles(c.c, b[:half], files); err != nil {
+		return n, err
 	}
 	point("sending", kind)
-	return sysutil.SendFiles(c.c, b[half:], nil)
+	more, err := sysutil.SendFiles(c.c, b[half:], nil)
+	return n + more, err
 }
