@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"syscall"
 
 	"sluice/sysutil"
 )
@@ -104,11 +105,13 @@ func (a *assembly) readBody(c *net.UnixConn) error {
 // receive reads into b, and puts the descriptors that come aside; there may be up to most.
 func (a *assembly) receive(c *net.UnixConn, b []byte, most int) (n int, err error) {
 	n, a.files, err = sysutil.ReceiveFiles(c, b, a.files)
+	// A Unix socket says ECONNRESET once all was read and the peer closed without reading all that was sent to it.
+	ended := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 	switch {
-	case errors.Is(err, io.EOF) && (a.filled > 0 || a.last.kind != 0):
-		return 0, io.ErrUnexpectedEOF
-	case errors.Is(err, io.EOF):
+	case ended && a.filled == 0 && a.last.kind == 0:
 		return 0, io.EOF
+	case ended:
+		return 0, io.ErrUnexpectedEOF
 	case err == nil && len(a.files) > most:
 		return 0, fmt.Errorf("%w: descriptors came where at most %d may", ErrFrame, most)
 	}

@@ -49,6 +49,34 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// TestPeerDoesNotListen has a peer close with a message unread, behind every byte of one of its own: what it said before
+// is received, and the end is the end.
+func TestPeerDoesNotListen(t *testing.T) {
+	b, _ := twoFrames()
+	for n := range b {
+		near, far := socketpair(t)
+		m := newMark(t)
+		c := New(far)
+		if err := c.Send(Ack, nil, m.write); err != nil {
+			t.Fatal(err)
+		}
+		if err := New(near).Send(Go, nil); err != nil {
+			t.Fatal(err)
+		}
+		sendCut(t, near, m, n)
+		near.Close()
+		if _, err := c.Expect(Go); err != nil {
+			t.Errorf("what came before: %v", err)
+		}
+		for range 2 {
+			if _, err := c.Receive(); n == 0 && err != io.EOF || n > 0 && err != io.ErrUnexpectedEOF {
+				t.Errorf("closed after %d: %v", n, err)
+			}
+		}
+		m.checkEnded(t)
+	}
+}
+
 // TestDeadline lets a deadline pass behind every byte of a message. The rest can come later.
 func TestDeadline(t *testing.T) {
 	b, second := twoFrames()
