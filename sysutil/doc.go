@@ -1,5 +1,6 @@
 // Package sysutil is the part of the Linux kernel that sluice uses, in Go types: epoll, sockets and their options,
-// splice(2) and pipes, eventfd and resource limits. It holds no policy and writes no log.
+// splice(2) and pipes, eventfd, resource limits, and descriptors that pass from one process to another. It holds no policy
+// and writes no log.
 //
 // It is the only package that imports golang.org/x/sys/unix; a test in cmd/sluice keeps it so.
 //

@@ -52,7 +52,8 @@ type Peer = sysutil.Peer
 func (c *Conn) Peer() (peer Peer, err error) {
 	raw, err := c.c.SyscallConn()
 	if err == nil {
-		err = errors.Join(raw.Control(func(fd uintptr) { peer, err = sysutil.PeerProcess(int(fd)) }), err)
+		closed := raw.Control(func(fd uintptr) { peer, err = sysutil.PeerProcess(int(fd)) })
+		err = errors.Join(closed, err)
 	}
 	if err != nil {
 		return peer, fmt.Errorf("ask for the peer: %w", err)

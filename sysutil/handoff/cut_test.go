@@ -69,7 +69,7 @@ func TestPeerDoesNotListen(t *testing.T) {
 			t.Errorf("what came before: %v", err)
 		}
 		for range 2 {
-			if _, err := c.Receive(); n == 0 && err != io.EOF || n > 0 && err != io.ErrUnexpectedEOF {
+			if _, err := c.Receive(); n == 0 && err != io.EOF || n > 0 && !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("closed after %d: %v", n, err)
 			}
 		}

@@ -40,8 +40,7 @@ func (c *Conn) receive(expected ...Kind) (*Message, error) {
 	switch {
 	case err == nil:
 		point("received", m.Kind)
-	case err == io.EOF || len(expected) == 0:
-	default:
+	case err != io.EOF:
 		err = fmt.Errorf("receive %s: %w", names(expected), err)
 	}
 	return m, err
@@ -68,6 +67,9 @@ func (c *Conn) next() (*Message, error) {
 }
 
 func names(kinds []Kind) string {
+	if len(kinds) == 0 {
+		return "message"
+	}
 	words := make([]string, len(kinds))
 	for i, k := range kinds {
 		words[i] = k.String()
