@@ -88,6 +88,10 @@ func (n *nextListener) putInForce() {
 
 // changeOwners lets others connect to the file of a socket that stays.
 func (srv *Server) changeOwners(ls *listener, k *listenSocket, owners SocketFile) {
+	if k.lent {
+		k.wanted = &owners
+		return
+	}
 	if err := k.file.Own(owners); err != nil {
 		srv.log.Warn("the file of a socket keeps its owners and mode: give them by hand, or start sluice again",
 			"listener", ls.name, "socket", k.address.Unix, "error", err)
@@ -131,7 +135,11 @@ func (srv *Server) retireRest(gone []door) {
 }
 
 // tellSockets makes these the sockets on which the loops accept, and returns when all know.
+// While nobody is to be accepted they are none.
 func (srv *Server) tellSockets(doors []door) {
+	if srv.holding || srv.departure != nil {
+		doors = nil
+	}
 	if !srv.started() {
 		for _, l := range srv.loops {
 			l.setSockets(doors)

@@ -21,9 +21,11 @@ type Config struct {
 	// Listeners are those with which the server begins, if it does with any; Server.Prepare
 	// changes them, and MaxSessions.
 	Listeners []ListenerConfig
-	// Inherited are listening sockets with which this process was started. A listener that is to listen
-	// at the address of one takes it in place of binding it.
+	// Inherited are listening sockets with which this process was started, or that another server hands
+	// over. A listener that is to listen at the address of one takes it in place of binding it.
 	Inherited []InheritedSocket
+	// Hold lets Start accept nobody until Accept is called.
+	Hold bool
 	// MaxSessions bounds the sessions of all listeners together: what the
 	// descriptors of the process are enough for. Beyond it connections wait in
 	// the kernel's backlog. 0 = no limit.
@@ -59,6 +61,10 @@ type Config struct {
 type InheritedSocket struct {
 	Address pool.Address // as a listener's Bind has it
 	FD      int
+	// Handed says what is known of one that another server hands over; nil = none does. Until Own it is treated as
+	// that server's, after that as if it had been opened here, unless the service manager has it too. New takes the
+	// descriptor over, if it gives no error.
+	Handed *HandedSocket
 }
 
 // SocketFile says who may connect to a Unix socket that has a file.

@@ -2,6 +2,9 @@ package l4
 
 import (
 	"errors"
+	"slices"
+
+	"sluice/pool"
 )
 
 // A Departure is a server that hands over to one in another process: it accepts nobody, and
@@ -12,8 +15,9 @@ import (
 // Its methods wait for the loops, so they must not be called on one; nor by several
 // goroutines at once.
 type Departure struct {
-	srv  *Server
-	over bool
+	srv     *Server
+	over    bool
+	retired []door // that were given up, see Retire
 }
 
 // errStopped is why nothing can be changed any more.
@@ -38,6 +42,43 @@ func (srv *Server) Depart() (*Departure, error) {
 	return d, nil
 }
 
+// Retire gives up the sockets that are bound to some addresses, since the other server does not
+// take them, as a Commit does: who has connected there is served here.
+func (d *Departure) Retire(addresses []pool.Address) {
+	srv := d.srv
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	gone := slices.DeleteFunc(srv.doors(), func(door door) bool { return !slices.Contains(addresses, door.bound) })
+	if len(gone) == 0 || srv.stopped {
+		return
+	}
+	for _, door := range gone {
+		door.listener.sockets.Store(new(slices.DeleteFunc(slices.Clone(*door.listener.sockets.Load()), func(k *listenSocket) bool {
+			return k == door.listenSocket
+		})))
+	}
+	d.retired = append(d.retired, gone...)
+	srv.retireRest(gone)
+}
+
+// reopen binds again what Retire has given up.
+func (d *Departure) reopen() {
+	for _, door := range d.retired {
+		k := door.listenSocket
+		if !k.shared {
+			var err error
+			if k, err = openSocket(door.bound, &door.listener.rules.Load().config); err != nil {
+				d.srv.log.Error("an address that was given up for an upgrade that has failed is not served: reload to bind it",
+					"listener", door.listener.name, "address", door.bound.String(), "error", bindHint(err, door.bound))
+				continue
+			}
+			k.address = door.address
+		}
+		door.listener.sockets.Store(new(append(slices.Clone(*door.listener.sockets.Load()), k)))
+	}
+	d.retired = nil
+}
+
 // Left returns how many sessions are here.
 func (d *Departure) Left() int { return d.srv.sessionCount() }
 
@@ -55,6 +96,7 @@ func (d *Departure) Abandon() {
 		srv.retireRest(srv.doors())
 		return
 	}
+	d.reopen()
 	srv.tellSockets(srv.doors())
 }
 

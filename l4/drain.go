@@ -49,6 +49,7 @@ func (srv *Server) StopAccepting(ctx context.Context) error {
 		if srv.departure == nil { // else it sees to them
 			srv.held, _ = splitDoors(srv.doors()) // who waits at the others is for the process that listens next
 			srv.tellSockets(nil)
+			srv.returnLent()
 		}
 	}
 	if !srv.retire(ctx, srv.held) {

@@ -20,6 +20,8 @@ type listenSocket struct {
 	file    *sysutil.UnixSocket // nil = it has none
 	owners  SocketFile          // of the file
 	shared  bool                // with the process that has opened it, see InheritedSocket
+	lent    bool                // by the server that hands it over, until Own
+	wanted  *SocketFile         // what owners are to be once it is lent no more; nil = as they are
 }
 
 // A door is a listening socket and the listener to which its connections belong.
@@ -78,10 +80,10 @@ func (k *listenSocket) listenTCP(free bool) (err error) {
 	return nil
 }
 
-// splitDoors returns the sockets that nobody else holds, and those that are shared.
+// splitDoors returns the sockets that nobody else holds, and those that are shared or lent.
 func splitDoors(doors []door) (own, shared []door) {
 	for _, d := range doors {
-		if d.shared {
+		if d.shared || d.lent {
 			shared = append(shared, d)
 		} else {
 			own = append(own, d)
@@ -90,19 +92,35 @@ func splitDoors(doors []door) (own, shared []door) {
 	return own, shared
 }
 
-// inherited returns the socket at an address with which the process was started; nil = there is none.
-func (srv *Server) inherited(address pool.Address) *listenSocket {
-	for _, s := range srv.config.Inherited {
-		if s.Address == address {
+// inherited returns the socket at an address with which the process was started, or that was
+// handed over to it; nil = there is none. Of several at any port it is preferably that of the
+// listener of the same name, and always one that is not in use.
+func (p *Prepared) inherited(address pool.Address, listener string) (found *listenSocket) {
+	inUse := p.doors()
+	for _, s := range p.srv.config.Inherited {
+		if s.Address != address {
+			continue
+		}
+		if s.Handed == nil {
 			return &listenSocket{fd: s.FD, address: address, bound: address, shared: true}
 		}
+		k := s.Handed.listenSocket()
+		if !k.isThere() || isOpen(k.fd, inUse) {
+			continue
+		}
+		if s.Handed.Listener == listener {
+			return k
+		}
+		if found == nil {
+			found = k
+		}
 	}
-	return nil
+	return found
 }
 
 // close gives the address up.
 func (k *listenSocket) close() {
-	if k.shared {
+	if k.shared || k.lent {
 		return
 	}
 	if k.file != nil {

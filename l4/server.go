@@ -31,6 +31,7 @@ type Server struct {
 	changing  sync.Mutex // held from Prepare to Commit or Abandon; taken before mu
 	mu        sync.Mutex // held while listeners and their sockets change; guards:
 	stopped   bool       // no more sockets are opened
+	holding   bool       // nobody is accepted until Accept
 	departure *Departure // under way; nil = none
 	held      []door     // sockets that are to be closed and have clients waiting
 	set       atomic.Pointer[listenerSet]
@@ -66,6 +67,8 @@ func New(config Config) (_ *Server, err error) {
 		pipes:  sysutil.NewPipeBudget(pipes.Limit, pipes.Size),
 		failed: make(chan error, config.Loops),
 
+		holding: config.Hold,
+
 		places:     quota{name: "process"},
 		uniqueIDs:  newUniqueIDPrefix(),
 		cancelling: make(chan struct{}, cancels),
@@ -77,6 +80,7 @@ func New(config Config) (_ *Server, err error) {
 	srv.set.Store(new(listenerSet))
 	defer func() {
 		if err != nil {
+			srv.config.Inherited = nil // they stay the caller's
 			srv.Close()
 		}
 	}()
@@ -138,6 +142,18 @@ func (srv *Server) Start() error {
 	return nil
 }
 
+// Accept ends Config.Hold: new connections are taken from now on, those first who have waited.
+func (srv *Server) Accept() error {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.stopped || srv.life.Err() != nil {
+		return errStopped
+	}
+	srv.holding = false
+	srv.tellSockets(srv.doors())
+	return nil
+}
+
 // Failed delivers the error of a loop that could not go on. That is a bug or
 // a broken kernel; the process should end.
 func (srv *Server) Failed() <-chan error { return srv.failed }
@@ -148,6 +164,7 @@ func (srv *Server) Close() {
 	defer srv.mu.Unlock()
 	if !srv.stopped {
 		closeDoors(srv.doors())
+		srv.returnLent()
 	}
 	srv.stopped = true
 	srv.end()

@@ -170,6 +170,7 @@ func (p *Prepared) bind(n *nextListener) error {
 		}
 		n.sockets[i] = k
 		p.opened = append(p.opened, k)
+		n.changeOwners(k, config) // of one that was handed over
 	}
 	return nil
 }
@@ -177,7 +178,7 @@ func (p *Prepared) bind(n *nextListener) error {
 // open binds an address, and names what is in the way if that is this process itself. A
 // Unix socket asks whoever has the path whether he is there, which is not to be a session.
 func (p *Prepared) open(address pool.Address, config *ListenerConfig) (*listenSocket, error) {
-	if k := p.srv.inherited(address); k != nil {
+	if k := p.inherited(address, config.Name); k != nil {
 		return k, nil
 	}
 	if address.IsUnix() {
@@ -197,8 +198,8 @@ func (p *Prepared) open(address pool.Address, config *ListenerConfig) (*listenSo
 	return k, nil
 }
 
-// inTheWay returns an error if a socket of this server keeps an address from being bound.
-func (p *Prepared) inTheWay(address pool.Address) error {
+// doors returns the sockets that there are, and those that are to be.
+func (p *Prepared) doors() []door {
 	doors := p.srv.doors()
 	for _, n := range p.next {
 		for _, k := range n.sockets {
@@ -207,6 +208,12 @@ func (p *Prepared) inTheWay(address pool.Address) error {
 			}
 		}
 	}
+	return doors
+}
+
+// inTheWay returns an error if a socket of this server keeps an address from being bound.
+func (p *Prepared) inTheWay(address pool.Address) error {
+	doors := p.doors()
 	i := slices.IndexFunc(doors, func(d door) bool { return d.covers(address) })
 	if i < 0 {
 		return nil
