@@ -24,6 +24,8 @@ type shard struct {
 	sessions  int
 	forgotten uint64
 	untracked uint64
+	changes   map[Key]int32 // see Table.Changes; nil = nobody asks
+	elsewhere map[Key]int32 // sessions that are in another process, see Table.Assume
 	_         [64]byte // keeps the next shard's mutex off this cache line
 }
 
@@ -82,6 +84,9 @@ func (s *shard) admit(key Key, hash uint32, at time.Duration) Verdict {
 	}
 	e.sessions++
 	s.sessions++
+	if s.changes != nil {
+		s.changes[key]++
+	}
 	return Admitted
 }
 
@@ -95,14 +100,15 @@ func (s *shard) noteTaken(slot uint32) {
 	}
 }
 
-func (s *shard) leave(key Key, hash uint32) {
+// leave ends n sessions of a client.
+func (s *shard) leave(key Key, hash uint32, n int32) {
 	slot := s.find(key, hash)
-	if slot == 0 || s.entries[slot].sessions == 0 {
+	if slot == 0 || s.entries[slot].sessions < n {
 		panic("clients: a session leaves a client that has none")
 	}
 	e := &s.entries[slot]
-	e.sessions--
-	s.sessions--
+	e.sessions -= n
+	s.sessions -= int(n)
 	if e.sessions == 0 {
 		s.addIdle(slot)
 	}

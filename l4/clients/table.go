@@ -86,7 +86,10 @@ func (c *Table) Leave(addr netip.Addr) {
 	shard, hash := c.place(key)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	shard.leave(key, hash)
+	shard.leave(key, hash, 1)
+	if shard.changes != nil {
+		shard.changes[key]--
+	}
 }
 
 // SetLimits changes the limits for all who come from now on. Sessions and what is left of
