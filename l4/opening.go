@@ -34,16 +34,16 @@ type opening struct {
 	header *proxyproto.Header // as received; nil = the socket's own addresses count
 	packet []byte             // the client's first packet, kept until the backend has answered; nil = none is read
 	answer []byte             // a backend's first answer, an error that is not complete; nil = none
-	kind   pgwire.Kind
-	sent   time.Duration                  // when the packet went to the backend
-	asked  [pgwire.GSSENCRequest + 1]bool // requests for encryption that have come, by their kind
+	sent   time.Duration      // when the packet went to the backend
 
 	reader  tlshello.Reader
-	hello   []byte         // a complete ClientHello, and what has come with it; nil = none
-	key     route.Key      // what the first bytes say
-	secured bool           // sluice has answered a Postgres client's SSLRequest
-	outcome Reason         // why the session ends once the client can be told, see fail; noReason = it goes on
-	alert   tlshello.Alert // what a client that speaks TLS is told if its first bytes lead nowhere; 0 = nothing
+	hello   []byte    // a complete ClientHello, and what has come with it; nil = none
+	key     route.Key // what the first bytes say
+	kind    pgwire.Kind
+	asked   [pgwire.GSSENCRequest + 1]bool // requests for encryption that have come, by their kind
+	secured bool                           // sluice has answered a Postgres client's SSLRequest
+	outcome Reason                         // why the session ends once the client can be told, see fail; noReason = it goes on
+	alert   tlshello.Alert                 // what a client that speaks TLS is told if its first bytes lead nowhere; 0 = nothing
 
 	tries
 }

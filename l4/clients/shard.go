@@ -26,7 +26,7 @@ type shard struct {
 	untracked uint64
 	changes   map[Key]int32 // see Table.Changes; nil = nobody asks
 	elsewhere map[Key]int32 // sessions that are in another process, see Table.Assume
-	_         [64]byte // keeps the next shard's mutex off this cache line
+	_         [64]byte      // keeps the next shard's mutex off this cache line
 }
 
 // An entry is what is known of one client.
