@@ -10,16 +10,14 @@ import (
 
 // Open opens so many further sessions, a few at a time, and returns when each has had a reply.
 func (p *Pinger) Open(ctx context.Context, n int) error {
-	before, err := p.Losses()
-	if err != nil {
-		return err
-	}
-	err = p.do(func() {
+	var fresh []*ping
+	err := p.do(func() {
 		for range n {
 			s := &ping{fd: -1, index: len(p.sessions)}
 			p.sessions = append(p.sessions, s)
-			p.sweep = append(p.sweep, s)
+			fresh = append(fresh, s)
 		}
+		p.sweep = append(p.sweep, fresh...)
 	})
 	if err != nil {
 		return err
@@ -27,11 +25,18 @@ func (p *Pinger) Open(ctx context.Context, n int) error {
 	if err := p.await(ctx, p.swung); err != nil {
 		return fmt.Errorf("open sessions: %w", err)
 	}
-	after, err := p.Losses()
-	if err == nil && after.All() > before.All() {
-		err = fmt.Errorf("open sessions: %d failed, of all the first: %w", after.All()-before.All(), after.First)
-	}
-	return err
+	do := p.do(func() {
+		failed := 0
+		for _, s := range fresh {
+			if s.lost {
+				failed++
+			}
+		}
+		if failed > 0 {
+			err = fmt.Errorf("open sessions: %d failed; the first that ever did: %w", failed, p.losses.First)
+		}
+	})
+	return errors.Join(err, do)
 }
 
 // Check asks each session once, and returns how many have answered.
@@ -63,18 +68,22 @@ func (p *Pinger) Losses() (l Losses, err error) {
 	return l, err
 }
 
-// Watch chooses the sessions that are watched from now on: so many, evenly spread over all, of which the first is the one
-// of that number. All of those that were are no longer.
+// Watch chooses the sessions that are watched from now on: so many, evenly spread over all that are open, of which the
+// first is the one of that number. All of those that were are no longer.
 func (p *Pinger) Watch(n, from int) error {
 	return p.do(func() {
 		p.rests = nil
+		var alive []*ping
 		for _, s := range p.sessions {
 			s.watched = false
+			if !s.lost {
+				alive = append(alive, s)
+			}
 		}
-		all := len(p.sessions)
+		all := len(alive)
 		n := min(n, all)
 		for i := range n {
-			s := p.sessions[(from+i*all/n)%all]
+			s := alive[(from+i*all/n)%all]
 			s.watched = true
 			// The first messages are spread over the rest, so that the sessions do not speak in chorus.
 			if !s.waits {

@@ -74,3 +74,19 @@ func (c CPU) Since(before CPU) time.Duration {
 	}
 	return precise
 }
+
+// Spent returns the processor time of pid and its descendants since their start, in ticks, that of descendants that have
+// ended included. Of these none is forgotten if pid is a subreaper (PR_SET_CHILD_SUBREAPER in prctl(2)) and waits for them.
+func Spent(pid int) (sum time.Duration, err error) {
+	pids, err := Tree(pid)
+	if err != nil {
+		return 0, err
+	}
+	for _, pid := range pids {
+		// One that ends between the two reads is missing, and counts in what its parent has reaped when that is read later.
+		if s, err := readStat(pid); err == nil {
+			sum += time.Duration(s.ticks+s.reaped) * tick
+		}
+	}
+	return sum, nil
+}

@@ -46,8 +46,8 @@ func TestParseStat(t *testing.T) {
 			t.Errorf("%q: got %+v, %v; want %+v", line, got, err, want)
 		}
 	}
-	f(statLine("12", "3", "nginx", "40", "2"), stat{12, 3, 42}, "")
-	f(statLine("12", "3", "a) S 1 (b", "40", "2"), stat{12, 3, 42}, "")
+	f(statLine("12", "3", "nginx", "40", "2"), stat{pid: 12, parent: 3, ticks: 42, reaped: 198}, "")
+	f(statLine("12", "3", "a) S 1 (b", "40", "2"), stat{pid: 12, parent: 3, ticks: 42, reaped: 198}, "")
 	f("12 nginx S", stat{}, "no command")
 	f("12 (nginx) S 1 2", stat{}, "3 fields")
 	f(statLine("x", "3", "c", "1", "1"), stat{}, "invalid syntax")
@@ -61,6 +61,7 @@ func TestTreeHasDescendantsOnly(t *testing.T) {
 		"12/stat": statLine("12", "10", "worker", "0", "0"),
 		"13/stat": statLine("13", "12", "grandchild", "0", "0"),
 		"14/stat": statLine("14", "1", "other", "0", "0"),
+		"15/stat": strings.Replace(statLine("15", "10", "zombie", "0", "0"), ") S ", ") Z ", 1),
 		"uptime":  "1 2",
 	})
 	if tree, err := Tree(10); err != nil || !slices.Equal(tree, []int{10, 11, 12, 13}) {
@@ -86,6 +87,20 @@ func TestCPUTimeSumsThreadsAndProcesses(t *testing.T) {
 	}
 	if _, err := CPUTime([]int{10, 12}); err == nil {
 		t.Error("no error for a process that has ended")
+	}
+}
+
+func TestSpentHasThoseThatHaveEnded(t *testing.T) {
+	fakeProc(t, map[string]string{
+		"10/stat": statLine("10", "1", "m", "3", "2"),
+		"11/stat": statLine("11", "10", "w", "0", "1"),
+	})
+	const reaped = 2 * 2 * 99 // by each of the two, in user mode and in the kernel
+	if got, err := Spent(10); err != nil || got != (6+reaped)*tick {
+		t.Errorf("got %v, %v; want %v", got, err, (6+reaped)*tick)
+	}
+	if _, err := Spent(99); err == nil {
+		t.Error("no error for a process that does not exist")
 	}
 }
 

@@ -15,7 +15,9 @@ var root = "/proc"
 // stat is what is used of /proc/PID/stat.
 type stat struct {
 	pid, parent int
+	ended       bool   // a zombie: nothing is left but its status, for its parent
 	ticks       uint64 // utime + stime, of ended threads too
+	reaped      uint64 // cutime + cstime: of children that have ended and were waited for, and likewise of theirs
 }
 
 // parseStat reads a line of /proc/PID/stat. The second field is the command
@@ -29,19 +31,20 @@ func parseStat(text []byte) (s stat, err error) {
 		return s, fmt.Errorf("parse stat: %w", err)
 	}
 	fields := bytes.Fields(text[end+1:])
-	// From the state, field 3: ppid is field 4, utime and stime are 14 and 15.
-	if len(fields) < 13 {
+	// From the state, field 3: ppid is field 4, utime and stime are 14 and 15, cutime and cstime follow.
+	if len(fields) < 15 {
 		return s, fmt.Errorf("parse stat: %d fields after the command in %q", len(fields), text)
 	}
 	if s.parent, err = strconv.Atoi(string(fields[1])); err != nil {
 		return s, fmt.Errorf("parse stat: %w", err)
 	}
-	for _, field := range fields[11:13] {
-		ticks, err := strconv.ParseUint(string(field), 10, 64)
+	s.ended = fields[0][0] == 'Z'
+	for i, sum := range []*uint64{&s.ticks, &s.ticks, &s.reaped, &s.reaped} {
+		ticks, err := strconv.ParseUint(string(fields[11+i]), 10, 64)
 		if err != nil {
 			return s, fmt.Errorf("parse stat: %w", err)
 		}
-		s.ticks += ticks
+		*sum += ticks
 	}
 	return s, nil
 }
@@ -58,7 +61,7 @@ func path(pid int, name ...string) string {
 	return filepath.Join(append([]string{root, strconv.Itoa(pid)}, name...)...)
 }
 
-// Tree returns pid and all its descendants, in ascending order of parents.
+// Tree returns pid and all its descendants, in ascending order of parents; those that have ended are not among them.
 func Tree(pid int) ([]int, error) {
 	names, err := os.ReadDir(root)
 	if err != nil {
@@ -70,8 +73,8 @@ func Tree(pid int) ([]int, error) {
 		if err != nil {
 			continue
 		}
-		// A process that has ended since is nobody's child any more.
-		if s, err := readStat(n); err == nil {
+		// A process that has ended since is nobody's child any more, and one that has has no children.
+		if s, err := readStat(n); err == nil && !s.ended {
 			children[s.parent] = append(children[s.parent], n)
 		}
 	}

@@ -1,6 +1,9 @@
 package record
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestMedian(t *testing.T) {
 	f := func(want float64, values ...float64) {
@@ -23,4 +26,15 @@ func TestModelName(t *testing.T) {
 	}
 	f("processor\t: 0\nmodel name\t: Xeon: the best\nmodel name\t: other\n", "Xeon: the best")
 	f("processor\t: 0\n", "unknown")
+}
+
+func TestTailKeepsTheEnd(t *testing.T) {
+	var end Tail
+	for range 200 {
+		end.Write([]byte("line one\n"))
+	}
+	end.Write([]byte("the last\nword"))
+	if got := end.String(); len(got) > tailSize || !strings.HasSuffix(got, "line one the last word") {
+		t.Errorf("kept %q", got)
+	}
 }

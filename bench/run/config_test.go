@@ -107,14 +107,3 @@ func TestDefaultDuration(t *testing.T) {
 	f("-quick", time.Second)
 	f("-quick -duration 3s", 3*time.Second)
 }
-
-func TestTailKeepsTheEnd(t *testing.T) {
-	var end tail
-	for range 200 {
-		end.Write([]byte("line one\n"))
-	}
-	end.Write([]byte("the last\nword"))
-	if got := end.String(); len(got) > tailSize || !strings.HasSuffix(got, "line one the last word") {
-		t.Errorf("kept %q", got)
-	}
-}

@@ -1,15 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"sluice/bench/record"
 )
 
 // stopPatience is how long a process may take to stop when asked; tests
@@ -24,7 +23,7 @@ type process struct {
 	name  string
 	cmd   *exec.Cmd
 	stdin io.Closer
-	said  tail // what it wrote
+	said  record.Tail // what it wrote
 	ended chan struct{}
 }
 
@@ -92,29 +91,4 @@ func (p *process) stop() error {
 	syscall.Kill(-p.pid(), syscall.SIGKILL)
 	<-p.ended
 	return fmt.Errorf("stop %s: still running after %v, killed", p.name, stopPatience)
-}
-
-// tail keeps the last few hundred bytes written to it.
-type tail struct {
-	mu   sync.Mutex
-	last []byte
-}
-
-const tailSize = 600
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.last = append(t.last, b...)
-	if over := len(t.last) - tailSize; over > 0 {
-		t.last = bytes.Clone(t.last[over:])
-	}
-	return len(b), nil
-}
-
-// String returns what was kept on one line.
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.Join(strings.Fields(string(t.last)), " ")
 }
