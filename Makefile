@@ -91,6 +91,10 @@ bench: deps ## measure against HAProxy, nginx and io.Copy; at most 10 minutes; w
 bench-quick: deps ## the main rows in two minutes
 	$(GO) run ./bench/run -quick
 
+.PHONY: bench-upgrade
+bench-upgrade: deps ## what upgrades cost long sessions, beside HAProxy and nginx; four minutes; writes bench/results
+	$(GO) run ./bench/upgrade
+
 .PHONY: reloads
 reloads: ## 200 reloads in a minute under load, then what reloads of 10,000 backends cost beside them
 	SLUICE_RELOADS=full $(GO) test -count=1 -v -run '^TestReloads$$' ./cmd/sluice/e2e

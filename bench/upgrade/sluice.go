@@ -77,9 +77,9 @@ func readStatus(answer *http.Response) (told, error) {
 		Upgrade *struct {
 			OK           bool    `json:"ok"`
 			Error        string  `json:"error"`
-			AcceptPause  float64 `json:"accept_pause"` // these are in seconds
-			LongestPause float64 `json:"longest_pause"`
-			Total        float64 `json:"total"`
+			AcceptPause  float64 `json:"accept_pause_seconds"`
+			LongestPause float64 `json:"longest_pause_seconds"`
+			Total        float64 `json:"total_seconds"`
 		} `json:"upgrade"`
 	}
 	if err := json.NewDecoder(answer.Body).Decode(&status); err != nil {

@@ -47,7 +47,7 @@ func (r *result) writeSizes(w io.Writer) {
 	fmt.Fprintf(w, "## sluice upgrade by the number of sessions\n\n")
 	fmt.Fprintf(w, "%d upgrades in a row at each; times in ms: the median (lowest to highest), or p50 / p99 / longest of what the\n"+
 		"%d watched sessions each saw; beside it the same for as much time without an upgrade.\n\n", r.runs, r.watched)
-	record.Head(w, 0, "sessions", "total", "as seen by who asked", "pause of a session", "without an upgrade", "longest of any session",
+	record.Head(w, 0, "sessions", "total", "pause of accepting, longest of a session, as told", "total as seen by who asked", "pause of a session", "without an upgrade", "longest of any session",
 		"accepting: longest connect, request, reply", "without an upgrade", "CPU", "MB before, after", "sessions cut", "connects refused or reset, of")
 	for i := range r.sizes {
 		record.Line(w, r.sizes[i].cells()...)
@@ -82,11 +82,13 @@ func (s *size) cells() []string {
 		return fmt.Sprintf("%s / %s / %s", millis(p.quantile(0.5)), millis(p.quantile(0.99)), millis(p.quantile(1)))
 	}
 	total := s.each(func(t *trial) time.Duration { return t.told.total })
+	told := millis(s.each(func(t *trial) time.Duration { return t.told.accept }).median()) + ", " +
+		millis(s.each(func(t *trial) time.Duration { return t.told.session }).median())
 	outside := s.each(func(t *trial) time.Duration { return t.outside })
 	connect := s.each(func(t *trial) time.Duration { return t.upgrade.calls.Longest })
 	without := s.each(func(t *trial) time.Duration { return t.quiet.calls.Longest })
 	cpu := s.each(func(t *trial) time.Duration { return t.cpu })
-	return []string{record.Thousands(int64(s.sessions)), total.String(), outside.String(), three(upgradeOf), three(quietOf),
+	return []string{record.Thousands(int64(s.sessions)), total.String(), told, outside.String(), three(upgradeOf), three(quietOf),
 		millis(s.longest(upgradeOf)), connect.String(), without.String(), cpu.String(),
 		fmt.Sprintf("%s, %s", megabytes(s.before), megabytes(s.after)), fmt.Sprint(s.losses.cut), s.losses.connects()}
 }
@@ -129,7 +131,7 @@ func (l *losses) connects() string {
 // brief is a line of progress.
 func (s *size) brief() string {
 	c := s.cells()
-	return fmt.Sprintf("total %s ms, pause %s ms, connect %s ms, cut %s", c[1], c[3], c[6], c[10])
+	return fmt.Sprintf("total %s ms, pause %s ms, connect %s ms, cut %s", c[1], c[4], c[7], c[11])
 }
 
 func (c *chain) brief() string {

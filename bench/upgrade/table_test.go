@@ -19,7 +19,7 @@ import (
 func known(ms time.Duration) trial {
 	ms *= time.Millisecond
 	pauses := []time.Duration{ms / 2, ms}
-	return trial{told: told{total: 10 * ms}, outside: 12 * ms, cpu: 5 * ms,
+	return trial{told: told{total: 10 * ms, accept: ms, session: 2 * ms}, outside: 12 * ms, cpu: 5 * ms,
 		upgrade: view{&load.Window{Pauses: pauses, Longest: ms + time.Millisecond}, load.Calls{Made: 100, Longest: 3 * ms}},
 		quiet:   view{&load.Window{Pauses: []time.Duration{ms / 4}}, load.Calls{Made: 100, Longest: ms / 4}}}
 }
@@ -52,7 +52,7 @@ func TestTables(t *testing.T) {
 	r.failures = []string{"sluice: a session was cut"}
 	r.write(&text)
 	for _, want := range []string{
-		"| 1,000 | 30.0 (20.0 to 40.0) | 36.0 (24.0 to 48.0) | 2.0 / 4.0 / 4.0 | 0.8 / 1.0 / 1.0 | 5.0 | 9.0 (6.0 to 12.0) | " +
+		"| 1,000 | 30.0 (20.0 to 40.0) | 3.0, 6.0 | 36.0 (24.0 to 48.0) | 2.0 / 4.0 / 4.0 | 0.8 / 1.0 / 1.0 | 5.0 | 9.0 (6.0 to 12.0) | " +
 			"0.8 (0.5 to 1.0) | 15.0 (10.0 to 20.0) | 20.0, 21.0 | 0 | 0 of 600 |\n",
 		"| 4,000 | 120 (120 to 120) |", "| 0 | 1 of 601 |\n",
 		"is 0.0 ms and 30.0 us for each session. By extrapolation, not by\nmeasurement: 3.0 s for 100,000 sessions, 30.0 s for a million.\n",
@@ -125,7 +125,7 @@ func TestReadStatus(t *testing.T) {
 			t.Errorf("%s: got %+v, %v; want %+v, %q", body, got, err, want, wantErr)
 		}
 	}
-	f(`{"upgrade": {"ok": true, "accept_pause": 0.002, "longest_pause": 0.0035, "total": 1.5}}`,
+	f(`{"upgrade": {"ok": true, "accept_pause_seconds": 0.002, "longest_pause_seconds": 0.0035, "total_seconds": 1.5}}`,
 		told{total: 1500 * time.Millisecond, accept: 2 * time.Millisecond, session: 3500 * time.Microsecond}, "")
 	f(`{"upgrade": {"ok": false, "error": "no such binary"}}`, told{}, "no such binary")
 	f(`{}`, told{}, "no upgrade that succeeded")
