@@ -1,5 +1,7 @@
 package health
 
+import "slices"
+
 // Cause is why a backend takes no sessions. OnDown has a rule for each but CauseSplit.
 type Cause uint8
 
@@ -19,6 +21,9 @@ var causeWords = []string{"", "failed", "demoted", "promoted", "lagging", "split
 
 // String returns the cause's word: the key of its rule in a configuration, "split", or "" for CauseNone.
 func (c Cause) String() string { return causeWords[c] }
+
+// causeOf returns the cause of a word, and CauseNone for one that is not known.
+func causeOf(word string) Cause { return Cause(max(0, slices.Index(causeWords, word))) }
 
 // rule returns what is to be done with sessions for a cause. While it is not clear which server is the primary, every
 // session may be one with the right one.

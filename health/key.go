@@ -1,6 +1,8 @@
 package health
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 
 	"sluice/health/probe"
@@ -19,6 +21,20 @@ type question struct {
 	text    string // of a way
 	address pool.Address
 	late    *pool.Backend // whose address is not known: two of them may get the same one; nil: it is known
+}
+
+// id returns what is the same in every process that asks the question. Passwords may be in it: it tells nothing of it.
+func (q question) id() string {
+	address, late := q.address, ""
+	switch b := q.late; {
+	case b == nil:
+	case b.Lost() == "": // its address is known by now
+		address = b.Address()
+	default:
+		late = b.Pool().Name() + "/" + b.Name()
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", q.text, address.String(), late))
+	return hex.EncodeToString(sum[:])
 }
 
 // way is how a pool asks its backends: what, and how often.

@@ -61,6 +61,12 @@ type member struct {
 type failing struct {
 	began    time.Time // end of the first failed check
 	received uint64    // by then, from the backend, by all its sessions
+	moved    bool      // more had come when a process before this one was asked
+}
+
+// hasMoved reports whether the sessions have received anything from the backend since its checks fail. The mutex is held.
+func (b *member) hasMoved(received uint64) bool {
+	return b.failing.moved || received > b.failing.received
 }
 
 // hear takes in what the target has counted last. The mutex is held.
@@ -87,7 +93,7 @@ func (b *member) hear(now time.Time, ok bool) {
 // fails notes that the checks begin to fail, unless they are what the backend is out for. The mutex is held.
 func (b *member) fails(now time.Time) {
 	if b.verdict.cause != CauseFailed {
-		b.failing = failing{now, b.backend.Stats().Received}
+		b.failing = failing{began: now, received: b.backend.Stats().Received}
 	}
 }
 

@@ -176,7 +176,7 @@ func (m *Monitor) mayEnd(b *member, outages func() []outage) bool {
 		return true
 	}
 	c.begun = true
-	if c.cause == CauseFailed && allDown(b.outage(), outages(), b.pool.cfg.stormWindow()) && stats.Received > b.failing.received {
+	if c.cause == CauseFailed && allDown(b.outage(), outages(), b.pool.cfg.stormWindow()) && b.hasMoved(stats.Received) {
 		c.kept, b.pool.keeps, c.next = true, true, time.Time{}
 		m.say(slog.LevelWarn, "every check of the pool fails at once while its connections still move bytes: "+
 			"sessions are kept: is it the check?", backendAttrs(b.backend), slog.Int("sessions", stats.Active))

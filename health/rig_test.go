@@ -171,9 +171,13 @@ func inBubble(t *testing.T, specs []spec, prepare func(r *rig), f func(r *rig)) 
 // newRig returns a monitor that does not run yet.
 func newRig(t *testing.T, specs []spec) *rig {
 	t.Helper()
-	r := &rig{
-		t: t, pools: map[string]*pool.Pool{}, servers: map[string]*server{}, log: new(logBuffer), start: time.Now(),
-	}
+	return newRigOf(t, specs, map[string]*server{})
+}
+
+// newRigOf is newRig with servers that there are already.
+func newRigOf(t *testing.T, specs []spec, servers map[string]*server) *rig {
+	t.Helper()
+	r := &rig{t: t, pools: map[string]*pool.Pool{}, servers: servers, log: new(logBuffer), start: time.Now()}
 	r.sessions = &sessions{start: r.start, live: map[*pool.Backend]int{}, calls: map[*pool.Backend][]string{}, ended: map[Cause]int{}}
 	watched := r.watched(specs)
 	r.pool = watched[0].Pool
