@@ -29,6 +29,11 @@ func (r *rig) successor(specs ...spec) *rig {
 	n := newRigOf(r.t, specs, r.servers)
 	for name, p := range n.pools {
 		if before := r.pools[name]; before != nil {
+			for _, b := range p.Backends() {
+				if same := before.Lookup(b.Name()); same != nil {
+					b.SetAdmin(same.Admin()) // what the operator has set comes with the configuration
+				}
+			}
 			p.Assume(travel(r.t, before.Account()))
 			r.moveSessions(n, before, p)
 		}

@@ -207,11 +207,8 @@ func TestAssumeMaint(t *testing.T) {
 		r.backend("pg1").SetAdmin(pool.Maint)
 		after(10 * time.Second)
 		r.wantReason("rw", "pg1", "in maintenance")
-		n := r.successor(rw)
-		n.backend("pg1").SetAdmin(pool.Maint) // as the overrides want it
-		r.stop()
 		asked := len(r.servers["pg1"].times())
-		n.goOn()
+		n := r.takeOver(rw)
 		after(time.Minute)
 		if more := len(r.servers["pg1"].times()) - asked; more != 0 {
 			t.Errorf("asked %d times in maintenance", more)
@@ -298,8 +295,49 @@ func TestAssumeLag(t *testing.T) {
 			t.Errorf("lag %v, %v, reason %q, was %v, %v, %q", s.Lag, s.LagKnown, s.Reason, before.Lag, before.LagKnown, before.Reason)
 		}
 		after(30 * time.Second)
-		if s := n.Status(n.backend("pg3")); s.Lag < before.Lag+29*time.Second {
+		if s := n.Status(n.backend("pg3")); s.Lag < before.Lag+25*time.Second {
 			t.Errorf("lag %v 30 s after it was %v", s.Lag, before.Lag)
 		}
 	})
+}
+
+// Sessions are kept when every check fails while bytes still move, also when those moved before one took over, and in the
+// next process they still are.
+func TestAssumeKept(t *testing.T) {
+	cfg := steady()
+	cfg.OnDown.Failed = CloseRule{Close: true, Grace: 10 * time.Second}
+	web := spec{"web", "a b", cfg}
+	for _, moves := range []bool{true, false} {
+		inBubble(t, []spec{web}, nil, func(r *rig) {
+			after(time.Second)
+			r.backend("a").AddTraffic(0, 1000, 0)
+			r.sessions.open(r.backend("a"), 10)
+			r.servers["a"].set(errDead)
+			r.servers["b"].set(errDead)
+			r.until(func() bool { return r.pool.Usable() == 0 })
+			if moves {
+				r.backend("a").AddTraffic(0, 1, 0)
+			}
+			n := r.takeOver(web)
+			n.pool.AddCounters(travel(t, r.pool.Counters())) // the last thing that comes
+			after(20 * time.Second)
+			want := 0
+			if moves {
+				want = 10
+			}
+			if got := n.sessions.left(n.backend("a")); got != want {
+				t.Errorf("moves %v: %d sessions are left, want %d", moves, got, want)
+			}
+			last := n.takeOver(web)
+			after(time.Minute)
+			if got := last.sessions.left(last.backend("a")); got != want {
+				t.Errorf("moves %v: %d sessions are left in the next one, want %d", moves, got, want)
+			}
+			last.servers["b"].set(nil)
+			after(time.Minute)
+			if got := last.sessions.left(last.backend("a")); got != 0 {
+				t.Errorf("moves %v: %d sessions are left when b is up", moves, got)
+			}
+		})
+	}
 }
