@@ -34,6 +34,28 @@ func generationText(g admin.Generation) string {
 	return b.String()
 }
 
+// upgradeText says how the last upgrade went; "" when there was none.
+func upgradeText(u *admin.UpgradeStatus) string {
+	if u == nil {
+		return ""
+	}
+	if !u.OK {
+		return fmt.Sprintf("the last upgrade, at %s, has FAILED, and the process that there was goes on:\n  %s\n", timeText(u.At), u.Error)
+	}
+	left := ""
+	if u.Left > 0 {
+		left = fmt.Sprintf(", %s left behind", plural(u.Left, "session"))
+	}
+	return fmt.Sprintf("upgraded from %s at %s: %s came over in %s%s; nobody was accepted for %s, a session stood still for %s at most\n",
+		u.FromVersion, timeText(u.At), plural(u.Sessions, "session"), pauseText(u.Total), left, pauseText(u.AcceptPause),
+		pauseText(u.LongestPause))
+}
+
+// pauseText writes seconds, as finely as anybody notices.
+func pauseText(seconds float64) string {
+	return time.Duration(seconds * float64(time.Second)).Round(100 * time.Microsecond).String()
+}
+
 // overrideText lists what an operator has set; "" when that is nothing.
 func overrideText(all []admin.OverrideStatus) string {
 	if len(all) == 0 {

@@ -26,7 +26,7 @@ func printStatus(w io.Writer, s admin.Status) error {
 	fmt.Fprintf(&b, "sluice %s, %s %v, %s on %s\n", s.Version, state,
 		time.Duration(s.Uptime*float64(time.Second)).Round(time.Second),
 		plural(sessions, "session"), plural(len(s.Loops), "loop"))
-	b.WriteString(generationText(s.Generation) + "\n")
+	b.WriteString(generationText(s.Generation) + upgradeText(s.Upgrade) + "\n")
 	listenerTable(s.Listeners).print(&b)
 	for _, l := range s.Listeners {
 		b.WriteString(listenerNotice(l))

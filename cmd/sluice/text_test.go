@@ -125,3 +125,24 @@ func TestListenerNotice(t *testing.T) {
 	f(l4.ListenerStats{Clients: clients.Stats{Table: 4, Untracked: 1}},
 		"\nlistener web: 1 session came in without limits per client: more than 4 clients had some\n")
 }
+
+// TestUpgradeText: whoever looks sees how the last upgrade went.
+func TestUpgradeText(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
+	f := func(u *admin.UpgradeStatus, want string) {
+		t.Helper()
+		if got := upgradeText(u); got != want {
+			t.Errorf("upgradeText = %q, want %q", got, want)
+		}
+	}
+	f(nil, "")
+	f(&admin.UpgradeStatus{At: at, Error: "the new process has ended: exit status 3"},
+		"the last upgrade, at 2026-01-02 03:04:05, has FAILED, and the process that there was goes on:\n"+
+			"  the new process has ended: exit status 3\n")
+	u := &admin.UpgradeStatus{At: at, OK: true, FromVersion: "v1.2", Sessions: 1, Total: 1.23456, AcceptPause: .0123456, LongestPause: .00049}
+	f(u, "upgraded from v1.2 at 2026-01-02 03:04:05: 1 session came over in 1.2346s; nobody was accepted for 12.3ms, "+
+		"a session stood still for 500µs at most\n")
+	u.Left = 3
+	f(u, "upgraded from v1.2 at 2026-01-02 03:04:05: 1 session came over in 1.2346s, 3 sessions left behind; "+
+		"nobody was accepted for 12.3ms, a session stood still for 500µs at most\n")
+}

@@ -121,6 +121,8 @@ func kindText(t reflect.Type) string {
 		return "an object"
 	case reflect.Slice:
 		return "a list"
+	case reflect.Bool:
+		return "true or false"
 	}
 	return "text"
 }

@@ -39,16 +39,19 @@ type Successor interface {
 	// TakeOver lets the process at the other end take over, which has the right to. The connection, on which that process
 	// speaks first, is the callee's. It returns when the hand-over is over.
 	TakeOver(c *net.UnixConn, by By) error
+	// LastUpgrade returns how the last one went; nil: there was none.
+	LastUpgrade() *UpgradeStatus
 }
 
 // An UpgradeRequest says what is to take over.
 type UpgradeRequest struct {
-	Binary string // "" = the one that this process was started from
+	Binary     string // "" = the one that this process was started from
+	IfReplaced bool   // only if that is another file by now than the one that runs
 }
 
 // Upgraded is how an upgrade went that was asked for.
 type Upgraded struct {
-	OK            bool    `json:"ok"`
+	OK            bool    `json:"ok"` // false: the program was not replaced, and nothing was done
 	VersionBefore string  `json:"version_before"`
 	Version       string  `json:"version"`
 	PID           int     `json:"pid"`      // of the process that serves now

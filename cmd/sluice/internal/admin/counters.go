@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
+	"sync"
 
 	"sluice/health"
 	"sluice/l4"
@@ -17,7 +18,9 @@ type counters struct {
 	options   Options
 	build     labels
 	resources resources
-	*series   // what there was at the last scrape
+
+	mu      sync.Mutex // one scrape at a time: each address has its own pace
+	*series            // what there was at the last one
 }
 
 // series has the label sets of all that there is.
@@ -131,7 +134,12 @@ func (s *series) addBackend(b *pool.Backend) {
 
 // write writes everything in the text format, one family after the other.
 func (c *counters) write(buf *bytes.Buffer) {
-	e := &exposition{Buffer: buf}
+	c.writeTo(&exposition{Buffer: buf, before: c.options.Metrics.before.Load().counters})
+}
+
+func (c *counters) writeTo(e *exposition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	stats := c.options.Stats()
 	c.follow(&stats)
 
@@ -154,6 +162,7 @@ func (c *counters) write(buf *bytes.Buffer) {
 	e.sample("", generation.Number)
 	e.gauge("sluice_config_last_reload_success", "1 when the last reload is in force, or there was none.")
 	e.sample("", flag(generation.LastReload == nil || generation.LastReload.OK))
+	c.options.Metrics.upgrades.write(e)
 }
 
 func (c *counters) writeListeners(e *exposition, stats l4.Stats) {
@@ -162,9 +171,9 @@ func (c *counters) writeListeners(e *exposition, stats l4.Stats) {
 			e.sample(c.listeners[i], value(l))
 		}
 	}
-	e.counter("sluice_listener_accepts_total", "Connections accepted.")
+	e.counter("sluice_listener_accepts_total", restored, "Connections accepted.")
 	family(func(l l4.ListenerStats) uint64 { return l.Accepts })
-	e.counter("sluice_listener_accept_errors_total", "Connections that could not be accepted.")
+	e.counter("sluice_listener_accept_errors_total", restored, "Connections that could not be accepted.")
 	family(func(l l4.ListenerStats) uint64 { return l.AcceptErrors })
 	e.gauge("sluice_listener_sessions", "Sessions now.")
 	family(func(l l4.ListenerStats) uint64 { return uint64(l.Sessions) })
@@ -188,9 +197,9 @@ func (c *counters) writeClients(e *exposition, stats l4.Stats) {
 	family(func(t clients.Stats) uint64 { return uint64(t.Busy) })
 	e.gauge("sluice_listener_clients_limit", "Clients that can be known at a time.")
 	family(func(t clients.Stats) uint64 { return uint64(t.Table) })
-	e.counter("sluice_listener_clients_forgotten_total", "Clients forgotten for others before they had their whole burst again.")
+	e.counter("sluice_listener_clients_forgotten_total", restored, "Clients forgotten for others before they had their whole burst again.")
 	family(func(t clients.Stats) uint64 { return t.Forgotten })
-	e.counter("sluice_listener_clients_untracked_total", "Sessions let in without limits, because too many clients had some.")
+	e.counter("sluice_listener_clients_untracked_total", restored, "Sessions let in without limits, because too many clients had some.")
 	family(func(t clients.Stats) uint64 { return t.Untracked })
 }
 
@@ -202,7 +211,7 @@ func (c *counters) writeEnded(e *exposition, stats l4.Stats) {
 	for _, s := range stats.Ended {
 		counts[endedKey{s.Listener, s.Pool, s.Reason}] = s.Count
 	}
-	e.counter("sluice_sessions_ended_total", "Sessions that have ended, by reason.")
+	e.counter("sluice_sessions_ended_total", restored, "Sessions that have ended, by reason.")
 	for _, s := range c.ended {
 		if n := counts[s.key]; n > 0 || (s.key.pool == "") == poolless(s.key.reason) {
 			e.sample(s.labels, n)
@@ -217,7 +226,7 @@ func poolless(r l4.Reason) bool {
 
 // writeRetries shows those of each pool of each listener.
 func (c *counters) writeRetries(e *exposition, stats l4.Stats) {
-	e.counter("sluice_retries_total", "Backends that sessions tried after another one had failed them.")
+	e.counter("sluice_retries_total", restored, "Backends that sessions tried after another one had failed them.")
 	for _, r := range stats.Retries {
 		if l, routed := c.routed[routedKey{r.Listener, r.Pool}]; routed {
 			e.sample(l, r.Count)
@@ -242,7 +251,7 @@ func (c *counters) writePools(e *exposition) {
 	for i, s := range all {
 		e.sample(c.pools[i].labels, flag(s.SplitBrain))
 	}
-	e.counter("sluice_pool_split_brains_total", "How often two or more servers began to claim to be the primary.")
+	e.counter("sluice_pool_split_brains_total", carried, "How often two or more servers began to claim to be the primary.")
 	for i, s := range all {
 		e.sample(c.pools[i].labels, s.SplitBrains)
 	}
@@ -280,24 +289,24 @@ func (c *counters) writeBackends(e *exposition, known []health.Status) {
 	}
 	e.gauge("sluice_backend_connections", "Active connections, those being made included.")
 	family(func(b pool.BackendStats) uint64 { return uint64(b.Active) })
-	e.counter("sluice_backend_connects_total", "Connects that succeeded.")
+	e.counter("sluice_backend_connects_total", restored, "Connects that succeeded.")
 	family(func(b pool.BackendStats) uint64 { return b.Connects })
-	e.counter("sluice_backend_connect_failures_total", "Connects that failed, by reason.")
+	e.counter("sluice_backend_connect_failures_total", restored, "Connects that failed, by reason.")
 	for i, s := range c.backends {
 		for j, r := range pool.DialFailures() {
 			e.sample(s.failures[j], all[i].ConnectFailures[r])
 		}
 	}
-	e.counter("sluice_backend_connect_obstacles_total",
+	e.counter("sluice_backend_connect_obstacles_total", restored,
 		"Connects that could not be made for a reason on this side, and were put off or sent elsewhere, by reason.")
 	for i, s := range c.backends {
 		for j, o := range pool.Obstacles() {
 			e.sample(s.obstacles[j], all[i].Obstacles[o])
 		}
 	}
-	e.counter("sluice_backend_received_bytes_total", "Bytes received from the backend.")
+	e.counter("sluice_backend_received_bytes_total", restored, "Bytes received from the backend.")
 	family(func(b pool.BackendStats) uint64 { return b.Received })
-	e.counter("sluice_backend_sent_bytes_total", "Bytes sent to the backend, PROXY headers included.")
+	e.counter("sluice_backend_sent_bytes_total", restored, "Bytes sent to the backend, PROXY headers included.")
 	family(func(b pool.BackendStats) uint64 { return b.Sent })
 	e.gauge("sluice_backend_up", "1 when the backend is up by its checks and not ejected.")
 	family(func(b pool.BackendStats) uint64 { return flag(b.Up && !b.Ejected) })
@@ -305,7 +314,7 @@ func (c *counters) writeBackends(e *exposition, known []health.Status) {
 	family(func(b pool.BackendStats) uint64 { return uint64(b.Weight) })
 	e.gauge("sluice_backend_max_connections", "Connections that the backend may have, 0 = no limit.")
 	family(func(b pool.BackendStats) uint64 { return uint64(b.MaxConns) })
-	e.counter("sluice_backend_state_changes_total", "How often the backend went up or down, was ejected or let back, or was set to another state.")
+	e.counter("sluice_backend_state_changes_total", restored, "How often the backend went up or down, was ejected or let back, or was set to another state.")
 	family(func(b pool.BackendStats) uint64 { return b.Changes })
 	c.writeStates(e, all, known)
 	c.writeCertificates(e, known)
@@ -318,9 +327,9 @@ func (c *counters) writeResources(e *exposition, stats l4.Stats) {
 	for i, l := range stats.Loops {
 		e.sample(c.loops[i], uint64(l.Sessions))
 	}
-	e.counter("sluice_log_lines_dropped_total", "Log lines given up because the log was read too slowly, or that could not be written.")
+	e.counter("sluice_log_lines_dropped_total", carried, "Log lines given up because the log was read too slowly, or that could not be written.")
 	e.sample("", c.options.LinesDropped())
-	e.counter("sluice_loop_stale_events_total", "Events for sessions that had just ended.")
+	e.counter("sluice_loop_stale_events_total", carried, "Events for sessions that had just ended.")
 	for i, l := range stats.Loops {
 		e.sample(c.loops[i], l.StaleEvents)
 	}

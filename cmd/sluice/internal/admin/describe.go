@@ -2,13 +2,14 @@ package admin
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 )
 
 // describe copies what the metrics library has written, and adds the help texts, which the library leaves empty. It
 // makes counters of what is one by its name, and leaves out what its name says that it is not: promtool finds nothing
-// to complain of then.
-func describe(dst *bytes.Buffer, text []byte) {
+// to complain of then. before is added to what it has of the same series.
+func describe(dst *bytes.Buffer, text []byte, before map[string]float64) {
 	left := false
 	for line := range bytes.Lines(text) {
 		if line[0] == '#' {
@@ -26,9 +27,35 @@ func describe(dst *bytes.Buffer, text []byte) {
 			}
 		}
 		if !left {
-			dst.Write(line)
+			add(dst, line, before)
 		}
 	}
+}
+
+// add copies a line, with what came before.
+func add(dst *bytes.Buffer, line []byte, before map[string]float64) {
+	at := bytes.LastIndexByte(line, ' ')
+	if at < 0 || len(before) == 0 {
+		dst.Write(line)
+		return
+	}
+	more, carried := before[string(line[:at])]
+	value, err := strconv.ParseFloat(string(bytes.TrimSpace(line[at+1:])), 64)
+	if !carried || err != nil {
+		dst.Write(line)
+		return
+	}
+	dst.Write(line[:at+1])
+	dst.Write(appendValue(dst.AvailableBuffer(), value+more))
+	dst.WriteByte('\n')
+}
+
+// appendValue writes a count as one: 1e+06 is a number too, but nobody likes to read it.
+func appendValue(b []byte, value float64) []byte {
+	if whole := uint64(value); float64(whole) == value {
+		return strconv.AppendUint(b, whole, 10)
+	}
+	return strconv.AppendFloat(b, value, 'g', -1, 64)
 }
 
 // misnamed are counters and gauges with the suffix of a histogram's or summary's count.

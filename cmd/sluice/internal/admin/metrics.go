@@ -29,6 +29,11 @@ var (
 type Metrics struct {
 	set *metrics.Set
 	now atomic.Pointer[observed] // replaced as a whole by Follow
+
+	changing sync.Mutex                // taken to replace now, and before
+	before   atomic.Pointer[inherited] // replaced as a whole
+
+	upgrades upgrades
 }
 
 // An observed is what there is to be observed. It does not change.
@@ -56,12 +61,15 @@ func NewMetrics() *Metrics {
 	metrics.ExposeMetadata(true) // HELP and TYPE lines; the library has only this switch for the whole process
 	m := &Metrics{set: metrics.NewSet()}
 	m.now.Store(new(observed))
+	m.before.Store(new(inherited))
 	return m
 }
 
 // Follow makes the metrics those of these pools. What is gone is forgotten; a backend that has come in place of another one
 // of its name begins anew. It is called by one goroutine at a time.
 func (m *Metrics) Follow(pools []*pool.Pool) {
+	m.changing.Lock()
+	defer m.changing.Unlock()
 	was := m.now.Load()
 	next := &observed{pools: make(map[string]*poolMetrics, len(pools)), backends: make(map[*pool.Backend]*backendMetrics)}
 	for _, p := range pools {
@@ -81,32 +89,54 @@ func (m *Metrics) Follow(pools []*pool.Pool) {
 func (m *Metrics) forget(was, next *observed) {
 	for name := range was.pools {
 		if _, stays := next.pools[name]; !stays {
-			l := string(labelled("pool", name))
-			m.set.UnregisterMetric("sluice_session_duration_seconds" + l)
-			m.set.UnregisterMetric("sluice_pool_queue_wait_seconds" + l)
+			l := labelled("pool", name)
+			m.drop(poolHistograms, l)
+			m.before.Store(m.before.Load().withoutCounters(l))
 		}
 	}
 	for b, of := range was.backends {
 		if _, stays := next.backends[b]; !stays {
-			for _, name := range backendHistograms {
-				m.set.UnregisterMetric(name + string(of.labels))
-			}
+			m.drop(backendHistograms, of.labels)
 		}
 	}
 }
 
+// drop forgets histograms, and what processes before this one have counted of them.
+func (m *Metrics) drop(names []string, l labels) {
+	for _, name := range names {
+		m.set.UnregisterMetric(name + string(l))
+	}
+	m.before.Store(m.before.Load().withoutHistograms(names, l))
+}
+
+// poolHistograms are the names of those of each pool.
+var poolHistograms = []string{"sluice_session_duration_seconds", "sluice_pool_queue_wait_seconds"}
+
 // backendHistograms are the names of those of each backend.
 var backendHistograms = []string{
 	"sluice_backend_connect_seconds", "sluice_check_seconds", "sluice_backend_session_duration_seconds",
-	"sluice_backend_first_byte_seconds",
+	answerHistogram,
+}
+
+// answerHistogram is the one that not every backend has.
+const answerHistogram = "sluice_backend_first_byte_seconds"
+
+// bounds are those of each histogram.
+var bounds = map[string][]float64{
+	"sluice_session_duration_seconds":         sessionBounds,
+	"sluice_pool_queue_wait_seconds":          waitBounds,
+	"sluice_backend_connect_seconds":          connectBounds,
+	"sluice_check_seconds":                    connectBounds,
+	"sluice_backend_session_duration_seconds": sessionBounds,
+	answerHistogram:                           connectBounds,
 }
 
 // ofPool returns the metrics of a pool, those that it has so far if it has some.
 func (m *Metrics) ofPool(p *pool.Pool, was, next *observed) *poolMetrics {
 	l := labelled("pool", p.Name())
 	of := &poolMetrics{
-		sessions: m.histogram("sluice_session_duration_seconds", l, sessionBounds),
-		waits:    m.histogram("sluice_pool_queue_wait_seconds", l, waitBounds),
+		sessions: m.histogram("sluice_session_duration_seconds", l),
+		waits:    m.histogram("sluice_pool_queue_wait_seconds", l),
 		backends: make(map[string]*backendMetrics, len(p.Backends())),
 	}
 	for _, b := range p.Backends() {
@@ -114,9 +144,9 @@ func (m *Metrics) ofPool(p *pool.Pool, was, next *observed) *poolMetrics {
 		if one == nil {
 			l := backendLabels(b)
 			one = &backendMetrics{
-				connects: m.histogram("sluice_backend_connect_seconds", l, connectBounds),
-				checks:   m.histogram("sluice_check_seconds", l, connectBounds),
-				sessions: m.histogram("sluice_backend_session_duration_seconds", l, sessionBounds),
+				connects: m.histogram("sluice_backend_connect_seconds", l),
+				checks:   m.histogram("sluice_check_seconds", l),
+				sessions: m.histogram("sluice_backend_session_duration_seconds", l),
 				labels:   l,
 			}
 		}
@@ -125,8 +155,8 @@ func (m *Metrics) ofPool(p *pool.Pool, was, next *observed) *poolMetrics {
 	return of
 }
 
-func (m *Metrics) histogram(name string, l labels, bounds []float64) *metrics.PrometheusHistogram {
-	return m.set.GetOrCreatePrometheusHistogramExt(name+string(l), bounds)
+func (m *Metrics) histogram(name string, l labels) *metrics.PrometheusHistogram {
+	return m.set.GetOrCreatePrometheusHistogramExt(name+string(l), bounds[name])
 }
 
 // SessionEnded counts how long a session lasted. One that never came to a pool, such as that of a client who was
@@ -162,16 +192,18 @@ func (m *Metrics) Dialed(b *pool.Backend, took time.Duration, result pool.DialRe
 
 // Answered counts how long a backend took to answer a client's first packet.
 func (m *Metrics) Answered(b *pool.Backend, took time.Duration) {
-	of := m.now.Load().backends[b]
-	if of == nil {
-		return
+	if of := m.now.Load().backends[b]; of != nil {
+		m.answersOf(of).Update(took.Seconds())
 	}
+}
+
+func (m *Metrics) answersOf(of *backendMetrics) *metrics.PrometheusHistogram {
 	h := of.answers.Load()
 	if h == nil { // the library returns the same one to everybody who asks
-		h = m.histogram("sluice_backend_first_byte_seconds", of.labels, connectBounds)
+		h = m.histogram(answerHistogram, of.labels)
 		of.answers.Store(h)
 	}
-	h.Update(took.Seconds())
+	return h
 }
 
 // Checked counts how long a health check took, whatever its result.
@@ -184,16 +216,21 @@ func (m *Metrics) Checked(b *pool.Backend, took time.Duration) {
 // buffers keeps the memory of one scrape for the next.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
+// write writes the distributions.
+func (m *Metrics) write(buf *bytes.Buffer) {
+	raw := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(raw)
+	raw.Reset()
+	m.set.WritePrometheus(raw)
+	describe(buf, raw.Bytes(), m.before.Load().lines)
+}
+
 func (s *Server) metrics(w http.ResponseWriter, _ *http.Request, _ url.Values) {
 	m := s.options.Metrics
 	buf := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buf)
 	buf.Reset()
-	raw := buffers.Get().(*bytes.Buffer)
-	defer buffers.Put(raw)
-	raw.Reset()
-	m.set.WritePrometheus(raw)
-	describe(buf, raw.Bytes())
+	m.write(buf)
 	s.counters.write(buf)
 	s.counters.resources.write(buf)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")

@@ -85,7 +85,7 @@ func TestDescribe(t *testing.T) {
 	f := func(text, want string) {
 		t.Helper()
 		var got bytes.Buffer
-		if describe(&got, []byte(text)); got.String() != want {
+		if describe(&got, []byte(text), nil); got.String() != want {
 			t.Errorf("%q is made %q, want %q", text, got.String(), want)
 		}
 	}

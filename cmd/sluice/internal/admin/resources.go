@@ -48,7 +48,7 @@ func (r *resources) refresh() {
 	metrics.WriteGoMetrics(&raw)
 	metrics.WriteProcMetrics(&raw)
 	r.text.Reset()
-	describe(&r.text, raw.Bytes())
+	describe(&r.text, raw.Bytes(), nil)
 	r.files = 0
 	if n, err := sysutil.OpenFiles(); err == nil {
 		r.files = uint64(n)

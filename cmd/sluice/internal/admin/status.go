@@ -23,7 +23,8 @@ type Status struct {
 	Draining bool      `json:"draining"`
 
 	Generation Generation       `json:"generation"`
-	Overrides  []OverrideStatus `json:"overrides"` // what an operator has set
+	Overrides  []OverrideStatus `json:"overrides"`         // what an operator has set
+	Upgrade    *UpgradeStatus   `json:"upgrade,omitempty"` // the last one; absent: there was none
 
 	Admin     AdminStatus        `json:"admin"`
 	Limits    Limits             `json:"limits"`
@@ -139,6 +140,9 @@ func (s *Server) Status() Status {
 	}
 	if s.options.Control != nil {
 		status.Overrides = append(status.Overrides, s.options.Control.Overrides()...)
+	}
+	if to, ok := s.options.Control.(Successor); ok {
+		status.Upgrade = to.LastUpgrade()
 	}
 	for i := range status.Listeners {
 		if l := &status.Listeners[i]; l.Addresses == nil { // one that leaves has none, which is not null

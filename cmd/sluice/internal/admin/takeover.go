@@ -29,7 +29,8 @@ var errUpgradeRequired = errors.New("this is for a sluice that takes over: want 
 
 // An upgradeBody says what is to take over.
 type upgradeBody struct {
-	Binary string `json:"binary,omitempty"` // its path; not given: the one that this process was started from
+	Binary     string `json:"binary,omitempty"`      // its path; not given: the one that this process was started from
+	IfReplaced bool   `json:"if_replaced,omitempty"` // only if that is another file by now than the one that runs
 }
 
 func (s *Server) upgrade(ctx context.Context, a asked) (any, error) {
@@ -37,7 +38,7 @@ func (s *Server) upgrade(ctx context.Context, a asked) (any, error) {
 	if !ok {
 		return nil, NotFoundf("nothing can take over from this process")
 	}
-	return to.Upgrade(ctx, UpgradeRequest{Binary: a.body.(*upgradeBody).Binary}, a.by)
+	return to.Upgrade(ctx, UpgradeRequest(*a.body.(*upgradeBody)), a.by)
 }
 
 // takeOver gives the connection to the Control. What it could do is more than any change: only who could end this process

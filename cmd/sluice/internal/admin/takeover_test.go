@@ -30,6 +30,10 @@ func (f follower) Upgrade(_ context.Context, asked UpgradeRequest, by By) (Upgra
 	return Upgraded{OK: true, VersionBefore: "v1", Version: "v2", PID: 7, Sessions: 5, Left: 1, AcceptPause: .25, LongestPause: .125, Seconds: 1.5}, err
 }
 
+func (f follower) LastUpgrade() *UpgradeStatus {
+	return &UpgradeStatus{OK: true, FromVersion: "v1", Sessions: 5, Left: 1, Ended: 1, Returned: 2}
+}
+
 func (f follower) TakeOver(c *net.UnixConn, by By) error {
 	f.note("take over", by)
 	f.taken <- c
@@ -206,11 +210,11 @@ func TestUpgrade(t *testing.T) {
 	o.Control = f
 	s, tcp, socket := serve(t, o)
 	_, check := description(t, socket)
-	answer, body := socket.send("POST", upgradePath, `{"binary": "/usr/bin/sluice"}`)
+	answer, body := socket.send("POST", upgradePath, `{"binary": "/usr/bin/sluice", "if_replaced": true}`)
 	check("POST", upgradePath, answer, body)
 	expectJSON(t, "the answer", body, `{"ok": true, "version_before": "v1", "version": "v2", "pid": 7, "sessions": 5, "left": 1,
 		"accept_pause_seconds": 0.25, "longest_pause_seconds": 0.125, "seconds": 1.5}`)
-	if want := []any{"upgrade", UpgradeRequest{Binary: "/usr/bin/sluice"}, By{User: me(t)}}; !reflect.DeepEqual(f.asked, want) {
+	if want := []any{"upgrade", UpgradeRequest{"/usr/bin/sluice", true}, By{User: me(t)}}; !reflect.DeepEqual(f.asked, want) {
 		t.Errorf("asked for %v, want %v", f.asked, want)
 	}
 	for c, want := range map[*client]int{tcp: http.StatusMethodNotAllowed, socket: http.StatusBadRequest} {
