@@ -1,16 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
-	"net"
 	"slices"
-	"strings"
-	"testing"
 	"time"
 
 	"sluice/cmd/sluice/internal/overrides"
@@ -18,162 +13,175 @@ import (
 	"sluice/pool"
 )
 
-// open begins a session on a listener. It gets a backend that may take it, or none when there is none.
-func (p *applyPlay) open() {
-	names := slices.Sorted(maps.Keys(p.file.listeners))
-	listener := names[p.random.IntN(len(names))]
-	l := p.file.listeners[listener]
-	conn, err := net.Dial("unix", l.path)
-	if err != nil {
-		p.Fatalf("step %d: listener %s: %v", p.step, listener, err)
-	}
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	s := &modelSession{conn: conn, lines: bufio.NewReader(conn), pool: l.pool, listener: listener}
-	line, err := s.lines.ReadString('\n')
-	able := slices.DeleteFunc(p.force(l.pool), func(b modelBackend) bool { return b.state != pool.Ready || b.weight == 0 })
-	if len(able) == 0 {
-		if err == nil {
-			p.Fatalf("step %d: a session on pool %s got server %q, and nobody may take it", p.step, l.pool, line)
-		}
-		_ = conn.Close()
-		return
-	}
-	if _, scanned := fmt.Sscan(line, &s.server); err != nil || scanned != nil {
-		p.Fatalf("step %d: a session on pool %s: %q, %v; able are %+v", p.step, l.pool, line, err, able)
-	}
-	i := slices.IndexFunc(able, func(b modelBackend) bool { return b.server == s.server })
-	if i < 0 {
-		p.Fatalf("step %d: a session on pool %s got server %d, able are %+v", p.step, l.pool, s.server, able)
-	}
-	if s.name = able[i].name; slices.ContainsFunc(able[i+1:], func(b modelBackend) bool { return b.server == s.server }) {
-		s.name = "" // one of several of the same address
-	}
-	p.sessions = append(p.sessions, s)
-}
-
-func (p *applyPlay) closeSession() {
-	if len(p.sessions) == 0 {
-		return
-	}
-	i := p.random.IntN(len(p.sessions))
-	_ = p.sessions[i].conn.Close()
-	p.sessions = slices.Delete(p.sessions, i, i+1)
-}
-
 // check holds everything against the model.
 func (p *applyPlay) check() {
+	p.checkBlurred()
 	for _, s := range p.sessions { // whatever has changed, they go on
+		if !s.served {
+			continue
+		}
 		if _, err := fmt.Fprintln(s.conn, p.step); err != nil {
-			p.Fatalf("step %d: %v", p.step, err)
+			p.failf("a session of pool %s: %v", s.pool.name, err)
 		}
 		if line, err := s.lines.ReadString('\n'); line != fmt.Sprintln(p.step) {
-			p.Fatalf("step %d: a session of pool %s on server %d received %q, %v", p.step, s.pool, s.server, line, err)
+			p.failf("a session of pool %s on %+v received %q, %v", s.pool.name, s.backend, line, err)
 		}
 	}
-	if now := p.w.Generation().Number; now != p.applied {
-		p.Errorf("step %d: generation %d, want %d", p.step, now, p.applied)
+	p.until(func() (string, bool) {
+		got, want := describeWorld(p.w, true), p.describe(true)
+		return fmt.Sprintf("\ngot\n%s\nwant\n%s", got, want), got == want
+	})
+	if p.changed {
+		p.checkAsked()
+		p.changed = false
 	}
-	want := p.describe()
-	var got string
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if got = describeWorld(p.w); got == want { // sessions that were closed are gone in a moment
+}
+
+// until waits for what must come to hold: sessions that were closed are gone in a moment, and a check finds out.
+func (p *applyPlay) until(holds func() (state string, ok bool)) {
+	p.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		state, ok := holds()
+		if ok {
 			return
 		}
+		if time.Now().After(deadline) {
+			p.failf("%s", state)
+		}
 	}
-	p.Fatalf("step %d:\ngot\n%s\nwant\n%s", p.step, got, want)
 }
 
-// describe says what there is to be, listeners and pools by name.
-func (p *applyPlay) describe() string {
-	var lines []string
-	for name, l := range p.file.listeners {
-		n := 0
-		for _, s := range p.sessions {
-			if s.listener == name {
-				n++
+// checkBlurred serves those who wait in pools of which it was not certain for a moment who was well: at least as many as
+// what is known in the end says, from the first on. Others are served by then.
+func (p *applyPlay) checkBlurred() {
+	for one := range p.blurred {
+		p.until(func() (string, bool) {
+			is := p.w.now.Load().pool(one.name)
+			if is.Waiting() > len(one.waiting) || p.usableOf(is) != p.describeUsable(one) {
+				return fmt.Sprintf("pool %s: usable %s, want %s; %d wait, want at most %d", one.name, p.usableOf(is), p.describeUsable(one),
+					is.Waiting(), len(one.waiting)), false
+			}
+			return "", true
+		})
+		p.until(func() (string, bool) {
+			for waiting := p.w.now.Load().pool(one.name).Waiting(); len(one.waiting) > waiting; {
+				p.serveFirst(one)
+			}
+			return fmt.Sprintf("pool %s: %d wait, and there is room", one.name, len(one.waiting)),
+				len(one.waiting) == 0 || !slices.ContainsFunc(p.able(one), one.hasRoom)
+		})
+	}
+	clear(p.blurred)
+}
+
+func (p *applyPlay) usableOf(is *pool.Pool) (text string) {
+	for _, b := range is.Backends() {
+		text += fmt.Sprintf(" %s=%t", b.Name(), b.Usable())
+	}
+	return text
+}
+
+func (p *applyPlay) describeUsable(one *modelPool) (text string) {
+	able := p.able(one)
+	for _, b := range one.rules.backends {
+		text += fmt.Sprintf(" %s=%t", b.name, slices.Contains(able, b))
+	}
+	return text
+}
+
+// wanted returns the questions that are to be asked: each backend's, but of those in maintenance.
+func (p *applyPlay) wanted() map[question]bool {
+	all := make(map[question]bool)
+	for _, one := range p.pools {
+		for _, b := range one.rules.backends {
+			if one.rules.way != "" && b.state != pool.Maint {
+				all[question{b.server, fmt.Sprintf("/%d/%s", p.seed, one.rules.way)}] = true
 			}
 		}
-		lines = append(lines, fmt.Sprintf("listener %s unix:%s to %s: %d", name, l.path, l.pool, n))
 	}
-	for name := range p.file.pools {
-		line := "pool " + name + ":"
-		for _, b := range p.force(name) {
-			line += fmt.Sprintf(" %s=%s,%v,%d", b.name, p.servers[b.server], b.state, b.weight)
-		}
-		lines = append(lines, line)
-	}
-	slices.Sort(lines)
-	return strings.Join(append(lines, fmt.Sprintf("sessions %d", len(p.sessions))), "\n")
+	return all
 }
 
-func describeWorld(w *world) string {
-	var lines []string
-	status := w.admin.Status()
-	for _, l := range status.Listeners {
-		if !l.Leaving {
-			lines = append(lines, fmt.Sprintf("listener %s %v to %s: %d", l.Name, l.Addresses[0], l.Pools[0], l.Sessions))
+// checkAsked waits until those are asked who are to be asked, twice, and nobody else.
+func (p *applyPlay) checkAsked() {
+	wanted, before := p.wanted(), p.servers.askedOf(p.seed)
+	p.until(func() (string, bool) {
+		now := p.servers.askedOf(p.seed)
+		for q := range wanted {
+			if now[q] < before[q]+2 {
+				return fmt.Sprintf("%+v is not asked", q), false
+			}
+		}
+		for q, n := range now {
+			if n != before[q] && !wanted[q] {
+				before = now // it may have been the last time
+				return fmt.Sprintf("%+v is asked, and wanted are %+v", q, wanted), false
+			}
+		}
+		return "", true
+	})
+}
+
+// checkAskedOnce waits until well servers have been asked a few times, and holds how often they were against how often
+// each backend has heard of it: backends share an answer.
+func (p *applyPlay) checkAskedOnce() {
+	const enough = 8
+	before, heard := p.servers.askedOf(p.seed), p.heard()
+	p.until(func() (string, bool) {
+		asked, now := p.servers.askedOf(p.seed), p.heard()
+		for b, n := range now {
+			times, was := asked[b.question]-before[b.question], n-heard[b]
+			if was < enough || times > was+2 {
+				return fmt.Sprintf("%+v was asked %d times, %s has heard of %d", b.question, times, b.backend, was), false
+			}
+		}
+		return "", true
+	})
+}
+
+type hearing struct {
+	backend string
+	question
+}
+
+// heard returns how many answers in a row backends have heard of that are well, and are asked.
+func (p *applyPlay) heard() map[hearing]int {
+	all, wanted := make(map[hearing]int), p.wanted()
+	for _, one := range p.w.admin.Status().Pools {
+		m := p.pools[one.Name]
+		for i, b := range m.rules.backends {
+			q := question{b.server, fmt.Sprintf("/%d/%s", p.seed, m.rules.way)}
+			if wanted[q] && b.state != pool.Maint && !p.isDown(m, b) {
+				all[hearing{one.Name + "/" + b.name, q}] = one.Backends[i].Check.Successes
+			}
 		}
 	}
-	for _, p := range status.Pools {
-		line := "pool " + p.Name + ":"
-		for _, b := range p.Backends {
-			line += fmt.Sprintf(" %s=%s,%v,%d", b.Name, b.Address, b.State, b.Weight)
-		}
-		lines = append(lines, line)
-	}
-	slices.Sort(lines)
-	return strings.Join(append(lines, fmt.Sprintf("sessions %d", w.openSessions())), "\n")
+	return all
 }
 
 // checkReplay makes a world of what is in force alone.
 func (p *applyPlay) checkReplay() {
-	for _, s := range p.sessions {
-		_ = s.conn.Close()
+	p.did = "the end of all"
+	for len(p.sessions) > 0 {
+		p.endSome()
+		p.check()
 	}
-	p.sessions = nil
-	p.check()
 	g := p.w.now.Load()
 	if err := p.w.server.Shutdown(context.Background()); err != nil {
-		p.Fatal(err)
+		p.failf("%v", err)
 	}
 	log := slog.New(slog.DiscardHandler)
 	out := openLogWriter(io.Discard, log)
 	defer out.close()
 	again, err := newWorld(g.file, log, out, bindAdvice{})
 	if err != nil {
-		p.Fatal(err)
+		p.failf("%v", err)
 	}
 	defer again.release()
 	if _, err := again.apply(false, func(*generation) (*configs.File, overrides.Set, error) { return g.file, g.set, nil }); err != nil {
-		p.Fatal(err)
+		p.failf("%v", err)
 	}
-	if got, want := describeWorld(again), p.describe(); got != want {
-		p.Errorf("from nothing:\ngot\n%s\nwant\n%s", got, want)
+	if got, want := describeWorld(again, false), p.describe(false); got != want {
+		p.failf("from nothing:\ngot\n%s\nwant\n%s", got, want)
 	}
-}
-
-// startNamedServers starts servers that say their number, and then send back what they receive.
-func startNamedServers(t *testing.T, count int) (addresses []string) {
-	for number := range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = l.Close() })
-		addresses = append(addresses, l.Addr().String())
-		go func() {
-			for {
-				conn, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer conn.Close()
-					_, _ = fmt.Fprintln(conn, number)
-					_, _ = io.Copy(conn, conn)
-				}()
-			}
-		}()
-	}
-	return addresses
 }

@@ -116,3 +116,29 @@ func stayConnected(path string, busy bool, stop <-chan struct{}) error {
 		}
 	}
 }
+
+// startNamedServers starts servers that say their number, and then send back what they receive.
+func startNamedServers(t *testing.T, count int) (addresses []string) {
+	for number := range count {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		addresses = append(addresses, l.Addr().String())
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer conn.Close()
+					_, _ = fmt.Fprintln(conn, number)
+					_, _ = io.Copy(conn, conn)
+				}()
+			}
+		}()
+	}
+	return addresses
+}
