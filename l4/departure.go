@@ -18,6 +18,7 @@ type Departure struct {
 	srv     *Server
 	over    bool
 	retired []door // that were given up, see Retire
+	hunt    hunt   // for the next batch
 }
 
 // errStopped is why nothing can be changed any more.

@@ -16,7 +16,7 @@
 // The way of most sessions of plain TCP is dialling, connecting, sending, relaying. A
 // test compares this table with the code; every state may also end.
 //
-//	closed      ──► read_header, read_hello, dialling            (accepted)
+//	closed      ──► read_header, read_hello, dialling, arriving  (accepted, or handed over)
 //	read_header ──► read_hello, dialling                         (the PROXY header is read)
 //	read_hello  ──► dialling, sending, cancelling                (the first packet is read)
 //	dialling    ──► read_hello, waiting, connecting, paused      (the next backend is chosen; never stands)
@@ -27,6 +27,7 @@
 //	answering   ──► read_hello, dialling, waiting, sending, relaying
 //	cancelling  ──►                                              (a cancel request is passed on)
 //	relaying    ──►                                              (bytes pass both ways)
+//	arriving    ──► read_header, read_hello, waiting, connecting, paused, answering, relaying (handed over)
 //
 // A backend that fails before it has answered is exchanged for another one: back to
 // dialling, or to the queue. Where no server is left that could say it, the client is

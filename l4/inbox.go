@@ -19,6 +19,7 @@ const (
 	slotGranted                        // the session of token has a backend
 	visitSlots                         // call visit for the sessions in some slots, from slot on, and stopped with where it stopped
 	answerNow                          // call ended, to show that the loop runs
+	carryOut                           // call do
 	cancelDone                         // the cancel request of token is over, for reason
 	cutSessions                        // end every session with reason shutdown, but those that deliver what is finished
 	endSessions                        // end every session with reason shutdown
@@ -37,6 +38,7 @@ type message struct {
 	ended   func(n int)
 	slot    int32
 	visit   func(*session) (more bool)
+	do      func()
 	stopped func(walkStop)
 }
 

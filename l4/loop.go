@@ -211,14 +211,16 @@ func (l *loop) readInbox() {
 			l.visitSlots(m)
 		case answerNow:
 			m.ended(0)
+		case carryOut:
+			m.do()
 		case cancelDone:
 			l.cancelDone(m.token, m.reason)
 		case reportDrained:
 			l.draining = true
 		case cutSessions:
-			l.sessions.each(func(s *session) { l.cutOff(s, Shutdown) })
+			l.endAll(func(s *session) { l.cutOff(s, Shutdown) })
 		case endSessions:
-			l.sessions.each(func(s *session) { l.end(s, Shutdown, 0) })
+			l.endAll(func(s *session) { l.end(s, Shutdown, 0) })
 			l.shortBy = 0
 		case exitLoop:
 			l.stopped = true

@@ -35,6 +35,7 @@ type play struct {
 	rnd   *rand.Rand
 	peers [2]peer
 	first [2]uint64 // bytes that each side had sent when the play began
+	moves int       // one act in so many is that all goes to another server, or back; 0 = none is
 	buf   []byte
 }
 
@@ -81,6 +82,7 @@ func (p *play) run(t *testing.T) {
 	restore := func() {}
 	defer func() { restore() }()
 	for range 80 {
+		p.mayMove()
 		near := side(p.rnd.IntN(2))
 		switch p.rnd.IntN(40) {
 		default:
@@ -110,6 +112,13 @@ func (p *play) run(t *testing.T) {
 		}
 	}
 	p.finish(t)
+}
+
+// mayMove hands the session over now and then.
+func (p *play) mayMove() {
+	if p.moves > 0 && p.rnd.IntN(p.moves) == 0 {
+		p.move(p.rnd)
+	}
 }
 
 func (p *play) send(side side) {
@@ -163,9 +172,11 @@ func (p *play) finish(t *testing.T) {
 		t.Errorf("ended with %+v, want a clean end after %d and %d bytes; %v, %v", end,
 			sent, received, p.peers[client].broken, p.peers[server].broken)
 	}
-	for _, b := range p.pool.Backends() {
-		stats := b.Stats()
-		sent, received = sent-stats.Sent, received-stats.Received
+	for _, pool := range p.everyPool() {
+		for _, b := range pool.Backends() {
+			stats := b.Stats()
+			sent, received = sent-stats.Sent, received-stats.Received
+		}
 	}
 	if sent != 0 || received != 0 {
 		t.Errorf("the session's backends have counted %d and %d bytes less than it", int64(sent), int64(received))

@@ -21,8 +21,7 @@ func (l *loop) wait(s *session) (*pool.Backend, state) {
 	w := &opening.waiter
 	w.Client = s.client.Addr()
 	if w.Granted == nil {
-		inbox, token := &l.inbox, s.token(client)
-		w.Granted = func() { inbox.post(message{kind: slotGranted, token: token}) }
+		w.Granted = l.granted(s)
 	}
 	backend, waiting, err := s.target.config.Pool.ReserveOrWait(w)
 	switch {
@@ -35,6 +34,12 @@ func (l *loop) wait(s *session) (*pool.Backend, state) {
 	opening.queueBy = cmp.Or(opening.queueBy, after(l.now, s.target.config.QueueTimeout))
 	s.untimed = true // the wait may be one after another
 	return nil, stateWaiting
+}
+
+// granted returns what tells the loop that s has got a backend.
+func (l *loop) granted(s *session) func() {
+	inbox, token := &l.inbox, s.token(client)
+	return func() { inbox.post(message{kind: slotGranted, token: token}) }
 }
 
 // waits reports whether s is in its pool's queue, or has a backend from there that it does

@@ -91,13 +91,16 @@ var reasonTable = [numReasons]struct {
 	Shutdown:        {word: "shutdown", alert: alertInternal},
 }
 
-var reasonWords = words.New("Reason", "", numReasons, func(r Reason) string { return reasonTable[r].word })
+var reasonWords = words.New("Reason", "reason", numReasons, func(r Reason) string { return reasonTable[r].word })
 
 // String returns the word for r.
 func (r Reason) String() string { return reasonWords.Of(r) }
 
 // MarshalText returns the word for r.
 func (r Reason) MarshalText() ([]byte, error) { return reasonWords.Marshal(r) }
+
+// UnmarshalText sets r from its word.
+func (r *Reason) UnmarshalText(text []byte) error { return reasonWords.Unmarshal(text, r) }
 
 // Clean reports whether the session ended because both peers were done.
 func (r Reason) Clean() bool { return r < numReasons && reasonTable[r].clean }

@@ -38,6 +38,10 @@ type rig struct {
 	logs    bytes.Buffer
 
 	forgotten uint64 // sessions that have ended on pools that their listeners have no more
+
+	setup   rigConfig
+	formers []former // servers that have handed over to the present one
+	sockets []int    // that they have handed over
 }
 
 // rigConfig is what differs from test to test; the zero value relays from
@@ -71,6 +75,18 @@ func newRig(t testing.TB, c rigConfig) *rig {
 	if c.bind == nil {
 		c.bind = []pool.Address{{TCP: netip.MustParseAddrPort("127.0.0.1:0")}}
 	}
+	r.setup = c
+	r.serve()
+	r.now = r.loop.now
+	r.srv.clock = func() time.Duration { return r.now }
+	t.Cleanup(func() { r.close(before) })
+	return r
+}
+
+// serve makes the server.
+func (r *rig) serve(handed ...InheritedSocket) {
+	t, c := r.t, r.setup
+	t.Helper()
 	r.pool = newQueuePool(t, 1, c.maxConns, c.queueMax, c.backends...)
 	listener := ListenerConfig{
 		Name: "test", Bind: c.bind, AcceptProxy: c.accept, IdleTimeout: c.idle, FinTimeout: c.fin,
@@ -89,6 +105,7 @@ func newRig(t testing.TB, c rigConfig) *rig {
 		OnEnd:       func(e End) { r.ended = append(r.ended, e) },
 		OnDial:      func(_ *pool.Backend, _ time.Duration, result pool.DialResult) { r.dials = append(r.dials, result) },
 		Listeners:   []ListenerConfig{listener},
+		Inherited:   handed,
 		MaxSessions: c.maxSessions,
 		MaxCancels:  c.DefaultMaxCancels,
 	})
@@ -99,13 +116,9 @@ func newRig(t testing.TB, c rigConfig) *rig {
 	if c.pipes != nil {
 		r.srv.pipes, r.loop.pipes = c.pipes, sysutil.NewPipePool(c.pipes)
 	}
-	r.now = r.loop.now
-	srv.clock = func() time.Duration { return r.now }
 	if errno := r.loop.watchListeners(); errno != 0 {
 		t.Fatal(errno)
 	}
-	t.Cleanup(func() { r.close(before) })
-	return r
 }
 
 // close ends what is left and checks that everything was given back.
@@ -118,6 +131,7 @@ func (r *rig) close(before []string) {
 		t.Errorf("%d pipes are lent in the end", n)
 	}
 	r.srv.Close()
+	r.closeFormers()
 	if n := r.srv.pipes.Open(); n != 0 {
 		t.Errorf("%d pipes are open in the end", n)
 	}
@@ -162,7 +176,8 @@ func (r *rig) expectEmpty() {
 	for _, l := range stats.Listeners {
 		accepted += l.Accepts
 	}
-	if ended := endedTotal(stats) + r.forgotten; accepted != ended {
+	came, gone := r.handed()
+	if ended := endedTotal(stats) + r.forgotten; accepted+came != ended+gone {
 		r.t.Errorf("%d sessions were accepted, %d have ended", accepted, ended)
 	}
 }
@@ -185,6 +200,7 @@ func (r *rig) step() {
 	if err := r.loop.runOnce(patience); err != nil {
 		r.t.Fatal(err)
 	}
+	r.stepFormers()
 }
 
 // until steps the loop until a condition holds.

@@ -72,6 +72,11 @@ func (l *loop) drain(h *half, dst *end) syscall.Errno {
 // that they can be sent.
 func (l *loop) spill(h *half) syscall.Errno {
 	h.noSplice = true
+	return l.unpipe(h)
+}
+
+// unpipe takes the bytes out of a pipe and holds on to them.
+func (l *loop) unpipe(h *half) syscall.Errno {
 	held := make([]byte, 0, h.pipe.Len())
 	for h.pipe.Len() > 0 {
 		n, errno := h.pipe.Read(held[len(held):cap(held)])

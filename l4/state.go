@@ -30,13 +30,14 @@ const (
 	stateAnswering               // the backend has the first packet, and has not answered yet
 	stateCancelling              // the cancel request is being passed on by a goroutine of its own
 	stateRelaying                // bytes pass in both directions
+	stateArriving                // another process hands it over, and may take it back: nothing is done
 	numStates
 )
 
 var stateNames = [numStates]string{
 	stateClosed: "closed", stateReadHeader: "read_header", stateReadHello: "read_hello", stateDialling: "dialling",
 	stateWaiting: "waiting", stateConnecting: "connecting", statePaused: "paused", stateSending: "sending",
-	stateAnswering: "answering", stateCancelling: "cancelling", stateRelaying: "relaying",
+	stateAnswering: "answering", stateCancelling: "cancelling", stateRelaying: "relaying", stateArriving: "arriving",
 }
 
 func (s state) String() string { return stateNames[s] }
@@ -63,6 +64,8 @@ func (l *loop) act(s *session) state {
 		return l.sendFirst(s)
 	case stateAnswering:
 		return l.awaitAnswer(s)
+	case stateArriving:
+		return stateArriving // see resume
 	}
 	return stateClosed
 }
@@ -82,6 +85,8 @@ func (l *loop) timeLimit(s *session) (time.Duration, Reason) {
 		return s.connectDeadline(), ConnectTimeout
 	case statePaused:
 		return s.opening.obstacle.again, ConnectFailed
+	case stateArriving:
+		return 0, noReason
 	case stateCancelling:
 		return 0, noReason // the request has a timeout of its own
 	case stateAnswering:

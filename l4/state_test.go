@@ -24,13 +24,17 @@ func TestStatesAreAsDocumented(t *testing.T) {
 		}
 		switch s {
 		case stateClosed:
-			next = code.next("firstState")
+			next = append(code.next("firstState"), stateArriving.String()) // see seat
+		case stateArriving:
+			for _, s := range travelling {
+				next = append(next, s.String())
+			}
 		case stateWaiting:
 			next = append(next, code.next("connectGranted")...)
 		}
 		want[s.String()] = others(s, next)
 	}
-	code.expectCallers("advance", "begin", "cutOff", "expire", "moveOn", "slotGranted", "step")
+	code.expectCallers("advance", "begin", "cutOff", "expire", "leaveQueue", "moveOn", "resume", "slotGranted", "step")
 	for _, file := range []string{"doc.go", "../ARCHITECTURE.md"} {
 		got := documentedStates(t, file)
 		for s := range numStates {

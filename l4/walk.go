@@ -8,7 +8,8 @@ import (
 // Who looks through the sessions of a loop does so some slots at a time, each time in
 // another turn of the loop, which serves its sessions between: of 100,000 none waits for all
 // others to be looked at. A session keeps its slot for life, so nobody meets it twice; one
-// that begins or ends meanwhile is met or not.
+// that begins or ends meanwhile is met or not, and so is one that another process hands over
+// or is handed.
 
 const (
 	// walkSlots is how many slots a loop looks at in one turn.
@@ -65,7 +66,7 @@ func (l *loop) visitSlots(m message) {
 	for end := min(slot+walkSlots, size); slot < end; {
 		s := l.sessions.at(slot)
 		slot++
-		if s.state != stateClosed && !m.visit(s) {
+		if s.state != stateClosed && s.state != stateArriving && !m.visit(s) {
 			break
 		}
 	}

@@ -54,3 +54,14 @@ func socketAddresses(peer, local netip.AddrPort) (source, destination net.Addr) 
 	}
 	return net.TCPAddrFromAddrPort(peer), net.TCPAddrFromAddrPort(local)
 }
+
+// Pack returns a header that was received in a form that Parse takes, which means the same: whatever version it came
+// in, it is one of version 2, which has room for all that either says.
+func Pack(received *proxyproto.Header) ([]byte, error) {
+	header := *received
+	header.Version = 2
+	if header.TransportProtocol == proxyproto.UNSPEC {
+		header.Command = proxyproto.LOCAL
+	}
+	return header.Format()
+}
