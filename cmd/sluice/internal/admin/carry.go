@@ -7,28 +7,27 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 
 	"sluice/pool"
 )
 
 // Carried is what was counted here and by the processes before, of all families that no other package restores.
 type Carried struct {
-	Counters   []CarriedCounter   `json:"counters,omitempty"`
-	Histograms []CarriedHistogram `json:"histograms,omitempty"`
+	Counters   []CarriedCounter   `json:"counters,omitempty"`   // those that are not zero
+	Histograms []CarriedHistogram `json:"histograms,omitempty"` // those that have counted something
 }
 
 // A CarriedCounter is one series of a counter.
 type CarriedCounter struct {
-	Family string `json:"family"`
+	Family string `json:"family"`           // its name
 	Labels string `json:"labels,omitempty"` // as in Prometheus' text format, braces included
-	Value  uint64 `json:"value"`
+	Value  uint64 `json:"value"`            // what was counted
 }
 
 // A CarriedHistogram is one of a pool, or of one of its backends.
 type CarriedHistogram struct {
-	Family  string    `json:"family"`
-	Pool    string    `json:"pool"`
+	Family  string    `json:"family"`            // its name
+	Pool    string    `json:"pool"`              // whose it is
 	Backend string    `json:"backend,omitempty"` // "" = the pool's
 	Address string    `json:"address,omitempty"` // of the backend: another one of its name begins anew
 	Bounds  []float64 `json:"bounds"`            // seconds, rising
@@ -61,18 +60,12 @@ func (s *Server) Assume(c Carried) { s.options.Metrics.assume(c) }
 
 func (m *Metrics) assume(c Carried) {
 	next := &inherited{counters: make(map[sample]uint64), lines: make(map[string]float64)}
+	for _, one := range c.Counters {
+		next.counters[sample{one.Family, labels(one.Labels)}] = one.Value
+	}
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	now := m.now.Load()
-	pools := make(map[labels]bool, len(now.pools))
-	for name := range now.pools {
-		pools[labelled("pool", name)] = true
-	}
-	for _, one := range c.Counters {
-		if l := labels(one.Labels); pools[l] || !strings.HasPrefix(one.Labels, `{pool="`) {
-			next.counters[sample{one.Family, l}] = one.Value
-		}
-	}
 	for i := range c.Histograms {
 		h := &c.Histograms[i]
 		if l, known := m.labelsOf(h, now); known && h.fits() {
@@ -178,8 +171,8 @@ func placeOf(b *pool.Backend) string {
 	return address.String()
 }
 
-// withoutHistograms returns what there is but for some histograms with these labels.
-func (i *inherited) withoutHistograms(names []string, l labels) *inherited {
+// without returns what there is but for some histograms with these labels.
+func (i *inherited) without(names []string, l labels) *inherited {
 	if len(i.lines) == 0 {
 		return i
 	}
@@ -192,12 +185,5 @@ func (i *inherited) withoutHistograms(names []string, l labels) *inherited {
 	for line := range gone {
 		delete(next.lines, line)
 	}
-	return next
-}
-
-// withoutCounters returns what there is but for the counters with these labels.
-func (i *inherited) withoutCounters(l labels) *inherited {
-	next := &inherited{counters: maps.Clone(i.counters), lines: i.lines}
-	maps.DeleteFunc(next.counters, func(of sample, _ uint64) bool { return of.labels == l })
 	return next
 }

@@ -57,6 +57,8 @@ func (s *Server) carryOut(w http.ResponseWriter, r *http.Request, e *endpoint) {
 	s.writeJSON(w, max(e.done, http.StatusOK), answer)
 }
 
+var errBody = Invalidf("there is to be no body")
+
 // understand reads all of a request.
 func (s *Server) understand(w http.ResponseWriter, r *http.Request, e *endpoint) (a asked, err error) {
 	if a.query, err = e.checkQuery(r.URL.RawQuery); err != nil {
@@ -78,7 +80,7 @@ func (s *Server) understand(w http.ResponseWriter, r *http.Request, e *endpoint)
 		a.body = reflect.New(reflect.TypeOf(e.body).Elem()).Interface()
 		err = decodeBody(text, a.body)
 	} else if len(text) > 0 {
-		err = Invalidf("there is to be no body")
+		err = errBody
 	}
 	return a, err
 }

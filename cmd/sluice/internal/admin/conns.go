@@ -218,6 +218,9 @@ func (c *conn) leave() {
 func connChanged(c net.Conn, s http.ConnState) {
 	switch c := c.(*conn); s {
 	case http.StateIdle:
+		c.places.mu.Lock()
+		c.last = false
+		c.places.mu.Unlock()
 		c.enter(idle)
 		if c.places.paused() && !c.unread() {
 			_ = c.Conn.Close() // the server finds out

@@ -251,7 +251,7 @@ func (c *counters) writePools(e *exposition) {
 	for i, s := range all {
 		e.sample(c.pools[i].labels, flag(s.SplitBrain))
 	}
-	e.counter("sluice_pool_split_brains_total", carried, "How often two or more servers began to claim to be the primary.")
+	e.counter("sluice_pool_split_brains_total", restored, "How often two or more servers began to claim to be the primary.")
 	for i, s := range all {
 		e.sample(c.pools[i].labels, s.SplitBrains)
 	}

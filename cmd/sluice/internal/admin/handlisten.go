@@ -42,7 +42,9 @@ func Adopt(fd int, path string, file sysutil.SocketIdentity) (net.Listener, erro
 		return nil, fmt.Errorf("adopt listener: %w", err)
 	}
 	if bound == "" {
-		l, err := listenerOf(fd, address.String())
+		f := fileOf(fd, address.String())
+		defer f.Close() // the listener has a descriptor of its own
+		l, err := net.FileListener(f)
 		if err != nil {
 			return nil, fmt.Errorf("adopt listener at %s: %w", address, err)
 		}
@@ -51,7 +53,7 @@ func Adopt(fd int, path string, file sysutil.SocketIdentity) (net.Listener, erro
 	if path == "" {
 		path = bound
 	}
-	l, err := socketListenerOf(sysutil.AdoptUnix(fd, path, file), path)
+	l, err := socketListenerOf(sysutil.AdoptUnix(fd, path, file), path, false)
 	if err != nil {
 		return nil, fmt.Errorf("adopt listener at %s: %w", path, err)
 	}

@@ -22,36 +22,32 @@ func ListenSocket(path string, file sysutil.SocketFile) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
-	l, err := socketListenerOf(s, path)
+	l, err := socketListenerOf(s, path, true)
 	if err != nil {
-		s.RemoveFile()
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
-	l.owner.Store(true)
 	return l, nil
 }
 
-// socketListenerOf makes a listener of a socket, whose descriptor it takes over. The file is not its own yet.
-func socketListenerOf(s *sysutil.UnixSocket, path string) (*socketListener, error) {
-	l, err := listenerOf(s.FD, path)
+// socketListenerOf makes a listener of a Unix socket, whose descriptor it takes over; owner: and its file.
+func socketListenerOf(s *sysutil.UnixSocket, path string, owner bool) (*socketListener, error) {
+	f := fileOf(s.FD, path)
+	defer f.Close() // the listener has a descriptor of its own
+	made, err := net.FileListener(f)
 	if err != nil {
+		if owner {
+			s.RemoveFile()
+		}
 		return nil, err
 	}
-	unix, ok := l.(*net.UnixListener)
-	if !ok {
-		_ = l.Close()
-		return nil, fmt.Errorf("the socket listens at %s, which is no path", l.Addr())
-	}
-	return &socketListener{UnixListener: unix, file: s}, nil
+	l := &socketListener{UnixListener: made.(*net.UnixListener), file: s}
+	l.owner.Store(owner)
+	return l, nil
 }
 
-// listenerOf makes a listener of a descriptor, which it takes over. It must be non-blocking: package os makes it so
-// otherwise, and blocking again on the way, for everybody who shares the socket.
-func listenerOf(fd int, name string) (net.Listener, error) {
-	f := os.NewFile(uintptr(fd), name)
-	defer f.Close() // the listener has a descriptor of its own
-	return net.FileListener(f)
-}
+// fileOf makes a file of a socket, for package net. The socket must be non-blocking: package os makes it so otherwise, and
+// blocking again on the way, for everybody who shares it.
+func fileOf(fd int, name string) *os.File { return os.NewFile(uintptr(fd), name) }
 
 // ownersOnly lets the owner alone connect where nothing else is said.
 func ownersOnly(file sysutil.SocketFile) sysutil.SocketFile {

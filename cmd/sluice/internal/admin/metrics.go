@@ -89,9 +89,7 @@ func (m *Metrics) Follow(pools []*pool.Pool) {
 func (m *Metrics) forget(was, next *observed) {
 	for name := range was.pools {
 		if _, stays := next.pools[name]; !stays {
-			l := labelled("pool", name)
-			m.drop(poolHistograms, l)
-			m.before.Store(m.before.Load().withoutCounters(l))
+			m.drop(poolHistograms, labelled("pool", name))
 		}
 	}
 	for b, of := range was.backends {
@@ -106,7 +104,7 @@ func (m *Metrics) drop(names []string, l labels) {
 	for _, name := range names {
 		m.set.UnregisterMetric(name + string(l))
 	}
-	m.before.Store(m.before.Load().withoutHistograms(names, l))
+	m.before.Store(m.before.Load().without(names, l))
 }
 
 // poolHistograms are the names of those of each pool.

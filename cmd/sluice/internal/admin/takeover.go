@@ -48,7 +48,10 @@ func (s *Server) takeOver(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return NotFoundf("nothing can take over from this process")
 	}
-	if !strings.EqualFold(r.Header.Get("Upgrade"), handoffProtocol) || r.ContentLength != 0 {
+	if r.ContentLength != 0 {
+		return errBody
+	}
+	if !strings.EqualFold(r.Header.Get("Upgrade"), handoffProtocol) {
 		w.Header().Set("Upgrade", handoffProtocol)
 		return errUpgradeRequired
 	}

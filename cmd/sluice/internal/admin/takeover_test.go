@@ -103,6 +103,9 @@ func TestTakeOverIsRefused(t *testing.T) {
 			t.Errorf("%s %v %s, want %d", answer.Status, answer.Header, body, want)
 		}
 	}
+	if answer, body := socket.send("POST", takeOverPath, "{}"); answer.StatusCode != http.StatusBadRequest {
+		t.Errorf("with a body: %s %s", answer.Status, body)
+	}
 	if os.Getuid() == 0 {
 		path := socket.addr.String()
 		if err := errors.Join(os.Chmod(path, 0o666), os.Chmod(filepath.Dir(filepath.Dir(path)), 0o755)); err != nil {
@@ -226,6 +229,15 @@ func TestUpgrade(t *testing.T) {
 	if answer, body := socket.do("POST", upgradePath); answer.StatusCode != http.StatusConflict || !strings.Contains(body, "under way") {
 		t.Errorf("a conflict: %s %s", answer.Status, body)
 	}
+
+	c := dial(t, socket.addr) // what is asked next on its connection is waited for again
+	say(t, c, "POST "+upgradePath+" HTTP/1.1\r\nHost: sluice\r\nContent-Length: 0\r\n\r\n")
+	_ = c.SetReadDeadline(time.Now().Add(patient))
+	if answer, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || answer.StatusCode != http.StatusConflict {
+		t.Fatalf("%+v, %v", answer, err)
+	}
+	eventually(t, "its connection counts", func() bool { return s.servers[1].places.answering() == 1 })
+	c.Close()
 
 	f.err, f.step = nil, make(chan struct{})
 	var got Upgraded
