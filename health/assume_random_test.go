@@ -101,7 +101,7 @@ func (r *rig) known(later bool) map[string]any {
 		for _, b := range p.Backends() {
 			status, stats := r.Status(b), b.Stats()
 			if later {
-				stats.Changes = 0
+				stats.Changes, stats.Active = 0, 0 // a rate may have ended one session more before its backend was back
 				status = Status{Up: status.Up, Standby: status.Standby, Role: status.Role, Timeline: status.Timeline, EjectedUntil: status.EjectedUntil}
 			}
 			known[name+"/"+b.Name()] = fmt.Sprintf("%+v %+v", status, stats)
