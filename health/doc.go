@@ -25,6 +25,9 @@
 // is Prepare, which plans and can fail (plan.go), and Commit, which carries out (apply.go). What is known of a server belongs to the question
 // that it is asked, and goes on for as long as somebody asks that.
 //
+// Monitor.Account is what the monitor of another process must know to go on as this one would have; Monitor.Assume takes it
+// in. What the other one asks differently, it treats as Apply does.
+//
 // Monitor.Run holds two goroutines per target and one per probe in flight, one per pool that closes sessions, and two
 // more: for ejections and for what the operator wants. They share one mutex, and nobody waits for anything but memory
 // while holding it: the logger must not block. The decisions are plain functions of what happened and when, apart from clocks and

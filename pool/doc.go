@@ -44,6 +44,10 @@
 //
 // Prepare works an update out without a change, for who has more to prepare that can fail; Commit cannot.
 //
+// Account and Assume let the pool of another process go on where this one is, and Counters with what it has counted. While
+// sessions move from one to the other each counts those of the other (elsewhere.go), so that both together keep to
+// max_conns, and those who wait Rejoin the queue at their places.
+//
 // One mutex guards the states of a pool. Each session takes it twice, for well under a microsecond; what takes
 // longer, a new Maglev table, is made outside it. Byte counters, which change with every message, are kept outside it
 // in one shard per event loop.
