@@ -20,11 +20,8 @@ func (p *applyPlay) check() {
 		if !s.served {
 			continue
 		}
-		if _, err := fmt.Fprintln(s.conn, p.step); err != nil {
-			p.failf("a session of pool %s: %v", s.pool.name, err)
-		}
-		if line, err := s.lines.ReadString('\n'); line != fmt.Sprintln(p.step) {
-			p.failf("a session of pool %s on %+v received %q, %v", s.pool.name, s.backend, line, err)
+		if said := p.say(s, fmt.Sprint(p.step)); said != fmt.Sprintln(p.step) {
+			p.failf("a session of pool %s on %+v received %q", s.pool.name, s.backend, said)
 		}
 	}
 	p.until(func() (string, bool) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"slices"
@@ -144,6 +145,21 @@ func (p *applyPlay) expectServed(s *modelSession) {
 	slots := s.pool.slots[s.backend]
 	slots.active++
 	slots.connects++
+	slots.received += len(line)
+}
+
+// say lets a session say something, and returns what comes back. Both are counted of its backend.
+func (p *applyPlay) say(s *modelSession, word string) string {
+	slots := s.pool.slots[s.backend]
+	n, err := fmt.Fprintln(s.conn, word)
+	if slots.sent += n; err != nil {
+		p.failf("a session of pool %s: %v", s.pool.name, err)
+	}
+	line, err := s.lines.ReadString('\n')
+	if slots.received += len(line); err != nil {
+		return err.Error()
+	}
+	return line
 }
 
 // expectEnd waits until sluice hangs up on a session that was never served.
@@ -171,9 +187,8 @@ func (p *applyPlay) endSome() {
 	s, reason := some[p.random.IntN(len(some))], "client_closed"
 	if s.served && p.random.IntN(2) == 0 {
 		reason = "server_closed"
-		_, _ = fmt.Fprintln(s.conn, "bye")
-		if line, err := s.lines.ReadString('\n'); err == nil {
-			p.failf("a server that has hung up says %q", line)
+		if said := p.say(s, "bye"); said != io.EOF.Error() {
+			p.failf("a server that has hung up says %q", said)
 		}
 	}
 	p.expectGone(s, reason)

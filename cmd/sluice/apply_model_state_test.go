@@ -25,7 +25,7 @@ type slotKey struct {
 }
 
 // modelSlots are what is counted of a backend.
-type modelSlots struct{ active, connects int }
+type modelSlots struct{ active, connects, received, sent int }
 
 // A modelListener is a listener that runs, or has sessions still.
 type modelListener struct {

@@ -29,8 +29,8 @@ func (p *applyPlay) describe(lived bool) string {
 		lines = append(lines, line)
 		history = append(history, fmt.Sprintf("pool %s: %d wait, usable%s", name, len(one.waiting), p.describeUsable(one)))
 		for k, n := range one.slots {
-			history = append(history, fmt.Sprintf("backend %s %s %s in force %t: %d active, %d connects", name, k.name, p.servers.addresses[k.server],
-				one.inForce(k), n.active, n.connects))
+			history = append(history, fmt.Sprintf("backend %s %s %s in force %t: %d active, %d connects, %d bytes and %d back", name, k.name,
+				p.servers.addresses[k.server], one.inForce(k), n.active, n.connects, n.sent, n.received))
 		}
 	}
 	if lived {
@@ -97,5 +97,6 @@ func describeWorld(w *world, lived bool) string {
 }
 
 func describeBackend(pool string, b admin.BackendStatus, inForce bool) string {
-	return fmt.Sprintf("backend %s %s %s in force %t: %d active, %d connects", pool, b.Name, b.Address, inForce, b.Active, b.Connects)
+	return fmt.Sprintf("backend %s %s %s in force %t: %d active, %d connects, %d bytes and %d back", pool, b.Name, b.Address, inForce,
+		b.Active, b.Connects, b.Sent, b.Received)
 }
