@@ -7,6 +7,9 @@
 //	control socket (0600) ────────────────────────┤
 //	                                              └──► endpoints that change, one after the other ──► Control
 //
+// When another process takes over, Pause leaves new requests to the kernel's backlog, Hand and Adopt move the listeners,
+// and Carry and Assume what was counted: nobody is refused, and no counter goes back.
+//
 // The table of endpoints is what is served and what /api/v1/openapi.json describes.
 //
 // The package belongs to the program, not to the engine: it reads copies of counters and never reaches into the data path;
