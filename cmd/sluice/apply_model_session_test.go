@@ -28,7 +28,6 @@ func (p *applyPlay) open() {
 	}
 	s := &modelSession{port: l.rules.port, conn: conn, client: client}
 	if err == nil {
-		_ = conn.SetDeadline(time.Now().Add(2 * patience))
 		s.lines = bufio.NewReader(conn)
 	}
 	p.sessions = append(p.sessions, s)
@@ -123,13 +122,19 @@ func (p *applyPlay) serveFirst(one *modelPool) {
 	p.expectServed(first)
 }
 
+// hear returns the next line that a session receives.
+func (s *modelSession) hear() (string, error) {
+	_ = s.conn.SetDeadline(time.Now().Add(patience)) // of this line alone: a session may be open for long
+	return s.lines.ReadString('\n')
+}
+
 // expectServed waits until a session is served, by a backend that may.
 func (p *applyPlay) expectServed(s *modelSession) {
 	if s.conn == nil {
 		p.failf("a session on pool %s is reset: want it served\n%s", s.pool.name, p.describe(true))
 	}
 	var server int
-	line, err := s.lines.ReadString('\n')
+	line, err := s.hear()
 	if _, scanned := fmt.Sscan(line, &server); err != nil || scanned != nil {
 		p.failf("a session on pool %s: %q, %v; want to be served\n%s", s.pool.name, line, err, p.describe(true))
 	}
@@ -155,7 +160,7 @@ func (p *applyPlay) say(s *modelSession, word string) string {
 	if slots.sent += n; err != nil {
 		p.failf("a session of pool %s: %v", s.pool.name, err)
 	}
-	line, err := s.lines.ReadString('\n')
+	line, err := s.hear()
 	if slots.received += len(line); err != nil {
 		return err.Error()
 	}
@@ -165,7 +170,7 @@ func (p *applyPlay) say(s *modelSession, word string) string {
 // expectEnd waits until sluice hangs up on a session that was never served.
 func (p *applyPlay) expectEnd(s *modelSession) {
 	if s.conn != nil {
-		if line, err := s.lines.ReadString('\n'); err == nil {
+		if line, err := s.hear(); err == nil {
 			p.failf("a session is served by server %q: want it refused\n%s", line, p.describe(true))
 		}
 		_ = s.conn.Close()
