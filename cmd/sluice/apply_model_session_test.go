@@ -124,7 +124,7 @@ func (p *applyPlay) serveFirst(one *modelPool) {
 
 // hear returns the next line that a session receives.
 func (s *modelSession) hear() (string, error) {
-	_ = s.conn.SetDeadline(time.Now().Add(patience)) // of this line alone: a session may be open for long
+	_ = s.conn.SetReadDeadline(time.Now().Add(patience)) // of this line alone: a session may be open for long
 	return s.lines.ReadString('\n')
 }
 
@@ -156,6 +156,7 @@ func (p *applyPlay) expectServed(s *modelSession) {
 // say lets a session say something, and returns what comes back. Both are counted of its backend.
 func (p *applyPlay) say(s *modelSession, word string) string {
 	slots := s.pool.slots[s.backend]
+	_ = s.conn.SetWriteDeadline(time.Now().Add(patience))
 	n, err := fmt.Fprintln(s.conn, word)
 	if slots.sent += n; err != nil {
 		p.failf("a session of pool %s: %v", s.pool.name, err)
