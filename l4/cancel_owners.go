@@ -161,6 +161,20 @@ func (c *cancelLimits) admit(client netip.Addr, stranger bool, now time.Duration
 	return ok
 }
 
+// debt returns in how long the bucket of all strangers is full.
+func (c *cancelLimits) debt(now time.Duration) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(0, c.full-now)
+}
+
+// assume adds to what strangers have to wait for what they had to in another process.
+func (c *cancelLimits) assume(debt, now time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.full = max(c.full, now+debt)
+}
+
 // some returns as many of a list as one request may be for, others with every call.
 func (c *cancelLimits) some(list []ownerTarget) []ownerTarget {
 	if len(list) <= maxAsked {

@@ -19,6 +19,7 @@ type Departure struct {
 	over    bool
 	retired []door // that were given up, see Retire
 	hunt    hunt   // for the next batch
+	batch   *Batch // the last one
 }
 
 // errStopped is why nothing can be changed any more.
@@ -90,6 +91,11 @@ func (d *Departure) Abandon() {
 		return
 	}
 	srv := d.srv
+	for _, p := range srv.pools() {
+		for _, b := range p.All() {
+			b.Expect(0) // what has gone does not count here any more
+		}
+	}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	d.end()
@@ -122,5 +128,10 @@ func (d *Departure) Finish() {
 func (d *Departure) end() {
 	d.over = true
 	d.srv.departure = nil
+	for _, ls := range d.srv.listeners() {
+		if rules := ls.rules.Load(); rules.clients != nil {
+			rules.clients.Forget()
+		}
+	}
 	d.srv.changing.Unlock()
 }

@@ -61,6 +61,7 @@ func (d *Departure) Next(early bool) (*Batch, error) {
 			return nil, ErrEnded
 		}
 		if len(b.sessions) > 0 {
+			d.batch = b
 			return b, nil
 		}
 	}

@@ -20,6 +20,7 @@ const (
 	visitSlots                         // call visit for the sessions in some slots, from slot on, and stopped with where it stopped
 	answerNow                          // call ended, to show that the loop runs
 	carryOut                           // call do
+	placesFreed                        // there may be more places than before, see Server.Expect
 	cancelDone                         // the cancel request of token is over, for reason
 	cutSessions                        // end every session with reason shutdown, but those that deliver what is finished
 	endSessions                        // end every session with reason shutdown

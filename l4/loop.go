@@ -213,6 +213,8 @@ func (l *loop) readInbox() {
 			m.ended(0)
 		case carryOut:
 			m.do()
+		case placesFreed:
+			l.freed = true
 		case cancelDone:
 			l.cancelDone(m.token, m.reason)
 		case reportDrained:

@@ -12,9 +12,11 @@ type quota struct {
 	name  string       // of the limit, for the log
 	limit atomic.Int64 // 0 = no limit
 	taken atomic.Int64 // counted without a limit, too: there may be one later
-	told  atomic.Bool  // that the limit is near, since it last was not
-	near  warning
-	full  warning
+	// elsewhere is how many of them sessions have that another process hands over, and that have not come yet.
+	elsewhere atomic.Int64
+	told      atomic.Bool // that the limit is near, since it last was not
+	near      warning
+	full      warning
 }
 
 // The operator is told that a limit is near when nearPercent of the places are taken,
@@ -47,6 +49,13 @@ func (q *quota) give() {
 	if left := q.taken.Add(-1); left*100 < q.limit.Load()*farPercent && q.told.Load() {
 		q.told.Store(false)
 	}
+}
+
+// expect says how many places are taken elsewhere, and reports whether they are fewer than before.
+func (q *quota) expect(n int) bool {
+	before := q.elsewhere.Swap(int64(n))
+	q.taken.Add(int64(n) - before)
+	return int64(n) < before
 }
 
 // isFull reports whether no place is left.

@@ -28,12 +28,13 @@ type Server struct {
 	hurried context.Context // done when a Shutdown is to wait for nobody
 	hurry   context.CancelFunc
 
-	changing  sync.Mutex // held from Prepare to Commit or Abandon; taken before mu
-	mu        sync.Mutex // held while listeners and their sockets change; guards:
-	stopped   bool       // no more sockets are opened
-	holding   bool       // nobody is accepted until Accept
-	departure *Departure // under way; nil = none
-	held      []door     // sockets that are to be closed and have clients waiting
+	changing  sync.Mutex          // held from Prepare to Commit or Abandon; taken before mu
+	mu        sync.Mutex          // held while listeners and their sockets change; guards:
+	stopped   bool                // no more sockets are opened
+	holding   bool                // nobody is accepted until Accept
+	added     map[addedKey]uint64 // what AddCounters was told of another server
+	departure *Departure          // under way; nil = none
+	held      []door              // sockets that are to be closed and have clients waiting
 	set       atomic.Pointer[listenerSet]
 
 	places     quota // of all listeners

@@ -19,6 +19,7 @@ type Stats struct {
 	Pipes     PipeStats
 
 	MaxSessions int // of all listeners together; 0 = no limit
+	Elsewhere   int // sessions that another server hands over and that have not come, those of its listeners that this one has not included
 }
 
 // LoopStats describes one event loop.
@@ -32,10 +33,11 @@ type ListenerStats struct {
 	Name         string         `json:"name"`
 	Addresses    []pool.Address `json:"addresses"` // as bound: port 0 is resolved
 	Protocol     string         `json:"protocol"`
-	Pools        []string       `json:"pools"` // where its sessions go, each once, in configured order
-	Sessions     int            `json:"sessions"`
-	Outdated     int            `json:"outdated"`     // of Sessions, those that go on under rules that were replaced since
-	MaxSessions  int            `json:"max_sessions"` // 0 = no limit of its own
+	Pools        []string       `json:"pools"`              // where its sessions go, each once, in configured order
+	Sessions     int            `json:"sessions"`           // those of Elsewhere included
+	Elsewhere    int            `json:"elsewhere,omitzero"` // that another server hands over and that have not come yet
+	Outdated     int            `json:"outdated"`           // of Sessions, those that go on under rules that were replaced since
+	MaxSessions  int            `json:"max_sessions"`       // 0 = no limit of its own
 	Accepts      uint64         `json:"accepts"`
 	AcceptErrors uint64         `json:"accept_errors"`
 	Resting      bool           `json:"resting"`          // new connections wait in the kernel's backlog: for want of descriptors or memory, or at a limit
@@ -95,6 +97,7 @@ func (srv *Server) Stats() Stats {
 	stats := Stats{
 		Pipes:       PipeStats{Limit: srv.pipes.Limit(), Open: srv.pipes.Open(), Lent: srv.pipes.Lent()},
 		MaxSessions: int(srv.places.limit.Load()),
+		Elsewhere:   int(srv.places.elsewhere.Load()),
 		Ended:       []EndedStats{}, // none is not null
 	}
 	for _, l := range srv.loops {
@@ -142,6 +145,8 @@ func (ls *listener) stats() ListenerStats {
 		Leaving:      ls.leaving.Load(),
 	}
 	stats.Sessions, stats.Outdated = ls.sessionCount()
+	stats.Elsewhere = int(ls.places.elsewhere.Load())
+	stats.Sessions += stats.Elsewhere
 	for _, k := range *ls.sockets.Load() {
 		stats.Addresses = append(stats.Addresses, k.bound)
 	}

@@ -1,0 +1,142 @@
+package l4
+
+import (
+	"slices"
+
+	"sluice/pool"
+)
+
+// Remaining is how many sessions and slots the server that hands over has still. What is not in it is zero.
+type Remaining struct {
+	Listeners []ListenerRemaining `json:"listeners,omitempty"`
+	Backends  []BackendRemaining  `json:"backends,omitempty"`
+}
+
+// ListenerRemaining is what is left of one listener. Clients are the changes of clients.Table.Changes, which are told once.
+type ListenerRemaining struct {
+	Name     string `json:"name"`
+	Sessions int    `json:"sessions,omitempty"`
+	Clients  []byte `json:"clients,omitempty"`
+}
+
+// BackendRemaining is how many slots of one backend sessions hold that are left.
+type BackendRemaining struct {
+	Pool    string       `json:"pool"`
+	Name    string       `json:"name"`
+	Address pool.Address `json:"address"`
+	Host    string       `json:"host,omitempty"` // as in pool.BackendAccount
+	Active  int          `json:"active"`
+}
+
+// Remaining returns what is left here: without the batch that is under way, but for those of its sessions that come back,
+// by their numbers in it. Listeners that are gone count as well. Each answer must reach the other server.
+func (d *Departure) Remaining(back ...int) (r Remaining) {
+	var away []*session
+	if d.batch != nil { // it has no sessions any more once it is committed or returned
+		for i, f := range d.batch.sessions {
+			if !slices.Contains(back, i) {
+				away = append(away, &f.session)
+			}
+		}
+	}
+	for _, ls := range d.srv.set.Load().all() {
+		n, _ := ls.sessionCount()
+		for _, s := range away {
+			if s.rules.listener == ls {
+				n--
+			}
+		}
+		left := ListenerRemaining{Name: ls.name, Sessions: n}
+		if table := ls.rules.Load().clients; table != nil {
+			left.Clients = table.Changes()
+		}
+		if left.Sessions > 0 || len(left.Clients) > 0 {
+			r.Listeners = append(r.Listeners, left)
+		}
+	}
+	for _, p := range d.srv.pools() {
+		r.addBackends(p, away)
+	}
+	return r
+}
+
+func (r *Remaining) addBackends(p *pool.Pool, away []*session) {
+	for _, b := range p.Account().Backends {
+		if b.Active == 0 {
+			continue
+		}
+		left := BackendRemaining{Pool: p.Name(), Name: b.Name, Address: b.Address, Host: b.Host, Active: b.Active}
+		for _, s := range away {
+			if s.backend != nil && s.backend.Pool() == p && s.backend.Name() == b.Name && s.backend.Address() == b.Address {
+				left.Active--
+			}
+		}
+		if left.Active > 0 {
+			r.Backends = append(r.Backends, left)
+		}
+	}
+}
+
+// pools returns the pools to which sessions go, or have gone.
+func (srv *Server) pools() (all []*pool.Pool) {
+	for _, ls := range srv.set.Load().all() {
+		for _, r := range ls.everyRules() {
+			for _, t := range r.targets.all {
+				if !slices.Contains(all, t.config.Pool) {
+					all = append(all, t.config.Pool)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// Expect says what the other server has still, whatever was said before: that is counted here, against the limits of
+// sessions, of backends and of clients. A place or slot that came free there is given to who waits. With a Remaining that
+// is empty nothing is expected any more.
+func (srv *Server) Expect(r Remaining) error {
+	total, left := 0, make(map[string]ListenerRemaining)
+	for _, l := range r.Listeners {
+		total += l.Sessions
+		known := left[l.Name]
+		left[l.Name] = ListenerRemaining{Sessions: known.Sessions + l.Sessions, Clients: append(known.Clients, l.Clients...)}
+	}
+	fewer := srv.places.expect(total)
+	for _, ls := range srv.set.Load().all() {
+		is := left[ls.name]
+		delete(left, ls.name) // another one of that name is a leftover
+		fewer = ls.places.expect(is.Sessions) || fewer
+		table := ls.rules.Load().clients
+		if table == nil {
+			continue
+		}
+		if err := table.Apply(is.Clients); err != nil {
+			return err
+		}
+		if is.Sessions == 0 {
+			table.Settle()
+		}
+	}
+	for _, p := range srv.pools() {
+		r.expectOf(p)
+	}
+	if fewer {
+		for _, l := range srv.loops {
+			l.inbox.post(message{kind: placesFreed})
+		}
+	}
+	return nil
+}
+
+// expectOf tells the backends of a pool how many of their slots are taken elsewhere.
+func (r *Remaining) expectOf(p *pool.Pool) {
+	expected := make(map[*pool.Backend]int)
+	for i := range r.Backends {
+		if b := &r.Backends[i]; b.Pool == p.Name() && b.Active > 0 {
+			expected[p.Harbour(pool.BackendConfig{Name: b.Name, Address: b.Address, Host: b.Host})] += b.Active
+		}
+	}
+	for _, b := range p.All() {
+		b.Expect(expected[b])
+	}
+}
