@@ -91,11 +91,7 @@ func (d *Departure) Abandon() {
 		return
 	}
 	srv := d.srv
-	for _, p := range srv.pools() {
-		for _, b := range p.All() {
-			b.Expect(0) // what has gone does not count here any more
-		}
-	}
+	d.forgetGone()
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	d.end()
@@ -107,9 +103,24 @@ func (d *Departure) Abandon() {
 	srv.tellSockets(srv.doors())
 }
 
+// forgetGone lets what is counted be what is here again.
+func (d *Departure) forgetGone() {
+	for _, p := range d.srv.pools() {
+		for _, b := range p.All() {
+			b.Expect(0)
+		}
+	}
+	for _, ls := range d.srv.listeners() {
+		if table := ls.rules.Load().clients; table != nil {
+			table.Forget()
+		}
+	}
+}
+
 // Finish ends a hand-over after which the sockets are the other process's. They are closed
 // here and their files stay, so nobody notices. The server can only be shut down from then
-// on; sessions that are left go on until then. After Abandon it does nothing.
+// on; sessions that are left go on until then, and may still be handed over. After Abandon it
+// does nothing.
 func (d *Departure) Finish() {
 	if d.over {
 		return
@@ -128,10 +139,5 @@ func (d *Departure) Finish() {
 func (d *Departure) end() {
 	d.over = true
 	d.srv.departure = nil
-	for _, ls := range d.srv.listeners() {
-		if rules := ls.rules.Load(); rules.clients != nil {
-			rules.clients.Forget()
-		}
-	}
 	d.srv.changing.Unlock()
 }

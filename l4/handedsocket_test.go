@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -314,5 +315,22 @@ func TestStopWhileDeparting(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A socket of the first server that keeps the second one from binding an address is named.
+func TestHandedSocketInTheWay(t *testing.T) {
+	p := newPool(t, 2, 0, pool.Address{TCP: netip.MustParseAddrPort("127.0.0.1:1")})
+	bind := func(a pool.Address) []ListenerConfig {
+		return []ListenerConfig{{Name: "test", Bind: []pool.Address{a}, Target: Target{Pool: p}}}
+	}
+	first := must(New(Config{Loops: 1, Listeners: bind(pool.Address{TCP: netip.MustParseAddrPort("0.0.0.0:0")})}))
+	defer first.Close()
+	second := must(New(Config{Loops: 1, Inherited: handed(t, first)}))
+	defer second.Close()
+	port := first.Sockets()[0].Bound.TCP.Port()
+	_, err := second.Prepare(Update{Listeners: bind(pool.Address{TCP: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)})})
+	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "the process before this one listens at 0.0.0.0:") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -267,3 +267,30 @@ func TestCountersAfterHandOver(t *testing.T) {
 	shutDown(t, first)
 	shutDown(t, second)
 }
+
+// A batch that is under way is not left here, but for what comes back of it.
+func TestRemainingWithoutBatch(t *testing.T) {
+	config := handedListener(newPool(t, 2, 0, pool.Address{TCP: netip.MustParseAddrPort("127.0.0.1:1")}), 0)
+	srv := must(New(Config{Loops: 2, Listeners: []ListenerConfig{config}}))
+	defer srv.Close()
+	rules, b := srv.listeners()[0].rules.Load(), config.Target.Pool.Backends()[0]
+	d := depart(t, srv)
+	defer d.Abandon()
+	rules.sessions.Add(3)
+	for range 3 {
+		b.Arrive()
+		defer b.Release()
+	}
+	d.away = []*session{{rules: rules}, {rules: rules, backend: b}}
+	check := func(r Remaining, sessions, active int) {
+		t.Helper()
+		if len(r.Listeners) != 1 || len(r.Backends) != 1 || r.Listeners[0].Sessions != sessions || r.Backends[0].Active != active {
+			t.Errorf("%+v, want %d sessions, %d slots", r, sessions, active)
+		}
+	}
+	check(d.Remaining(), 1, 2)
+	check(d.Remaining(0), 2, 2)
+	check(d.Remaining(1), 2, 3)
+	d.away = nil
+	check(d.Remaining(), 3, 3)
+}

@@ -216,7 +216,7 @@ func (p *Prepared) inTheWay(address pool.Address) error {
 	doors := p.doors()
 	i := slices.IndexFunc(doors, func(d door) bool { return d.covers(address) })
 	if i < 0 {
-		return nil
+		return p.handedInTheWay(address, doors)
 	}
 	stays := slices.ContainsFunc(p.next, func(n nextListener) bool { return slices.Contains(n.sockets, doors[i].listenSocket) })
 	hint := "one of the two must go"
@@ -225,6 +225,19 @@ func (p *Prepared) inTheWay(address pool.Address) error {
 	}
 	return fmt.Errorf("%w: this process itself listens at %s for listener %q: %s",
 		syscall.EADDRINUSE, doors[i].bound, doors[i].listener.name, hint)
+}
+
+// handedInTheWay is inTheWay for the sockets that another server hands over and that none of
+// some doors has.
+func (p *Prepared) handedInTheWay(address pool.Address, doors []door) error {
+	for _, s := range p.srv.config.Inherited {
+		if s.Handed != nil && !isOpen(s.FD, doors) && s.Handed.listenSocket().covers(address) {
+			return fmt.Errorf("%w: the process before this one listens at %s for listener %q, which is given up only when "+
+				"all else is in place: remove it first, and add this with the next change",
+				syscall.EADDRINUSE, s.Handed.Bound, s.Handed.Listener)
+		}
+	}
+	return nil
 }
 
 // changeOwners notes that the file of a socket that stays is to have other owners.
