@@ -281,7 +281,7 @@ func TestRemainingWithoutBatch(t *testing.T) {
 		b.Arrive()
 		defer b.Release()
 	}
-	d.away = []*session{{rules: rules}, {rules: rules, backend: b}}
+	d.batch = &Batch{sessions: []*frozen{{session: session{rules: rules}}, {session: session{rules: rules, backend: b}}}}
 	check := func(r Remaining, sessions, active int) {
 		t.Helper()
 		if len(r.Listeners) != 1 || len(r.Backends) != 1 || r.Listeners[0].Sessions != sessions || r.Backends[0].Active != active {
@@ -291,6 +291,6 @@ func TestRemainingWithoutBatch(t *testing.T) {
 	check(d.Remaining(), 1, 2)
 	check(d.Remaining(0), 2, 2)
 	check(d.Remaining(1), 2, 3)
-	d.away = nil
+	d.batch.sessions = nil
 	check(d.Remaining(), 3, 3)
 }
