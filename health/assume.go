@@ -164,7 +164,7 @@ func (s *successor) succeed(b *member, a *BackendAccount) {
 func (b *member) assumeAnswers(a *BackendAccount, now time.Time) {
 	if b.said = a.Said; a.Heard {
 		b.said = a.Check.Answer
-		if t := b.target; t.answer != nil && *t.answer == *b.said {
+		if t := b.target; t.answer != nil && b.said != nil && *t.answer == *b.said {
 			b.said = t.answer // it has heard that
 		}
 	}

@@ -9,7 +9,7 @@ import (
 // only so that a difference shows.
 type Account struct {
 	Name       string           `json:"name"`
-	Balance    Policy           `json:"balance"`
+	Balance    string           `json:"balance"`
 	NoFailback bool             `json:"no_failback,omitempty"`
 	Backends   []BackendAccount `json:"backends,omitempty"`   // in configured order, and those that leave
 	Leader     string           `json:"leader,omitempty"`     // with NoFailback: who takes the new sessions; "" = nobody
@@ -47,7 +47,7 @@ func (p *Pool) Account() Account {
 	p.ramp()
 	now := time.Now()
 	a := Account{
-		Name: p.name, Balance: p.policy, NoFailback: p.keeps, Led: p.led, LastPlace: p.queue.lastPlace,
+		Name: p.name, Balance: p.policy.String(), NoFailback: p.keeps, Led: p.led, LastPlace: p.queue.lastPlace,
 		Backends: make([]BackendAccount, 0, len(p.Backends())+len(p.leaving)),
 	}
 	if p.leader != nil {

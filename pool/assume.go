@@ -32,14 +32,14 @@ func (p *Pool) meet(accounts []BackendAccount, now time.Time) []*Backend {
 			b = nil
 		}
 		switch {
-		case b == nil && a.Active == 0:
+		case b == nil && a.Active <= 0:
 			continue
 		case b == nil:
 			b = p.harbour(a.config())
 		}
 		taken[b] = true
 		b.assume(a, now)
-		if b.expect(a.Active); !b.removed {
+		if b.expect(max(a.Active, 0)); !b.removed {
 			met[i] = b
 		}
 	}
@@ -79,7 +79,7 @@ func (b *Backend) assume(a *BackendAccount, now time.Time) {
 // takeTurns gives those that stay the credit of their turns, and that of those that do not, unless it was earned by another
 // policy or at other weights. Both mutexes are held.
 func (p *Pool) takeTurns(a Account, met []*Backend) {
-	anew, left := a.Balance != p.policy, 0
+	anew, left := a.Balance != p.policy.String(), 0
 	var stay []*Backend
 	for i, b := range met {
 		if b == nil {
