@@ -135,6 +135,9 @@ func TestAssumeRandom(t *testing.T) {
 			n := h.successor(specs...)
 			synctest.Wait()
 			compareKnown(t, fmt.Sprintf("seed %d: taken over", seed), h.known(false), n.known(false))
+			if was, is := travel(t, h.Account()), travel(t, n.Account()); !reflect.DeepEqual(was, is) { // the clock stands
+				t.Errorf("seed %d: the next one would be told\n%+v, was\n%+v", seed, is, was)
+			}
 			n.count(seen)
 			n.wantLog(fmt.Sprintf("seed %d: taken over", seed))
 			n.goOn()
