@@ -86,6 +86,9 @@ type result struct {
 // measure takes one number of sessions after the other, and then one system after the other. What fails is noted.
 func (r *result) measure(ctx context.Context) {
 	for _, n := range r.numbers {
+		if ctx.Err() != nil {
+			return
+		}
 		s, err := measureSize(ctx, r.options, n)
 		name := fmt.Sprintf("sluice, %s sessions", record.Thousands(int64(n)))
 		if r.note(name, errors.Join(err, s.losses.harm())); err == nil {
@@ -94,6 +97,9 @@ func (r *result) measure(ctx context.Context) {
 		}
 	}
 	for _, s := range r.systems {
+		if ctx.Err() != nil {
+			return
+		}
 		c, err := measureChain(ctx, r.options, s)
 		name := s.name + ", " + s.way
 		if s.program == sluice {
