@@ -55,8 +55,8 @@ func (r *result) writeSizes(w io.Writer) {
 	fmt.Fprintln(w)
 	if fixed, each, err := fit(r.sizes); err == nil {
 		at := func(n time.Duration) string { return fmt.Sprintf("%.1f s", (fixed + n*each).Seconds()) }
-		fmt.Fprintf(w, "The line through the medians of the total is %s ms and %.1f us for each session. By extrapolation, not by\n"+
-			"measurement: %s for 100,000 sessions, %s for a million.\n\n", millis(fixed), micros(each), at(100_000), at(1_000_000))
+		fmt.Fprintf(w, "The straight line through the medians of the total: %s ms, and %.1f us more for each session. By extrapolation,\n"+
+			"not by measurement: %s for 100,000 sessions, %s for a million.\n\n", millis(fixed), micros(each), at(100_000), at(1_000_000))
 	}
 	for i := range r.sizes {
 		if s := &r.sizes[i]; s.sessions == targetSessions {
