@@ -27,6 +27,7 @@ type File struct {
 	Admin     Admin
 	Log       Log
 	Shutdown  Shutdown
+	Upgrade   Upgrade
 	Listeners []Listener // in the order of the file; at least one
 	Pools     []Pool     // in the order of the file; at least one
 	Warnings  Problems   // what is not wrong, and yet hardly meant
@@ -67,6 +68,21 @@ type Shutdown struct {
 	Delay time.Duration // for so long it serves as before, and says only that it is not ready; 0 = not at all
 	Drain time.Duration // bounds the wait for the sessions that are open after that; 0 = until they end
 }
+
+// Upgrade says how sessions come to another process that takes over.
+type Upgrade struct {
+	Deadline time.Duration // bounds the wait for sessions that cannot go at once; 0 = they are not waited for
+	Leftover Leftover
+}
+
+// Leftover is what becomes of sessions that have not gone to the other process when the deadline is over.
+type Leftover string
+
+// What may become of them.
+const (
+	LeftoverEnd   Leftover = "end"   // they are ended
+	LeftoverDrain Leftover = "drain" // they stay until they end, within Shutdown.Drain
+)
 
 // LogFormat is how a log line looks.
 type LogFormat string
@@ -118,6 +134,8 @@ func defaultFile() *File {
 	return &File{
 		Admin: Admin{Listen: "127.0.0.1:9600", Socket: DefaultSocket, StateFile: stateFile(os.Getenv("STATE_DIRECTORY"))},
 		Log:   Log{Level: slog.LevelInfo, Format: FormatText, Sessions: SessionsFailed},
+
+		Upgrade: Upgrade{Deadline: 30 * time.Second, Leftover: LeftoverEnd},
 	}
 }
 

@@ -36,6 +36,8 @@ func minimalFile() *File {
 	return &File{
 		Admin: Admin{Listen: "127.0.0.1:9600", Socket: "/run/sluice/sluice.sock"},
 		Log:   Log{Level: slog.LevelInfo, Format: "text", Sessions: "failed"},
+
+		Upgrade: Upgrade{Deadline: 30 * time.Second, Leftover: LeftoverEnd},
 		Listeners: []Listener{{
 			ListenerConfig: l4.ListenerConfig{
 				Name: "web", Bind: []pool.Address{everywhere(8080)},
@@ -86,6 +88,9 @@ func TestParse(t *testing.T) {
 	f("defaults written out", minimalText+fullPoolDefaults, same)
 	f("shutdown", "shutdown: {delay: 5s, drain: 5m}"+minimalText, func(file *File) {
 		file.Shutdown = Shutdown{Delay: 5 * time.Second, Drain: 5 * time.Minute}
+	})
+	f("upgrade", "upgrade: {deadline: 0s, leftover: drain}"+minimalText, func(file *File) {
+		file.Upgrade = Upgrade{Leftover: LeftoverDrain}
 	})
 	f("byte order mark and CRLF", "\ufeff"+strings.ReplaceAll(minimalText, "\n", "\r\n"), same)
 	f("document markers", "---"+minimalText+"...\n", same)

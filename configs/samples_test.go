@@ -107,7 +107,8 @@ func TestFullSampleShowsDefaults(t *testing.T) {
 		t.Errorf("pool:\ngot  %+v\nwant %+v", p, want)
 	}
 	f := defaultFile()
-	if file.Loops != f.Loops || !equal(file.Admin, f.Admin) || file.Log != f.Log || file.Shutdown != f.Shutdown {
+	if file.Loops != f.Loops || !equal(file.Admin, f.Admin) || file.Log != f.Log || file.Shutdown != f.Shutdown ||
+		file.Upgrade != f.Upgrade {
 		t.Errorf("got %+v, want %+v", file, f)
 	}
 }

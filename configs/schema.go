@@ -22,6 +22,7 @@ var fileFields = fields[File]{
 	section("admin", adminFields, func(f *File) *Admin { return &f.Admin }),
 	section("log", logFields, func(f *File) *Log { return &f.Log }),
 	section("shutdown", shutdownFields, func(f *File) *Shutdown { return &f.Shutdown }),
+	section("upgrade", upgradeFields, func(f *File) *Upgrade { return &f.Upgrade }),
 	{key: "defaults", read: readDefaults, sub: defaultsFields},
 	{key: "listeners", read: readListeners, sub: listenerFields, example: `listeners: {web: {bind: ":8080", pool: web}}`},
 	{key: "pools", read: readPools, sub: poolFields, example: "pools: {web: {backends: [10.0.0.1:80]}}"},
@@ -61,6 +62,11 @@ var logFields = fields[Log]{
 var shutdownFields = fields[Shutdown]{
 	duration("delay", 0, func(s *Shutdown) *time.Duration { return &s.Delay }),
 	duration("drain", 0, func(s *Shutdown) *time.Duration { return &s.Drain }),
+}
+
+var upgradeFields = fields[Upgrade]{
+	duration("deadline", 0, func(u *Upgrade) *time.Duration { return &u.Deadline }),
+	word("leftover", []string{"end", "drain"}, assign, func(u *Upgrade) *Leftover { return &u.Leftover }),
 }
 
 var listenerFields = noteKeys(fields[listenerDraft]{
