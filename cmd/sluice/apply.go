@@ -27,8 +27,11 @@ var errLeaving = admin.Conflictf("sluice is draining: nothing changes any more")
 func (w *world) apply(dry bool, next func(was *generation) (*configs.File, overrides.Set, error)) (change.Change, error) {
 	w.applying.Lock()
 	defer w.applying.Unlock()
-	if w.leaving {
+	switch {
+	case w.leaving:
 		return change.Change{}, errLeaving
+	case w.held:
+		return change.Change{}, errUnderWay
 	}
 	was := w.now.Load()
 	file, set, err := next(was)
@@ -36,6 +39,9 @@ func (w *world) apply(dry bool, next func(was *generation) (*configs.File, overr
 		return change.Change{}, err
 	}
 	to := &generation{number: was.number + 1, since: time.Now(), file: file, set: set, force: set.Apply(file)}
+	if w.from != nil { // it goes on counting
+		to.number += w.from.state.Generation
+	}
 	c := w.difference(was, to)
 	if dry {
 		c.DryRun, c.Generation = true, was.number

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"sluice/cmd/sluice/internal/admin"
+	"sluice/cmd/sluice/internal/takeover"
 	"sluice/configs"
 	"sluice/l4"
 )
@@ -21,6 +22,7 @@ type bindAdvice struct {
 	socketOptional          bool // nobody chose the default control socket: serve without when it is not permitted
 
 	passed passedSockets // need not be bound
+	from   *takeOver     // nor need its
 }
 
 func advise(err error, advice string) error {
@@ -62,10 +64,10 @@ func (w *world) openAdmin(was *generation, c *configs.Admin) (_ *adminSockets, e
 		}
 	}()
 	old := &was.force.Admin
-	if err := a.move(&a.listen, old.Listen, c.Listen); err != nil {
+	if err := a.move(w, takeover.Listen, &a.listen, old.Listen, c.Listen); err != nil {
 		return nil, advise(fmt.Errorf("open admin API: %w", err), w.advice.admin)
 	}
-	if err := a.move(&a.metrics, old.Metrics, c.Metrics); err != nil {
+	if err := a.move(w, takeover.Metrics, &a.metrics, old.Metrics, c.Metrics); err != nil {
 		return nil, fmt.Errorf("open admin.metrics: %w", err)
 	}
 	if c.Socket != old.Socket {
@@ -81,7 +83,7 @@ func (w *world) openAdmin(was *generation, c *configs.Admin) (_ *adminSockets, e
 }
 
 // move opens a listener at another address, if it is another one.
-func (a *adminSockets) move(l *net.Listener, from, to string) (err error) {
+func (a *adminSockets) move(w *world, of string, l *net.Listener, from, to string) (err error) {
 	if from == to {
 		return nil
 	}
@@ -89,13 +91,24 @@ func (a *adminSockets) move(l *net.Listener, from, to string) (err error) {
 	if *l = nil; to == "" {
 		return nil
 	}
-	opened, err := net.Listen("tcp", to)
+	opened, err := w.adoptAdmin(of, to, "")
+	if opened == nil && err == nil {
+		opened, err = net.Listen("tcp", to)
+	}
 	if err != nil {
 		return err
 	}
 	*l = opened
 	a.opened = append(a.opened, opened)
 	return nil
+}
+
+// adoptAdmin returns a listener that the process before has had there; nil: there was none.
+func (w *world) adoptAdmin(of, address, path string) (net.Listener, error) {
+	if w.from == nil {
+		return nil, nil
+	}
+	return w.from.adminSocket(of, address, path)
 }
 
 func (a *adminSockets) retire(l net.Listener) {
@@ -110,7 +123,11 @@ func (w *world) openSocket(c *configs.Admin) (net.Listener, error) {
 	if c.Socket == "" {
 		return nil, nil
 	}
-	socket, err := openControlSocket(c.Socket, c.SocketFile)
+	socket, err := w.adoptAdmin(takeover.Socket, c.Socket, c.Socket)
+	if socket != nil || err != nil {
+		return socket, err
+	}
+	socket, err = openControlSocket(c.Socket, c.SocketFile)
 	if err != nil && c.Socket == configs.DefaultSocket && w.advice.socketOptional && denied(err) {
 		w.log.Warn("the control socket is off: choose a path with admin.socket or --socket", "error", err)
 		return nil, nil

@@ -39,7 +39,7 @@ func newRootCommand() *cobra.Command {
 		return fmt.Errorf("%w (%s --help lists the flags)", err, c.CommandPath())
 	})
 	root.AddCommand(newRunCommand(), newCheckCommand(), newInitCommand(), newSchemaCommand(), newDemoCommand(), newStatusCommand(),
-		newReloadCommand(), newDiffCommand(), newSetCommand(), newUnsetCommand(), newDrainCommand(), newMaintCommand(),
+		newReloadCommand(), newUpgradeCommand(), newDiffCommand(), newSetCommand(), newUnsetCommand(), newDrainCommand(), newMaintCommand(),
 		newReadyCommand(), newAddCommand(), newRemoveCommand(), newSessionsCommand(), newKillCommand(), newRebalanceCommand(),
 		newVersionCommand(), newCompletionCommand())
 	root.SetHelpCommand(newHelpCommand(root))

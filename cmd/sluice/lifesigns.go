@@ -23,6 +23,7 @@ type lifeSigns struct {
 
 	doing atomic.Pointer[string] // what the status says besides the number of sessions
 	told  string                 // the last status; of run
+	gone  atomic.Bool            // it is another process's to tell
 	mute  atomic.Bool            // the last word did not get through, and the log says so
 }
 
@@ -61,6 +62,17 @@ func (l *lifeSigns) leave(doing string) {
 		l.do(doing)
 		l.tell(systemd.Stopping, l.status())
 	}
+}
+
+// handOver says which process is the service from now on; 0 = it is not known here. Nothing more is told.
+func (l *lifeSigns) handOver(pid int) {
+	if l.notifier == nil {
+		return
+	}
+	if pid > 0 {
+		l.tell(systemd.MainPID(pid), systemd.Ready, systemd.Status(fmt.Sprintf("serving, in process %d", pid)))
+	}
+	l.gone.Store(true)
 }
 
 func (l *lifeSigns) do(doing string) { l.doing.Store(&doing) }
@@ -119,6 +131,9 @@ func (l *lifeSigns) status() systemd.Line {
 
 // tell tells lines, and logs the first failure of several.
 func (l *lifeSigns) tell(lines ...systemd.Line) {
+	if l.gone.Load() {
+		return
+	}
 	err := l.notifier.Notify(lines...)
 	if err != nil && !l.mute.Load() {
 		l.log.Warn("the service manager is not told", "error", err)

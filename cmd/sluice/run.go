@@ -29,6 +29,8 @@ type runOptions struct {
 	backends      []string
 	admin, socket string // count when the flag was given
 	drainTimeout  time.Duration
+	takeOver      string
+	pidFile       string
 
 	passed passedSockets // not a flag: from the environment
 }
@@ -63,6 +65,8 @@ func newRunCommand() *cobra.Command {
 	f.StringVar(&o.socket, "socket", "", "`PATH` of the control socket in place of admin.socket; \"\" = off")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", 0,
 		"cut what is left after `DURATION` of draining, in place of shutdown.drain; 0 = never")
+	f.StringVar(&o.takeOver, "take-over", "", "take over all sessions of the sluice with the control socket at `PATH`, which ends then")
+	f.StringVar(&o.pidFile, "pid-file", "", "write the process id into `FILE` once it serves")
 	return c
 }
 
@@ -80,6 +84,8 @@ func (o *runOptions) check() error {
 		return misused("no backend: give --backend ADDRESS")
 	case o.admin != "" && !hostPort(o.admin):
 		return misused("--admin %q: write HOST:PORT, for example 127.0.0.1:9600", o.admin)
+	case o.takeOver != "" && slices.Contains(o.config, "-"):
+		return misused("--take-over does not go with -c -: nobody could take over from this process in turn")
 	case o.drainTimeout < 0:
 		return misused("--drain-timeout %v: must not be negative", o.drainTimeout)
 	}
@@ -105,11 +111,12 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 	// A log collector that goes away must not take the sessions with it.
 	signal.Ignore(syscall.SIGPIPE)
 
+	how := thisLaunch() // before the program can be replaced
 	var err error
 	if o.passed, err = systemd.Sockets(); err != nil {
 		return err
 	}
-	file, err := o.read(flags)
+	file, from, err := o.begin(flags)
 	if err != nil {
 		return err
 	}
@@ -123,11 +130,15 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 
 		socketOptional: !flags.Changed("socket"),
 
-		passed: o.passed,
+		passed: o.passed, from: from,
 	})
 	if err != nil {
+		if from != nil {
+			from.fail(err)
+		}
 		return err
 	}
+	w.launch, w.pidFile = &how, pidFile(o.pidFile)
 	switch {
 	case slices.Contains(o.config, "-"):
 		w.read = func() (*configs.File, error) { return nil, errStandardInput }
@@ -135,6 +146,37 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 		w.read = func() (*configs.File, error) { return o.read(flags) }
 	}
 	return w.serve(signals, serviceManager(log))
+}
+
+// begin reads the configuration, and asks for what the process before has if there is one. That one learns what is wrong.
+func (o *runOptions) begin(flags *pflag.FlagSet) (*configs.File, *takeOver, error) {
+	if o.pidFile != "" { // this process stays in its folder, but says where the file is in full
+		path, err := filepath.Abs(o.pidFile)
+		if err != nil {
+			return nil, nil, err
+		}
+		o.pidFile = path
+	}
+	if o.takeOver == "" {
+		file, err := o.read(flags)
+		return file, nil, err
+	}
+	from, err := connectTo(o.takeOver)
+	if err != nil {
+		return nil, nil, err
+	}
+	file, err := o.read(flags)
+	if err == nil {
+		err = from.take()
+	}
+	if err != nil {
+		from.fail(err)
+		return nil, nil, err
+	}
+	_, o.passed = from.sockets()
+	o.passed.giveTo(file)
+	from.resolve(file)
+	return file, from, nil
 }
 
 // serviceManager returns who is to be told how the process fares; nil for nobody. What is wrong with that is no reason

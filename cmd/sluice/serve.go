@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/cmd/sluice/internal/admin"
 	"sluice/cmd/sluice/internal/systemd"
 )
 
@@ -16,6 +17,7 @@ import (
 func (w *world) serve(signals <-chan os.Signal, notifier *systemd.Notifier) error {
 	defer w.stop()
 	if err := w.start(); err != nil {
+		w.letEnd(err, signals)
 		return err
 	}
 	signs := newLifeSigns(notifier, w.server.Responds, w.openSessions, w.log)
@@ -25,6 +27,8 @@ func (w *world) serve(signals <-chan os.Signal, notifier *systemd.Notifier) erro
 		select {
 		case err := <-w.server.Failed():
 			return err
+		case <-w.handed:
+			return nil
 		case s := <-signals:
 			if ends(s) {
 				return w.leave(s, signals, signs)
@@ -43,16 +47,50 @@ func (w *world) obey(s os.Signal) {
 		w.askReload(s.String())
 		return
 	}
-	w.log.Warn("upgrade is not supported by this version: nothing has changed", "signal", s.String())
+	go func() { // it is logged how it goes
+		_, _ = w.Upgrade(context.Background(), admin.UpgradeRequest{}, admin.By{User: s.String()})
+	}()
+}
+
+// letEnd lets the sessions end that have come from a process which then has not handed over the rest, and goes on.
+func (w *world) letEnd(why error, signals <-chan os.Signal) {
+	if w.from == nil || w.from.adopted == 0 {
+		return
+	}
+	w.log.Error("upgrade failed: the process before goes on, and sessions that had come stay until they end",
+		"sessions", w.from.adopted, "error", why)
+	if err := w.drain("", signals, newLifeSigns(nil, w.server.Responds, w.openSessions, w.log)); err != nil {
+		w.log.Error("sessions were cut", "error", err)
+	}
+}
+
+// standDown ends the hand-over that is under way, or waits for what becomes of it, and reports whether another process
+// serves.
+func (w *world) standDown(s os.Signal) (handed bool) {
+	if h := w.succession.underWay(); h != nil {
+		w.log.Info("upgrade: a signal came", "signal", s.String())
+		h.interrupt()
+		<-h.over
+	}
+	w.succession.bar(errLeaving)
+	select {
+	case <-w.handed:
+		return true
+	default:
+		return false
+	}
 }
 
 // leave ends a world that serves. For shutdown.delay it only says that it is not ready, so that whoever sends clients
 // here sends them elsewhere before the first is refused. A second signal ends that.
 func (w *world) leave(first os.Signal, signals <-chan os.Signal, signs *lifeSigns) error {
+	if w.standDown(first) {
+		return nil
+	}
 	delay := w.now.Load().force.Shutdown.Delay
 	w.admin.Drain()
 	if delay == 0 {
-		return w.drain(first, signals, signs)
+		return w.drain(first.String(), signals, signs)
 	}
 	signs.leave("leaving, connections are still taken")
 	w.log.Info("leaving: connections are still taken", "signal", first.String(), "delay", delay)
@@ -61,12 +99,12 @@ func (w *world) leave(first os.Signal, signals <-chan os.Signal, signs *lifeSign
 	for {
 		select {
 		case <-over.C:
-			return w.drain(first, signals, signs)
+			return w.drain(first.String(), signals, signs)
 		case err := <-w.server.Failed():
 			return err
 		case s := <-signals:
 			if ends(s) {
-				return w.drain(s, signals, signs)
+				return w.drain(s.String(), signals, signs)
 			}
 			w.obey(s)
 		}
@@ -77,11 +115,11 @@ func (w *world) leave(first os.Signal, signals <-chan os.Signal, signs *lifeSign
 // for the last session to end. When shutdown.drain is over, or at one more signal, the sessions that are left are cut,
 // but those that only deliver what a peer has finished saying; yet one more signal ends them too. That too is a success:
 // it was asked for.
-func (w *world) drain(last os.Signal, signals <-chan os.Signal, signs *lifeSigns) error {
+func (w *world) drain(by string, signals <-chan os.Signal, signs *lifeSigns) error {
 	timeout := w.now.Load().force.Shutdown.Drain
 	signs.leave("draining")
 	w.admin.Release()
-	w.log.Info("draining", "signal", last.String(), "sessions", w.openSessions(), "timeout", timeout)
+	w.log.Info("draining", "signal", by, "sessions", w.openSessions(), "timeout", timeout)
 	ctx, cut := context.WithCancelCause(context.Background())
 	defer cut(nil)
 	if timeout > 0 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"sluice/configs"
@@ -11,9 +12,15 @@ import (
 
 // serverConfig returns how the data path reports what it does. What it listens on comes with every generation.
 func (w *world) serverConfig() l4.Config {
+	inherited := w.advice.passed.inherited()
+	if w.from != nil {
+		handed, _ := w.from.sockets()
+		inherited = slices.Concat(handed, inherited) // those of the service manager are among them too, if they are in use
+	}
 	return l4.Config{
 		Loops:      w.loops,
-		Inherited:  w.advice.passed.inherited(),
+		Inherited:  inherited,
+		Hold:       w.from != nil,
 		MaxCancels: maxCancels(w.files),
 		Logger:     w.log,
 		OnEnd: func(end l4.End) {

@@ -32,23 +32,43 @@ func (w *world) loadState(file *configs.File) overrides.Set {
 		}
 		return overrides.Set{}
 	}
-	if len(s.Timelines) > 0 {
-		var known health.Timelines
-		if err := json.Unmarshal(s.Timelines, &known); err != nil {
-			w.log.Error("the timelines of the state file are not used", "error", err)
-		}
-		w.monitor.Restore(known)
-	}
+	w.restoreTimelines(s.Timelines)
 	w.written, _ = w.timelines() // an error comes again where they are written
 	if n := len(s.Overrides); n > 0 {
 		w.log.Info("overrides are in force again", "count", n, "file", path, "written", s.Written)
 	}
-	for _, o := range s.Overrides {
+	return w.setOf(file, s.Overrides)
+}
+
+// adoptState returns what the process before has set. The state file is still that one's.
+func (w *world) adoptState(file *configs.File) overrides.Set {
+	s := &w.from.state
+	w.restoreTimelines(s.Timelines)
+	w.foreign = s.Unreadable
+	if s.LastReload != nil {
+		w.last.Store(lastReloadOf(s.LastReload))
+	}
+	return w.setOf(file, s.Overrides)
+}
+
+func (w *world) restoreTimelines(text []byte) {
+	if len(text) == 0 {
+		return
+	}
+	var known health.Timelines
+	if err := json.Unmarshal(text, &known); err != nil {
+		w.log.Error("the timelines of before are not used", "error", err)
+	}
+	w.monitor.Restore(known)
+}
+
+func (w *world) setOf(file *configs.File, settings []overrides.Setting) overrides.Set {
+	for _, o := range settings {
 		if err := o.Barred(file); err != nil {
 			w.log.Warn(err.Error())
 		}
 	}
-	return overrides.Set{}.With(s.Overrides...)
+	return overrides.Set{}.With(settings...)
 }
 
 // errForeign is why a state file is left alone that could not be read.
@@ -105,7 +125,7 @@ func (w *world) keepState(ctx context.Context) {
 // saveNews writes the state when there are other timelines than were written last, or when the last attempt failed.
 // applying is held.
 func (w *world) saveNews() {
-	if w.leaving {
+	if w.leaving || w.held {
 		return
 	}
 	now, err := w.timelines()

@@ -42,12 +42,19 @@ type world struct {
 	advice   bindAdvice
 	read     func() (*configs.File, error) // reads the configuration again; nil: there is none to read
 	signs    atomic.Pointer[lifeSigns]     // nil: not started
+	launch   *launch                       // how to start a successor; nil: nobody knows
+	pidFile  pidFile
+
+	from       *takeOver // the process before, until this one serves; nil: there was none
+	succession succession
+	handed     chan struct{} // closed when another process has everything
 
 	reloading sync.Mutex // one reload at a time; taken before applying
 
 	applying sync.Mutex                 // one apply at a time; guards what follows
 	started  bool                       // the admin API is asked
 	leaving  bool                       // nothing changes any more
+	held     bool                       // nothing changes for the time being
 	foreign  string                     // a state file that could not be read; "" = none
 	written  []byte                     // the timelines of the state file
 	unsaved  bool                       // the last attempt to write the state file failed
@@ -86,7 +93,7 @@ type lastReload struct {
 // newWorld makes a world that serves nothing yet; out is what log writes to. It takes all that can be refused, such as
 // ports; start only lets it go. On an error nothing stays bound.
 func newWorld(file *configs.File, log *slog.Logger, out *logWriter, advice bindAdvice) (*world, error) {
-	w := &world{log: log, level: out.level, advice: advice, loops: file.Loops, asked: make(chan string, 1)}
+	w := &world{log: log, level: out.level, advice: advice, loops: file.Loops, asked: make(chan string, 1), handed: make(chan struct{}), from: advice.from}
 	if w.loops == 0 {
 		w.loops = runtime.GOMAXPROCS(0)
 	}
@@ -102,6 +109,9 @@ func newWorld(file *configs.File, log *slog.Logger, out *logWriter, advice bindA
 	}
 	if w.server, err = l4.New(w.serverConfig()); err != nil {
 		return nil, err
+	}
+	if w.from != nil {
+		w.from.giveSockets()
 	}
 	w.admin = admin.New(w.adminOptions(out))
 	if err := w.first(file); err != nil {
@@ -119,7 +129,12 @@ func (w *world) first(file *configs.File) error {
 	if err := readAccess(file); err != nil {
 		return err
 	}
-	set := w.loadState(file)
+	var set overrides.Set
+	if w.from != nil {
+		set = w.adoptState(file)
+	} else {
+		set = w.loadState(file)
+	}
 	_, err := w.apply(false, func(*generation) (*configs.File, overrides.Set, error) { return file, set, nil })
 	return err
 }
@@ -175,9 +190,25 @@ func (w *world) checked(p *pool.Pool) bool {
 
 // start begins to serve. The log says where.
 func (w *world) start() error {
+	debug.FreeOSMemory() // what the configuration was read with is worth the memory of thousands of sessions
+	if w.from != nil {
+		return w.startFrom(w.from)
+	}
+	if err := w.startParts(); err != nil {
+		return err
+	}
+	if err := w.pidFile.write(); err != nil {
+		return err
+	}
+	w.startAdmin()
+	w.logReady()
+	return nil
+}
+
+// startParts lets everything run but the admin API.
+func (w *world) startParts() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stopChecks = cancel
-	debug.FreeOSMemory() // what the configuration was read with is worth the memory of thousands of sessions
 	w.checks.Go(func() { w.monitor.Run(ctx) })
 	w.resolver.start(ctx)
 	go w.reloadWhenAsked(ctx)
@@ -186,8 +217,6 @@ func (w *world) start() error {
 	if err := w.server.Start(); err != nil {
 		return fmt.Errorf("start to accept: %w", err)
 	}
-	w.startAdmin()
-	w.logReady()
 	return nil
 }
 
@@ -245,6 +274,10 @@ const adminGrace = time.Second
 
 // stop ends what is left when no session is: checks, admin API, session log.
 func (w *world) stop() {
+	if w.stopChecks == nil {
+		w.release()
+		return
+	}
 	w.stay()
 	w.stopChecks()
 	w.checks.Wait()
@@ -253,6 +286,9 @@ func (w *world) stop() {
 	w.admin.Close(ctx)
 	w.closeAdmin() // after a start that failed they were not served
 	w.sessions.close()
+	if err := w.pidFile.remove(); err != nil {
+		w.log.Error("the pid file stays", "error", err)
+	}
 	w.log.Info("stopped")
 }
 

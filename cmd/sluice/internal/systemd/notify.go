@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -114,4 +115,13 @@ func (n *Notifier) Notify(lines ...Line) (err error) {
 	}
 	_, err = c.Write([]byte(text.String()))
 	return err
+}
+
+// Handed returns the environment for a process that is to take this one's place: what was meant for this process alone is
+// meant for it then.
+func Handed(env []string) []string {
+	own := fmt.Sprintf("WATCHDOG_PID=%d", os.Getpid())
+	return slices.DeleteFunc(slices.Clone(env), func(v string) bool {
+		return v == own || strings.HasPrefix(v, "LISTEN_") // sockets are handed over, not inherited
+	})
 }

@@ -147,3 +147,16 @@ func TestWrongNotifySocket(t *testing.T) {
 		}
 	}
 }
+
+// A process that takes this one's place has its watchdog, and not its sockets; what is another process's stays so.
+func TestHanded(t *testing.T) {
+	own := fmt.Sprintf("WATCHDOG_PID=%d", os.Getpid())
+	for _, f := range []struct{ env, want string }{
+		{"A=1 WATCHDOG_USEC=5 " + own + " LISTEN_FDS=1 LISTEN_PID=7 LISTEN_FDNAMES=x NOTIFY_SOCKET=@x", "A=1 WATCHDOG_USEC=5 NOTIFY_SOCKET=@x"},
+		{"WATCHDOG_USEC=5 " + own + "0", "WATCHDOG_USEC=5 " + own + "0"},
+	} {
+		if got := strings.Join(Handed(strings.Fields(f.env)), " "); got != f.want {
+			t.Errorf("%s: %s", f.env, got)
+		}
+	}
+}

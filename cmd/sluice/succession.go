@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"os/exec"
+	"sync"
+	"time"
+
+	"sluice/cmd/sluice/internal/admin"
+)
+
+// A succession is in what way another process follows this one: one at a time.
+type succession struct {
+	mu    sync.Mutex
+	busy  error      // why none can begin; nil: one can
+	child *successor // the process that was started to follow; nil: none was
+	now   *handover  // under way; nil: none is
+	last  *admin.UpgradeStatus
+}
+
+// start starts a process that is to follow.
+func (s *succession) start(cmd *exec.Cmd) (*successor, error) {
+	s.mu.Lock() // until it is known which process it is: it may ask at once
+	defer s.mu.Unlock()
+	if s.busy != nil {
+		return nil, s.busy
+	}
+	child := &successor{
+		cmd: cmd, readyBy: time.Now().Add(readyTime), exited: make(chan struct{}), over: make(chan *handoverResult, 1),
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the new process: %w", err)
+	}
+	s.busy, s.child = errUnderWay, child
+	go func() {
+		_ = cmd.Wait() // how it ended is in its state
+		close(child.exited)
+	}()
+	return child, nil
+}
+
+// quit gives up a process that has not asked to take over yet. It returns false when it has.
+func (s *succession) quit(child *successor) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if child.arrived {
+		return false
+	}
+	s.busy, s.child = nil, nil
+	return true
+}
+
+// enter lets a hand-over to a process begin. While one was started to follow, no other may.
+func (s *succession) enter(h *handover, pid int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.child != nil && !s.child.arrived && s.child.cmd.Process.Pid == pid {
+		s.child.arrived = true
+		h.readyBy, h.child = s.child.readyBy, s.child
+	} else if s.busy != nil {
+		return s.busy
+	}
+	s.busy, s.now = errUnderWay, h
+	return nil
+}
+
+// leave says that a hand-over is over, and how it went. After one that succeeded none can begin: why says so.
+func (s *succession) leave(h *handover, r *handoverResult, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy, s.child, s.now = why, nil, nil
+	if !r.status.At.IsZero() {
+		s.last = &r.status
+	}
+	if h.child != nil {
+		h.child.over <- r
+	}
+}
+
+// bar lets none begin for a reason, until it is called with nil.
+func (s *succession) bar(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = why
+}
+
+// underWay returns the hand-over that there is; nil: none.
+func (s *succession) underWay() *handover {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+// LastUpgrade is how the last hand-over went, to this process or from it; nil: there was none.
+func (w *world) LastUpgrade() *admin.UpgradeStatus {
+	w.succession.mu.Lock()
+	defer w.succession.mu.Unlock()
+	return w.succession.last
+}
+
+// noteUpgrade keeps how one went.
+func (w *world) noteUpgrade(u *admin.UpgradeStatus) {
+	w.succession.mu.Lock()
+	defer w.succession.mu.Unlock()
+	w.succession.last = u
+}
