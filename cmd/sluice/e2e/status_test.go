@@ -8,12 +8,19 @@ import (
 
 // status is what the tests read of sluice status --json.
 type status struct {
+	PID       int
 	Draining  bool
 	Loops     []struct{ Sessions int }
 	Pipes     struct{ Open, Lent int }
 	Listeners []listenerStatus
 	Pools     []poolStatus
 	Ended     []endedStatus
+	Upgrade   *struct {
+		OK             bool
+		Error          string
+		Sessions, Left int
+		Ended          int
+	}
 
 	Generation struct {
 		Number     uint64
