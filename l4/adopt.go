@@ -172,7 +172,8 @@ func (l *loop) admitArriving(c *arriving) error {
 	if s.backend != nil {
 		s.backend.Arrive()
 	}
-	if s.login != nil && len(s.login.Key) > 0 {
+	s.counted = c.record.Counted && s.rules.clients != nil && s.rules.clients.Arrive(s.client.Addr())
+	if s.login != nil && s.login.Done && len(s.login.Key) > 0 {
 		l.server.cancelKeys.add(s.login.Key, s.id, s.backend)
 	}
 	if s.sealed {
@@ -186,7 +187,7 @@ func (l *loop) rebuild(c *arriving) (err error) {
 	r, f := c.record, &c.frozen
 	f.session = session{
 		id: r.ID, state: stateNamed(r.State), rules: c.rules, target: c.target, backend: c.backend, client: r.Client,
-		counted: r.Counted && c.rules.clients != nil, sealed: r.Sealed, cut: r.Cut, attempt: r.Attempt, retries: r.Retries,
+		sealed: r.Sealed, cut: r.Cut, attempt: r.Attempt, retries: r.Retries,
 		started: l.now + l.stalled - r.Age, active: l.now - r.Idle, connect: r.Connect, waited: r.Waited,
 		lookAt: ahead(r.LookIn, l.now), login: r.Login, names: r.Names.names(),
 		halves: [2]half{client: r.ToServer.half(), server: r.ToClient.half()},
@@ -216,9 +217,6 @@ func (l *loop) drop(s *session) {
 		}
 	}
 	l.disown(s)
-	if s.backend != nil {
-		s.backend.Depart()
-	}
 	l.sessions.put(s)
 }
 

@@ -93,22 +93,22 @@ func (l *loop) forget(f *frozen) {
 		}
 	}
 	l.disown(s)
-	if s.backend != nil {
-		s.backend.Depart()
-	}
-	if s.counted {
-		s.rules.clients.Leave(s.client.Addr())
-	}
 }
 
-// disown takes a session out of what this process knows of its own: of the keys of cancel requests
-// and of what is counted, but for its client and its slot.
+// disown takes a session out of what this process knows of its own: of the keys of cancel requests,
+// and of what is counted.
 func (l *loop) disown(s *session) {
 	if s.login != nil {
 		l.server.cancelKeys.remove(s.login.Key, s.id)
 	}
 	if s.sealed {
 		l.server.sealed.add(s.client.Addr(), s.backend, -1)
+	}
+	if s.counted {
+		s.rules.clients.Depart(s.client.Addr())
+	}
+	if s.backend != nil {
+		s.backend.Depart()
 	}
 	s.rules.sessions.Add(-1)
 	l.server.returnPlace(s.rules.listener)

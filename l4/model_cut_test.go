@@ -67,6 +67,7 @@ func (p *play) cutOnce(t *testing.T) {
 // reads less than that sends.
 func (p *play) acts(t *testing.T, talker side, n int) {
 	for range n {
+		p.mayMove()
 		switch near := side(p.rnd.IntN(2)); p.rnd.IntN(20) {
 		default:
 			p.sendOn(near)

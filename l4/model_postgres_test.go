@@ -27,11 +27,11 @@ func (p *play) newestBackend() *pool.Backend {
 // queue: nothing of that is to be seen in the bytes.
 func TestRandomPostgresPlays(t *testing.T) {
 	for seed := range uint64(70) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { postgresPlay(t, rand.New(rand.NewPCG(seed, 8))) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { postgresPlay(t, rand.New(rand.NewPCG(seed, 8)), 0) })
 	}
 }
 
-func postgresPlay(t *testing.T, rnd *rand.Rand) {
+func postgresPlay(t *testing.T, rnd *rand.Rand, moves int) {
 	listeners, addresses := listenMany(t, 2)
 	config := rigConfig{
 		protocol: ProtocolPostgres, backends: addresses, queueMax: 2, retries: 20, peek: time.Hour,
@@ -43,7 +43,7 @@ func postgresPlay(t *testing.T, rnd *rand.Rand) {
 	if rnd.IntN(2) == 0 {
 		config.pipes = sysutil.NewPipeBudget(rnd.IntN(2), PipeSize)
 	}
-	p := &play{rig: newRig(t, config), rnd: rnd, buf: make([]byte, 256<<10)}
+	p := &play{rig: newRig(t, config), rnd: rnd, buf: make([]byte, 256<<10), moves: moves}
 	p.start(t, p.openPostgres(listeners, config.accept != nil))
 }
 
@@ -97,5 +97,6 @@ func (p *play) writeInPieces(c conn, data []byte) {
 		p.write(c, data[:n])
 		data = data[n:]
 		p.step()
+		p.mayMove()
 	}
 }

@@ -34,20 +34,27 @@ var (
 func TestRandomOpenings(t *testing.T) {
 	for seed := range uint64(1500) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			p := newOpeningPlay(t, rand.New(rand.NewPCG(seed, 7)))
-			for range 60 {
-				p.act()
-				for range 1 + p.rnd.IntN(4) {
-					p.turn()
-				}
-				p.takeAll()
-				if p.check(); t.Failed() {
-					t.Fatalf("after %v: %s", p.log, p.describe())
-				}
-			}
-			p.end()
+			newOpeningPlay(t, rand.New(rand.NewPCG(seed, 7))).run()
 		})
 	}
+}
+
+func (p *openingPlay) run() {
+	for range 60 {
+		p.act()
+		if p.moves > 0 && p.rnd.IntN(p.moves) == 0 {
+			p.note("move")
+			p.move(p.rnd)
+		}
+		for range 1 + p.rnd.IntN(4) {
+			p.turn()
+		}
+		p.takeAll()
+		if p.check(); p.t.Failed() {
+			p.t.Fatalf("after %v: %s", p.log, p.describe())
+		}
+	}
+	p.end()
 }
 
 // An openingPlay is one run: a listener with two pools, and what is connected to it.
@@ -59,13 +66,14 @@ type openingPlay struct {
 	servers   []conn
 	pools     []*pool.Pool
 	header    bool // clients begin with one
+	moves     int  // one act in so many is that all goes to another server, or back; 0 = none is
 	log       []string
 }
 
 func newOpeningPlay(t *testing.T, rnd *rand.Rand) *openingPlay {
 	p := &openingPlay{rnd: rnd}
 	maxConns, queueMax := rnd.IntN(3), rnd.IntN(3)
-	other := newQueuePool(t, 1, maxConns, queueMax, p.listen(t)...)
+	others := p.listen(t)
 	seconds := func(n int) time.Duration { return time.Duration(rnd.IntN(2)*n) * time.Second }
 	c := rigConfig{
 		backends: p.listen(t), maxConns: maxConns, queueMax: queueMax, queueTimeout: 10 * time.Second, retries: rnd.IntN(3),
@@ -81,7 +89,8 @@ func newOpeningPlay(t *testing.T, rnd *rand.Rand) *openingPlay {
 	}
 	c.listener = func(l *ListenerConfig) {
 		target := l.Target
-		target.Pool = other
+		target.Pool = newNamedPool(t, "other", 1, maxConns, queueMax, others...)
+		p.pools = []*pool.Pool{l.Target.Pool, target.Pool}
 		if routed {
 			l.Routes = []RoutedTarget{{Rule: rule, Target: target}}
 		}
@@ -90,7 +99,6 @@ func newOpeningPlay(t *testing.T, rnd *rand.Rand) *openingPlay {
 		}
 	}
 	p.rig = newRig(t, c)
-	p.pools = []*pool.Pool{p.pool, other}
 	return p
 }
 
@@ -185,6 +193,7 @@ func (p *openingPlay) turn() {
 	if err := p.loop.runOnce(0); err != nil {
 		p.t.Fatal(err)
 	}
+	p.stepFormers()
 }
 
 // takeAll accepts what has come to the backends.

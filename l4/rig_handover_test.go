@@ -102,6 +102,7 @@ func (r *rig) succeed(rnd *rand.Rand) {
 	d := r.depart()
 	r.serve(r.inherit()...)
 	r.carryStates(old.srv)
+	r.expectFrom(old)
 	apart := time.Duration(rnd.IntN(100)-50) * time.Minute
 	r.srv.clock = func() time.Duration { return r.now + apart }
 	r.loop.now = r.srv.clock()
@@ -110,11 +111,27 @@ func (r *rig) succeed(rnd *rand.Rand) {
 	for _, early := range []bool{true, false} {
 		for b := r.next(d, early); b != nil; b = r.next(d, early) {
 			old.gone += r.pass(b, next, rnd)
+			r.on(next, "expect the rest", func() error { r.expectFrom(old); return nil })
 		}
 	}
 	r.briskly("finish the hand-over", func() error { d.Finish(); return nil })
 	r.use(next)
 	r.formers = append(r.formers, old)
+}
+
+// expectFrom tells the rig's server how many slots the sessions that another one has still hold.
+func (r *rig) expectFrom(old former) {
+	held := make(map[string]int)
+	old.loop.sessions.each(func(s *session) {
+		if s.backend != nil {
+			held[s.backend.Pool().Name()+"/"+s.backend.Name()]++
+		}
+	})
+	for _, t := range r.srv.listeners()[0].rules.Load().targets.all {
+		for _, b := range t.config.Pool.All() {
+			b.Expect(held[t.config.Pool.Name()+"/"+b.Name()])
+		}
+	}
 }
 
 // use makes another server the rig's.
@@ -218,8 +235,10 @@ func (r *rig) closeFormers() {
 		r.use(f)
 		r.loop.sessions.each(func(s *session) { r.loop.end(s, Shutdown, 0) })
 		r.srv.running.Wait()
-		for _, b := range f.pool.All() {
-			b.Expect(0) // those that have left
+		for _, t := range r.srv.listeners()[0].rules.Load().targets.all {
+			for _, b := range t.config.Pool.All() {
+				b.Expect(0) // those that have left
+			}
 		}
 		r.expectEmpty()
 		if n := r.srv.pipes.Lent(); n != 0 {

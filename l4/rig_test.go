@@ -284,7 +284,13 @@ func newPool(t testing.TB, loops, maxConns int, addresses ...pool.Address) *pool
 // newQueuePool is newPool with a queue.
 func newQueuePool(t testing.TB, loops, maxConns, queueMax int, addresses ...pool.Address) *pool.Pool {
 	t.Helper()
-	config := pool.Config{Name: "pool", Balance: pool.First, Shards: loops, QueueMax: queueMax}
+	return newNamedPool(t, "pool", loops, maxConns, queueMax, addresses...)
+}
+
+// newNamedPool is newQueuePool of another name.
+func newNamedPool(t testing.TB, name string, loops, maxConns, queueMax int, addresses ...pool.Address) *pool.Pool {
+	t.Helper()
+	config := pool.Config{Name: name, Balance: pool.First, Shards: loops, QueueMax: queueMax}
 	for i, a := range addresses {
 		config.Backends = append(config.Backends, pool.BackendConfig{
 			Name: fmt.Sprintf("b%d", i), Address: a, Weight: 1, MaxConns: maxConns,

@@ -18,7 +18,11 @@ type scannerRecord struct {
 // MarshalJSON returns all that the scanner knows, so that another process goes on in the middle
 // of a message.
 func (k *KeyScanner) MarshalJSON() ([]byte, error) {
-	return json.Marshal(scannerRecord{k.head[:k.got], k.left, k.Key, k.inside, k.Done, k.Ready})
+	r := scannerRecord{k.head[:k.got], k.left, k.Key, k.inside, k.Done, k.Ready}
+	if k.Done {
+		r.Left = 0 // it may be the length of what is no message
+	}
+	return json.Marshal(r)
 }
 
 // UnmarshalJSON makes k what MarshalJSON has been given.
