@@ -52,8 +52,8 @@ func TestTables(t *testing.T) {
 	r.failures = []string{"sluice: a session was cut"}
 	r.write(&text)
 	for _, want := range []string{
-		"| 1,000 | 30.0 (20.0 to 40.0) | 3.0, 6.0 | 36.0 (24.0 to 48.0) | 2.0 / 4.0 / 4.0 | 0.8 / 1.0 / 1.0 | 5.0 | 9.0 (6.0 to 12.0) | " +
-			"0.8 (0.5 to 1.0) | 15.0 (10.0 to 20.0) | 20.0, 21.0 | 0 | 0 of 600 |\n",
+		"| 1,000 | 30.0 (20.0 to 40.0) | 2.0 / 4.0 / 4.0 | 0.8 / 1.0 / 1.0 | 9.0 (6.0 to 12.0) | 0.8 (0.5 to 1.0) | 0 | 0 of 600 |\n",
+		"| 1,000 | 3.0 (2.0 to 4.0) | 6.0 (4.0 to 8.0) | 36.0 (24.0 to 48.0) | 5.0 | 15.0 (10.0 to 20.0) | 20.0, 21.0 |\n",
 		"| 4,000 | 120 (120 to 120) |", "| 0 | 1 of 601 |\n",
 		"total: 0.0 ms, and 30.0 us more for each session. By extrapolation,\nnot by measurement: 3.0 s for 100,000 sessions, 30.0 s for a million.\n",
 		"Target: p99 of a session's pause at 4,000 sessions under 20ms: 12.0 ms, met.\n",
