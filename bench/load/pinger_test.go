@@ -101,7 +101,7 @@ func TestPingerOutlivesLosses(t *testing.T) {
 				client.Write([]byte("more"))
 			}
 		})
-		return p.await(t.Context(), func() bool { return p.losses.All() == 4 })
+		return p.await(t.Context(), time.Minute, func() bool { return p.losses.All() == 4 })
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -122,20 +122,29 @@ func TestPingerRefused(t *testing.T) {
 	checkAlive(t, p, 0)
 }
 
-// TestPingerStopsWaiting: a session whose reply does not come does not hold the caller for ever.
+// TestPingerStopsWaiting: sessions whose replies do not come hold nobody for ever, and are not taken for alive, those that
+// were not even asked included.
 func TestPingerStopsWaiting(t *testing.T) {
 	r := startRelay(t, startEcho(t).Addrs()[0])
-	p := startPinger(t, r.addr)
-	if err := p.Open(t.Context(), 1); err != nil {
+	p, err := StartPinger(Pings{Target: r.addr, Size: 64}) // nothing is under way when all are open
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	if err := p.Open(t.Context(), sweepWidth+10); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	r.hold.Lock()
-	defer r.hold.Unlock()
 	cancel()
 	if _, err := p.Check(ctx); err == nil {
-		t.Error("a session has answered whose replies are held back")
+		t.Error("sessions have answered whose replies are held back")
 	}
+	if alive, err := p.check(t.Context(), 50*time.Millisecond); err != nil || alive != 0 {
+		t.Errorf("%d alive, %v; want none", alive, err)
+	}
+	r.hold.Unlock()
+	checkAlive(t, p, sweepWidth+10)
 }
 
 func TestCaller(t *testing.T) {

@@ -22,7 +22,7 @@ func (p *Pinger) Open(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	if err := p.await(ctx, p.swung); err != nil {
+	if err := p.await(ctx, defaultPatience, p.swung); err != nil {
 		return fmt.Errorf("open sessions: %w", err)
 	}
 	do := p.do(func() {
@@ -41,19 +41,28 @@ func (p *Pinger) Open(ctx context.Context, n int) error {
 
 // Check asks each session once, and returns how many have answered.
 func (p *Pinger) Check(ctx context.Context) (alive int, err error) {
+	return p.check(ctx, defaultPatience)
+}
+
+func (p *Pinger) check(ctx context.Context, patience time.Duration) (alive int, err error) {
 	if err := p.do(func() { p.sweep = slices.Clone(p.sessions) }); err != nil {
 		return 0, err
 	}
-	err = p.await(ctx, p.swung)
+	err = p.await(ctx, patience, p.swung)
 	if errors.Is(err, errPatience) {
 		err = nil // those that do not answer are not alive
 	}
 	do := p.do(func() {
+		for _, s := range p.sweep { // nobody came to these, behind so many that do not answer
+			s.swept = true
+			p.sweeping++
+		}
 		p.sweep = nil
 		for _, s := range p.sessions {
 			if !s.lost && !s.swept {
 				alive++
 			}
+			p.swept(s)
 		}
 	})
 	return alive, errors.Join(err, do)
@@ -122,7 +131,7 @@ func (p *Pinger) Window(ctx context.Context, during func() error) (*Window, erro
 	if err := p.do(func() { p.open = false }); err != nil || failure != nil {
 		return nil, errors.Join(failure, err)
 	}
-	if err := p.await(ctx, p.answered); err != nil && !errors.Is(err, errPatience) {
+	if err := p.await(ctx, defaultPatience, p.answered); err != nil && !errors.Is(err, errPatience) {
 		return nil, err
 	}
 	return w, p.do(func() { p.tell(w, lost) })
@@ -149,8 +158,8 @@ func (p *Pinger) tell(w *Window, lost int) {
 }
 
 // await returns nil once done, which is asked on the loop, holds; after a while it returns errPatience.
-func (p *Pinger) await(ctx context.Context, done func() bool) error {
-	deadline := time.NewTimer(defaultPatience)
+func (p *Pinger) await(ctx context.Context, patience time.Duration, done func() bool) error {
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
