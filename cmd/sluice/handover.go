@@ -233,7 +233,7 @@ func (h *handover) move(early bool) error {
 }
 
 // moveBatch moves some sessions. They are the other process's once it is told to let them go on: until then it does nothing
-// with them, and without having been told it never will, see takeOver.lost.
+// with them, and without having been told it never will, see takeOver.died.
 func (h *handover) moveBatch(b *l4.Batch, early bool) error {
 	h.within(ackTime)
 	records := b.Records()

@@ -75,6 +75,7 @@ func (h *handover) finish() {
 	}
 	h.departure.Finish()
 	h.endLeft(wait)
+	h.status.Sessions = h.moved
 	if h.status.Left > 0 && h.speaks.Understood() {
 		h.within(ackTime)
 		_ = h.conn.Send(handoff.Farewell, takeover.Farewell{Counters: w.counters(), Upgrade: h.status}) // it can do without

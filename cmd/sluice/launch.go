@@ -16,6 +16,7 @@ import (
 type launch struct {
 	program string   // absolute path, by which another program may be found when it is looked for again
 	args    []string // what follows the program
+	once    bool     // what was read then cannot be read again
 }
 
 // running is the program that runs, whatever has become of the file that it was started from: see proc(5).

@@ -138,6 +138,7 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 		}
 		return err
 	}
+	how.once = slices.Contains(o.config, "-")
 	w.launch, w.pidFile = &how, pidFile(o.pidFile)
 	switch {
 	case slices.Contains(o.config, "-"):

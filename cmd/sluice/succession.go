@@ -77,11 +77,20 @@ func (s *succession) leave(h *handover, r *handoverResult, why error) {
 	}
 }
 
-// bar lets none begin for a reason, until it is called with nil.
+// bar lets none begin for a reason.
 func (s *succession) bar(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy = why
+}
+
+// unbar takes a reason back, if no other one has come since.
+func (s *succession) unbar(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy == why {
+		s.busy = nil
+	}
 }
 
 // underWay returns the hand-over that there is; nil: none.

@@ -13,10 +13,13 @@ import (
 	"sluice/sysutil/handoff"
 )
 
+// errTakingOver is why no other process can follow this one yet.
+var errTakingOver = admin.Conflictf("this process is taking over from another one: ask again in some seconds")
+
 // startFrom begins to serve in place of the process before. On an error that one goes on; what had come of its sessions has
 // ended then.
 func (w *world) startFrom(t *takeOver) error {
-	w.succession.bar(admin.Conflictf("this process is taking over from another one: ask again in some seconds"))
+	w.succession.bar(errTakingOver)
 	if err := w.hold(); err != nil {
 		return err
 	}
@@ -255,7 +258,10 @@ func (w *world) receiveLate(t *takeOver) error {
 	}
 	w.addCounters(t, &f.Counters)
 	w.noteUpgrade(&f.Upgrade)
-	w.metrics.UpgradeEnded(f.Upgrade.Ended)
+	late := f.Upgrade
+	late.Sessions, late.Left = late.Sessions-t.upgrade.Sessions, 0 // the others are counted
+	w.metrics.Upgraded(&late)
+	w.metrics.UpgradeEnded(late.Ended)
 	return nil
 }
 
@@ -270,7 +276,7 @@ func (w *world) parted(t *takeOver, why error) {
 	}
 	w.log.Debug("upgrade: the process before has parted", "sessions", t.adopted)
 	t.close()
-	w.succession.bar(nil)
+	w.succession.unbar(errTakingOver)
 }
 
 // expectNone forgets what the process before has held.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"time"
 
 	"sluice/cmd/sluice/internal/admin"
@@ -71,7 +70,7 @@ func (w *world) upgradable(binary string) (program, socket string, err error) {
 	switch {
 	case w.launch == nil:
 		return "", "", errors.New("only what sluice run has started can be upgraded")
-	case slices.Contains(w.launch.args, "-"):
+	case w.launch.once:
 		return "", "", errors.New("the configuration came from standard input, which cannot be read again: use run -c FILE")
 	case w.now.Load().admin.socket == nil:
 		return "", "", errors.New("there is no control socket, at which a new process takes over: give it a path with admin.socket " +

@@ -19,8 +19,9 @@ func TestUpgradeGivenUp(t *testing.T) {
 	t.Parallel()
 	u := startUpgradable(t)
 	var clients chorus
+	all := u.address("all")
 	for range 20 {
-		clients.talk(t, u.address("all"))
+		clients.talk(t, all)
 	}
 	holders := []net.Conn{u.dialFew(), u.dialFew()}
 	for _, c := range holders {
@@ -28,7 +29,7 @@ func TestUpgradeGivenUp(t *testing.T) {
 	}
 	queued := u.dialFew()
 	u.untilSessions(20+2+1, 2)
-	short := clients.come(t, u.address("all"))
+	short := clients.come(t, all)
 	for _, last := range []handoff.Kind{
 		handoff.Hello, handoff.Take, handoff.Ready, handoff.Accounts, handoff.Batch, handoff.Failed,
 	} {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // upgradeConfig has a listener for everybody and one for which there are few places.
@@ -30,12 +31,13 @@ func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	u := startUpgradable(t)
 	var clients chorus
+	all, late := u.address("all"), u.address("late")
 	for range 200 {
-		clients.talk(t, u.address("all"))
+		clients.talk(t, all)
 	}
 	var halves []*net.TCPConn
 	for i := range 20 {
-		halves = append(halves, halfClosed(t, u.address("late"), fmt.Sprintf("request %d", i)))
+		halves = append(halves, halfClosed(t, late, fmt.Sprintf("request %d", i)))
 	}
 	holders := []net.Conn{u.dialFew(), u.dialFew()}
 	for _, c := range holders {
@@ -48,7 +50,7 @@ func TestUpgrade(t *testing.T) {
 	u.untilSessions(200+20+2+5, 2)
 	descriptors := u.filesOf(u.pid())
 	output(t, u.command("set", "all/one", "weight=7"))
-	short := clients.come(t, u.address("all"))
+	short := clients.come(t, all)
 
 	for range 3 {
 		before := u.metrics()
@@ -157,6 +159,9 @@ func (c *chorus) leave() {
 	c.clients.Wait()
 }
 
+// talkPace is how long each client rests between words: two hundred are ten thousand words in a second.
+const talkPace = 20 * time.Millisecond
+
 // talk lets one more client send words and expect them back.
 func (c *chorus) talk(t *testing.T, address string) {
 	t.Helper()
@@ -168,8 +173,9 @@ func (c *chorus) talk(t *testing.T, address string) {
 			select {
 			case <-c.over:
 				return
-			default:
+			case <-time.After(talkPace):
 			}
+			_ = conn.SetDeadline(time.Now().Add(patient)) // it fails only when it is closed
 			if err := echo(conn, fmt.Sprintf("word %d of many", n)); err != nil {
 				t.Errorf("word %d: %v", n, err)
 				return

@@ -72,6 +72,15 @@ func TestUpgradeLeft(t *testing.T) {
 			expectEcho(t, c)
 			c.Close()
 			u.untilSessions(0, 0)
+			until(t, "it is counted among those that went over", func() error {
+				if s := u.answer(); s.Upgrade == nil || s.Upgrade.Sessions != 1 {
+					return fmt.Errorf("the last upgrade is %+v", s.Upgrade)
+				}
+				if n := u.metrics()[`sluice_upgrade_sessions_total{outcome="moved"}`]; n != 1 {
+					return fmt.Errorf("%v went over", n)
+				}
+				return nil
+			})
 			continue
 		}
 		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
