@@ -92,7 +92,7 @@ bench-quick: deps ## the main rows in two minutes
 	$(GO) run ./bench/run -quick
 
 .PHONY: bench-upgrade
-bench-upgrade: deps ## what upgrades cost long sessions, beside HAProxy and nginx; four minutes; writes bench/results
+bench-upgrade: deps ## what upgrades cost long sessions, beside HAProxy and nginx; two minutes; writes bench/results
 	$(GO) run ./bench/upgrade
 
 .PHONY: reloads
