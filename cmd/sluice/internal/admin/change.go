@@ -67,7 +67,8 @@ func (s *Server) understand(w http.ResponseWriter, r *http.Request, e *endpoint)
 	if a.by.DryRun, err = flagOf(a.query, dryRun.name); err != nil {
 		return a, err
 	}
-	a.by.User = userOf(r.Context().Value(connKey{}).(*conn))
+	a.conn = r.Context().Value(connKey{}).(*conn)
+	a.by.User = userOf(a.conn)
 	a.pool, a.backend = r.PathValue("pool"), r.PathValue("backend")
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {

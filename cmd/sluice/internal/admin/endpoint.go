@@ -40,6 +40,7 @@ type asked struct {
 	query         url.Values
 	body          any // of the type of endpoint.body
 	by            By
+	conn          *conn // by which it was asked
 }
 
 // A parameter is one of a query.
@@ -146,7 +147,7 @@ var changeEndpoints = []endpoint{
 	{
 		method: "POST", path: upgradePath, aside: true, last: true, body: new(upgradeBody), answer: Upgraded{}, change: (*Server).upgrade,
 		summary:  "Start a new process that takes over all sessions. The answer comes when it serves; this process ends then.",
-		failures: []int{http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity},
+		failures: []int{http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity},
 	},
 	{
 		method: "POST", path: takeOverPath, done: http.StatusSwitchingProtocols, take: (*Server).takeOver,

@@ -38,7 +38,13 @@ func (s *Server) upgrade(ctx context.Context, a asked) (any, error) {
 	if !ok {
 		return nil, NotFoundf("nothing can take over from this process")
 	}
-	return to.Upgrade(ctx, UpgradeRequest(*a.body.(*upgradeBody)), a.by)
+	body := a.body.(*upgradeBody)
+	if body.Binary != "" { // it would run as the user that sluice runs as, with all that sluice has
+		if err := mightBeSluice(a.conn, "name the program that does"); err != nil {
+			return nil, err
+		}
+	}
+	return to.Upgrade(ctx, UpgradeRequest(*body), a.by)
 }
 
 // takeOver gives the connection to the Control. What it could do is more than any change: only who could end this process
@@ -56,11 +62,7 @@ func (s *Server) takeOver(w http.ResponseWriter, r *http.Request) error {
 		return errUpgradeRequired
 	}
 	c := r.Context().Value(connKey{}).(*conn)
-	uid, err := uidOf(c)
-	if err != nil {
-		return forbidden{fmt.Errorf("who takes over is not known: %w", err)}
-	}
-	if err := mayTakeOver(uid, uint32(os.Geteuid())); err != nil {
+	if err := mightBeSluice(c, "take over"); err != nil {
 		return err
 	}
 	by := By{User: userOf(c)}
@@ -74,13 +76,19 @@ func (s *Server) takeOver(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// mayTakeOver returns why a user may not.
-func mayTakeOver(uid, own uint32) error {
-	if uid == 0 || uid == own {
-		return nil
+// mightBeSluice returns why who is at the other end may not do what makes a program of theirs this one.
+func mightBeSluice(c *conn, what string) error {
+	uid, err := uidOf(c)
+	if err != nil {
+		return forbidden{fmt.Errorf("who asks to %s is not known: %w", what, err)}
 	}
-	return forbidden{fmt.Errorf("only root, and the user that sluice runs as, may take over: not uid %d", uid)}
+	if own := uint32(os.Geteuid()); !mayBeSluice(uid, own) {
+		return forbidden{fmt.Errorf("only root, and the user that sluice runs as, may %s: not uid %d", what, uid)}
+	}
+	return nil
 }
+
+func mayBeSluice(uid, own uint32) bool { return uid == 0 || uid == own }
 
 // hijack answers 101 and takes the connection out of the server, and out of its places.
 func hijack(w http.ResponseWriter, c *conn) (*net.UnixConn, error) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -115,11 +116,42 @@ func TestTakeOverIsRefused(t *testing.T) {
 	}
 }
 
-func TestMayTakeOver(t *testing.T) {
+// TestUpgradeOfAnybody: whom the control socket is open to may have the program started anew that is there. Which one it is
+// they may not say: it would be theirs, and run as the user that sluice runs as.
+func TestUpgradeOfAnybody(t *testing.T) {
+	f := follower{new(recorder), nil}
+	o := options(newPool(t, "web", "a"))
+	o.Control = f
+	_, _, socket := serve(t, o)
+	path := socket.addr.String()
+	if err := errors.Join(os.Chmod(path, 0o666), os.Chmod(filepath.Dir(filepath.Dir(path)), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(body string, want int) {
+		t.Helper()
+		f.asked = nil
+		c := dial(t, socket.addr)
+		say(t, c, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: sluice\r\nContent-Length: %d\r\n\r\n%s", upgradePath, len(body), body))
+		_ = c.SetReadDeadline(time.Now().Add(patient))
+		answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || answer.StatusCode != want || (f.asked == nil) != (want != http.StatusOK) {
+			t.Errorf("%s: %v, %v, want %d; asked for %v", body, answer, err, want, f.asked)
+		}
+	}
+	if os.Getuid() == 0 { // else there is nobody to be
+		asNobody(t, func() {
+			ask(`{"binary": "/tmp/mine"}`, http.StatusForbidden)
+			ask(`{}`, http.StatusOK)
+		})
+	}
+	ask(`{"binary": "/usr/bin/sluice"}`, http.StatusOK)
+}
+
+func TestMayBeSluice(t *testing.T) {
 	f := func(uid, own uint32, may bool) {
 		t.Helper()
-		if err := mayTakeOver(uid, own); (err == nil) != may || err != nil && statusOf(err) != http.StatusForbidden {
-			t.Errorf("uid %d of a process of %d: %v", uid, own, err)
+		if mayBeSluice(uid, own) != may {
+			t.Errorf("uid %d of a process of %d: %t, want %t", uid, own, !may, may)
 		}
 	}
 	f(0, 0, true)
