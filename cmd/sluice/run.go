@@ -139,7 +139,7 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 		return err
 	}
 	how.once = slices.Contains(o.config, "-")
-	w.launch, w.pidFile = &how, pidFile(o.pidFile)
+	w.launch, w.pidFile.path = &how, o.pidFile
 	switch {
 	case slices.Contains(o.config, "-"):
 		w.read = func() (*configs.File, error) { return nil, errStandardInput }
