@@ -66,20 +66,28 @@ func (u *upgradable) end() {
 		return
 	}
 	if u.t.Failed() {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
+		if pid != 1 { // else it is one of another namespace, and the test has ended it
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
 		return
 	}
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		u.t.Errorf("end process %d: %v", pid, err)
 	}
 	until(u.t, "the last process ends", func() error { return ended(pid) })
+	u.expectNothingLeft()
+	if !u.running() && u.err != nil {
+		u.t.Errorf("the first process ended with %v, want exit status 0", u.err)
+	}
+}
+
+// expectNothingLeft checks that the last process has removed its files.
+func (u *upgradable) expectNothingLeft() {
+	u.t.Helper()
 	for _, left := range []string{u.pidFile, u.few, u.socket} {
 		if _, err := os.Lstat(left); !errors.Is(err, os.ErrNotExist) {
 			u.t.Errorf("%s is left behind: %v", left, err)
 		}
-	}
-	if !u.running() && u.err != nil {
-		u.t.Errorf("the first process ended with %v, want exit status 0", u.err)
 	}
 }
 
