@@ -100,6 +100,10 @@ reloads: ## 200 reloads in a minute under load, then what reloads of 10,000 back
 	SLUICE_RELOADS=full $(GO) test -count=1 -v -run '^TestReloads$$' ./cmd/sluice/e2e
 	$(GO) run ./bench/reload
 
+.PHONY: upgrades
+upgrades: ## 50 upgrades in a row beneath 2,220 sessions
+	SLUICE_UPGRADES=full $(GO) test -count=1 -v -run '^TestUpgrades$$' ./cmd/sluice/e2e
+
 .PHONY: kill-rate
 kill-rate: ## 1,000 sessions killed at 100 in a second: 10 seconds, evenly; on a machine that has nothing else to do
 	SLUICE_KILL_RATE=full $(GO) test -count=1 -v -run '^TestKillRate$$' ./cmd/sluice/e2e

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -22,12 +23,17 @@ type network struct {
 	link string
 }
 
+// networks is how many networks the tests have made.
+var networks atomic.Int32
+
 // newNetwork makes a network that goes with the test. It needs root.
 func newNetwork(t *testing.T) *network {
 	t.Helper()
-	prefix := fmt.Sprintf("10.%d.%d.", 200+os.Getpid()/250%50, os.Getpid()%250) // several tests may run at a time
+	number := int(networks.Add(1))
+	id := 4*os.Getpid() + number // several programs of tests may run at a time, and several tests of each
+	prefix := fmt.Sprintf("10.%d.%d.", 200+id/250%50, id%250)
 	n := &network{
-		t: t, name: fmt.Sprintf("sluice-test-%d", os.Getpid()), link: fmt.Sprintf("slt%d", os.Getpid()),
+		t: t, name: fmt.Sprintf("sluice-test-%d-%d", os.Getpid(), number), link: fmt.Sprintf("sl%d-%d", os.Getpid(), number),
 		near: prefix + "1", far: prefix + "2",
 	}
 	n.ip("netns", "add", n.name)
@@ -55,6 +61,15 @@ func (n *network) inside(args ...string) {
 // vanish takes the network's address away: what is sent there is dropped without an answer, as its connections are still
 // there and nobody closes them.
 func (n *network) vanish() { n.inside("addr", "delete", n.far+"/24", "dev", "cable") }
+
+// appear gives the network its address back.
+func (n *network) appear() { n.inside("addr", "add", n.far+"/24", "dev", "cable") }
+
+// keepAsking makes this side ask for a neighbour for as long as it takes, and keep what is to be sent there: connects stay
+// under way, and go on within a second when the neighbour is there. See arp(7).
+func (n *network) keepAsking() {
+	n.ip("ntable", "change", "name", "arp_cache", "dev", n.link, "mcast_probes", "100000")
+}
 
 // run calls f on a thread that is in the network. Sockets that it opens stay there.
 func (n *network) run(f func() error) {

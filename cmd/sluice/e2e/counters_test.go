@@ -101,6 +101,15 @@ func (r *rig) metrics() map[string]float64 {
 	if code != http.StatusOK {
 		r.t.Fatalf("/metrics answers %d:\n%s", code, text)
 	}
+	values, err := readMetrics(text)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return values
+}
+
+// readMetrics reads values by name and labels.
+func readMetrics(text string) (map[string]float64, error) {
 	values := make(map[string]float64)
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
@@ -110,11 +119,11 @@ func (r *rig) metrics() map[string]float64 {
 		}
 		value, err := strconv.ParseFloat(number, 64)
 		if !ok || err != nil {
-			r.t.Fatalf("/metrics has the line %q", line)
+			return nil, fmt.Errorf("/metrics has the line %q", line)
 		}
 		values[series] = value
 	}
-	return values
+	return values, nil
 }
 
 func cutLast(text, sep string) (before, after string, found bool) {

@@ -183,12 +183,19 @@ var (
 // finish waits for the end of the run, in which no transaction may have failed.
 func (b *pgbench) finish(t *testing.T) {
 	t.Helper()
-	err := b.cmd.Wait()
+	if err := b.processedWell(b.cmd.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d transactions", b.processed)
+}
+
+// processedWell reads what a run that has ended says, with err or without: no transaction may have failed.
+func (b *pgbench) processedWell(err error) error {
 	out := b.out.String()
 	processed := benchProcessed.FindStringSubmatch(out)
 	if err != nil || processed == nil || !benchFailed.MatchString(out) || strings.Contains(out, "error") {
-		t.Fatalf("pgbench: %v\n%s", err, out)
+		return fmt.Errorf("pgbench: %v\n%s", err, out)
 	}
 	b.processed, _ = strconv.Atoi(processed[1]) // they are digits
-	t.Logf("%d transactions", b.processed)
+	return nil
 }

@@ -20,6 +20,9 @@ type status struct {
 		Error          string
 		Sessions, Left int
 		Ended          int
+		AcceptPause    float64 `json:"accept_pause_seconds"`
+		LongestPause   float64 `json:"longest_pause_seconds"`
+		Total          float64 `json:"total_seconds"`
 	}
 
 	Generation struct {
@@ -42,6 +45,7 @@ type listenerStatus struct {
 
 type poolStatus struct {
 	Name     string
+	Waiting  int
 	Split    bool `json:"split_brain"`
 	AllLag   bool `json:"all_lag"`
 	Backends []backendStatus

@@ -32,8 +32,15 @@ func startUpgradable(t *testing.T, by ...string) *upgradable {
 	dir, e := tempDir(t), startCountedEcho(t)
 	u := &upgradable{few: filepath.Join(dir, "few.sock"), pidFile: filepath.Join(dir, "pid"), answers: make(chan struct{})}
 	late := startLateServer(t, u.answers)
+	u.run(t, dir, fmt.Sprintf(upgradeConfig, u.few, e.address(), late), by...)
+	return u
+}
+
+// run starts the first process.
+func (u *upgradable) run(t *testing.T, dir, config string, by ...string) {
+	t.Helper()
 	file, socket := filepath.Join(dir, "sluice.yaml"), filepath.Join(dir, "sluice.sock")
-	writeFile(t, file, fmt.Sprintf(upgradeConfig, u.few, e.address(), late))
+	writeFile(t, file, config)
 	u.args = []string{"run", "-c", file, "--admin", "127.0.0.1:0", "--socket", socket, "--pid-file", u.pidFile}
 	args := slices.Concat(by, []string{sluiceProgram}, u.args)
 	u.rig = &rig{process: start(t, "sluice", dir, exec.Command(args[0], args[1:]...)), socket: socket, config: file, changing: true, mayLog: "upgrade failed"}
@@ -47,7 +54,6 @@ func startUpgradable(t *testing.T, by ...string) *upgradable {
 		return errors.New("its log does not say so")
 	})
 	t.Cleanup(u.end)
-	return u
 }
 
 // end ends the process that serves last, which is not a child of the test.
