@@ -87,7 +87,7 @@ func TestLogLevelOfReload(t *testing.T) {
 	if now := r.sessions.logged(); now != configs.SessionsFailed {
 		t.Errorf("sessions: %v are logged, want the failed ones", now)
 	}
-	if got, want := r.change("format: text", "format: json"), "! log.format: text -> json: waits for the next start\n"; got != want {
+	if got, want := r.change("format: text", "format: json"), "! log.format: text -> json: waits for the next start or upgrade\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -339,7 +339,7 @@ func TestStatusOfChanges(t *testing.T) {
 		0, `generation 4, in force since 2026-01-0\d \d\d:\d\d:05
 the last reload, at 2026-01-0\d \d\d:\d\d:06, has FAILED and changed nothing:
   a.yaml:2:1: wrong
-loops: default -> 4: waits for the next start
+loops: default -> 4: waits for the next start or upgrade
 .*
 listener old: takes no new sessions any more, 1 session goes on until the end
 .*

@@ -27,14 +27,6 @@ func (w *world) askReload(by string) {
 	}
 }
 
-func lastReloadOf(r *admin.LastReload) *lastReload {
-	last := &lastReload{at: r.At}
-	if !r.OK {
-		last.err = errors.New(r.Error)
-	}
-	return last
-}
-
 // reloadWhenAsked reloads whenever it is asked, until ctx is done. Nobody waits for it: it may be reading, from a server of
 // files that hangs.
 func (w *world) reloadWhenAsked(ctx context.Context) {

@@ -46,7 +46,8 @@ func newRunCommand() *cobra.Command {
 			"addresses are given up, and the sessions there are go on until they end by themselves or shutdown.drain\n" +
 			"is over. One more signal ends the delay, the next cuts the sessions, and one more ends the process.\n\n" +
 			"SIGHUP makes it read the configuration again, as `sluice reload` does: what has changed is put in force,\n" +
-			"sessions go on, and a configuration that is wrong changes nothing.",
+			"sessions go on, and a configuration that is wrong changes nothing.\n\n" +
+			"SIGUSR2 lets a new process take over, with all sessions, as `sluice upgrade` does.",
 		Example: "  sluice run -c /etc/sluice/sluice.yaml\n" +
 			"  sluice run --listen :8080 --backend 10.0.0.1:80 --backend 10.0.0.2:80",
 		Args: noArguments,

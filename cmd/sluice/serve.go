@@ -44,11 +44,11 @@ func ends(s os.Signal) bool { return s == syscall.SIGTERM || s == syscall.SIGINT
 // obey does what a signal asks for that does not end the process. It does not block.
 func (w *world) obey(s os.Signal) {
 	if s == syscall.SIGHUP {
-		w.askReload(s.String())
+		w.askReload("SIGHUP")
 		return
 	}
 	go func() { // it is logged how it goes
-		_, _ = w.Upgrade(context.Background(), admin.UpgradeRequest{}, admin.By{User: s.String()})
+		_, _ = w.Upgrade(context.Background(), admin.UpgradeRequest{}, admin.By{User: "SIGUSR2"})
 	}()
 }
 

@@ -46,7 +46,11 @@ func (w *world) adoptState(file *configs.File) overrides.Set {
 	w.restoreTimelines(s.Timelines)
 	w.foreign = s.Unreadable
 	if s.LastReload != nil {
-		w.last.Store(lastReloadOf(s.LastReload))
+		last := &lastReload{at: s.LastReload.At}
+		if !s.LastReload.OK { // what was wrong is right by now: this process has read it
+			last.at = time.Now()
+		}
+		w.last.Store(last)
 	}
 	return w.setOf(file, s.Overrides)
 }

@@ -29,7 +29,7 @@ func generationText(g admin.Generation) string {
 		}
 	}
 	for _, k := range g.Pending {
-		fmt.Fprintf(&b, "%s: waits for the next start\n", k)
+		fmt.Fprintf(&b, "%s: waits for the next start or upgrade\n", k)
 	}
 	return b.String()
 }
@@ -46,9 +46,12 @@ func upgradeText(u *admin.UpgradeStatus) string {
 	if u.Left > 0 {
 		left = fmt.Sprintf(", %s left behind", plural(u.Left, "session"))
 	}
-	return fmt.Sprintf("upgraded from %s at %s: %s came over in %s%s; nobody was accepted for %s, a session stood still for %s at most\n",
-		u.FromVersion, timeText(u.At), plural(u.Sessions, "session"), pauseText(u.Total), left, pauseText(u.AcceptPause),
-		pauseText(u.LongestPause))
+	pause := ""
+	if u.Sessions > 0 {
+		pause = fmt.Sprintf(", a session stood still for %s at most", pauseText(u.LongestPause))
+	}
+	return fmt.Sprintf("upgraded from %s at %s: %s came over in %s%s; nobody was accepted for %s%s\n", u.FromVersion, timeText(u.At),
+		plural(u.Sessions, "session"), pauseText(u.Total), left, pauseText(u.AcceptPause), pause)
 }
 
 // pauseText writes seconds, as finely as anybody notices.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os/exec"
 	"sync"
 	"time"
@@ -26,10 +28,15 @@ func (s *succession) start(cmd *exec.Cmd) (*successor, error) {
 		return nil, s.busy
 	}
 	child := &successor{
-		cmd: cmd, readyBy: time.Now().Add(readyTime), exited: make(chan struct{}), over: make(chan *handoverResult, 1),
+		cmd: cmd, began: time.Now(), readyBy: time.Now().Add(readyTime), exited: make(chan struct{}), over: make(chan *handoverResult, 1),
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the new process: %w", err)
+		if path := (*fs.PathError)(nil); errors.As(err, &path) {
+			err = path.Err // its Op means nothing to who reads this
+		}
+		err = fmt.Errorf("start %s: %w", cmd.Path, err)
+		s.noteFailed(child, err)
+		return nil, err
 	}
 	s.busy, s.child = errUnderWay, child
 	go func() {
@@ -39,14 +46,20 @@ func (s *succession) start(cmd *exec.Cmd) (*successor, error) {
 	return child, nil
 }
 
-// quit gives up a process that has not asked to take over yet. It returns false when it has.
-func (s *succession) quit(child *successor) bool {
+// noteFailed keeps why a process that was started, or was to be, did not come as far as a hand-over. The lock is held.
+func (s *succession) noteFailed(child *successor, why error) {
+	s.last = &admin.UpgradeStatus{At: child.began, Error: why.Error(), FromVersion: thisBuild().Version, Total: time.Since(child.began).Seconds()}
+}
+
+// quit gives up a process that has not asked to take over yet, and keeps why. It returns false when it has asked.
+func (s *succession) quit(child *successor, why error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if child.arrived {
 		return false
 	}
 	s.busy, s.child = nil, nil
+	s.noteFailed(child, why)
 	return true
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"sluice/cmd/sluice/internal/admin"
@@ -98,8 +99,21 @@ func (t *takeOver) close() {
 // fail tells the other process why it is not followed.
 func (t *takeOver) fail(why error) {
 	_ = t.conn.SetDeadline(time.Now().Add(time.Second))
-	_ = t.conn.Send(handoff.Failed, handoff.PeerError{Text: why.Error()}) // it finds out anyhow
+	_ = t.conn.Send(handoff.Failed, handoff.PeerError{Text: onOneLine(why)}) // it finds out anyhow
 	t.close()
+}
+
+// onOneLine writes an error without the lines of a configuration that it may quote: it goes into a log and a status.
+func onOneLine(err error) string {
+	problems := configs.Problems(nil)
+	if !errors.As(err, &problems) {
+		return err.Error()
+	}
+	var list []string
+	for _, p := range problems {
+		list = append(list, p.String())
+	}
+	return strings.Join(list, "; ")
 }
 
 // take asks for all that is not a session: the configuration is good.

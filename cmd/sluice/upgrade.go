@@ -25,6 +25,7 @@ const (
 // A successor is a process that was started to take over.
 type successor struct {
 	cmd     *exec.Cmd
+	began   time.Time
 	readyBy time.Time
 	exited  chan struct{}        // closed when it has
 	over    chan *handoverResult // has room for the one of its hand-over
@@ -90,14 +91,16 @@ func (w *world) await(s *successor) (admin.Upgraded, error) {
 		case r := <-s.over:
 			return w.succeeded(s, r)
 		case <-exited:
-			if exited = nil; w.succession.quit(s) { // else the hand-over finds out
-				return admin.Upgraded{}, exitError(s.cmd)
+			exited = nil
+			if err := exitError(s.cmd); w.succession.quit(s, err) { // else the hand-over finds out
+				return admin.Upgraded{}, err
 			}
 		case <-late.C:
-			if w.succession.quit(s) {
+			err := fmt.Errorf("the new process, pid %d, did not ask to take over within %v, and was ended: is %s a sluice?",
+				s.cmd.Process.Pid, readyTime, s.cmd.Path)
+			if w.succession.quit(s, err) {
 				s.end()
-				return admin.Upgraded{}, fmt.Errorf("the new process, pid %d, did not ask to take over within %v: it was ended",
-					s.cmd.Process.Pid, readyTime)
+				return admin.Upgraded{}, err
 			}
 		}
 	}
@@ -132,6 +135,10 @@ func (s *successor) end() {
 func exitError(cmd *exec.Cmd) error {
 	err := fmt.Errorf("the new process, pid %d, has ended before it took over: %v; the log has what it said", cmd.Process.Pid,
 		cmd.ProcessState)
+	if cmd.ProcessState.Success() { // sluice does not
+		err = fmt.Errorf("the new process, pid %d, has ended without a reason before it took over: is %s a sluice?", cmd.Process.Pid,
+			cmd.Path)
+	}
 	if cmd.ProcessState.ExitCode() == exitConfig {
 		return admin.WrongConfig(err)
 	}

@@ -28,6 +28,7 @@ func newUpgradeCommand() *cobra.Command {
 		Long: "Let a running sluice start a new process of its program, which may have been replaced since, with the arguments it\n" +
 			"was started with. The new process takes over everything: sessions, with every byte that is under way, sockets, states\n" +
 			"and counters. No client notices, and the old process ends. So does SIGUSR2.\n\n" +
+			"Replace the program by renaming the new one into its place, as install and packages do.\n\n" +
 			"When the new process cannot take over, or its configuration is wrong (exit status 3), nothing has changed.\n\n" +
 			"A sluice that is process 1 of its container starts none: a second container that shares the folder of the control\n" +
 			"socket takes over with run --take-over SOCKET.",
@@ -68,8 +69,12 @@ func (a *asker) upgrade(out io.Writer, body map[string]any, asJSON bool) (done b
 
 // upgradedText writes how an upgrade went for people.
 func upgradedText(u *admin.Upgraded) string {
-	text := fmt.Sprintf("process %d serves, with version %s (before: %s): %s went over in %v, and none stood still for more than %v\n",
-		u.PID, u.Version, u.VersionBefore, plural(u.Sessions, "session"), pauseText(u.Seconds), pauseText(u.LongestPause))
+	text := fmt.Sprintf("process %d serves, version %s in place of %s: %s went over in %v", u.PID, u.Version, u.VersionBefore,
+		plural(u.Sessions, "session"), pauseText(u.Seconds))
+	if u.Sessions > 0 {
+		text += fmt.Sprintf(", and none stood still for more than %v", pauseText(u.LongestPause))
+	}
+	text += "\n"
 	if u.Left > 0 {
 		text += fmt.Sprintf("%s could not go at once: see upgrade.deadline, and the log\n", plural(u.Left, "session"))
 	}

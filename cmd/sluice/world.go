@@ -242,12 +242,15 @@ func (w *world) serveAdmin(was, is adminListeners) {
 }
 
 func (w *world) logReady() {
-	status := w.admin.Status()
+	status, listening := w.admin.Status(), 0
 	for _, l := range status.Listeners {
-		w.logListening(l)
+		if !l.Leaving { // else it has but sessions that have come from the process before
+			w.logListening(l)
+			listening++
+		}
 	}
 	fields := []any{
-		"version", status.Version, "listeners", len(status.Listeners), "pools", len(status.Pools),
+		"version", status.Version, "listeners", listening, "pools", len(status.Pools),
 		"admin", status.Admin.Listen, "socket", status.Admin.Socket,
 	}
 	if status.Admin.Metrics != "" {

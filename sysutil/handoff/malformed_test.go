@@ -94,12 +94,12 @@ func TestExpect(t *testing.T) {
 	if _, err := b.Expect(Batch, Over); !errors.Is(err, ErrFrame) || !strings.Contains(err.Error(), "expected batch or over, and go came") {
 		t.Errorf("another one: %v", err)
 	}
-	for _, kind := range []Kind{Failed, Refused} {
+	for kind, says := range map[Kind]string{Failed: "gives up", Refused: "refuses"} {
 		send(kind, PeerError{Text: "line 3: no such pool"})
 		var why *PeerError
 		if _, err := b.Expect(Ready); !errors.As(err, &why) || *why != (PeerError{kind, "line 3: no such pool"}) {
 			t.Errorf("%v: %v", kind, err)
-		} else if err.Error() != "the other process says "+kind.String()+": line 3: no such pool" {
+		} else if err.Error() != "the other process "+says+": line 3: no such pool" {
 			t.Errorf("%v reads %q", kind, err)
 		}
 	}

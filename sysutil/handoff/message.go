@@ -35,5 +35,8 @@ type PeerError struct {
 }
 
 func (e *PeerError) Error() string {
-	return fmt.Sprintf("the other process says %v: %s", e.Kind, e.Text)
+	if e.Kind == Refused {
+		return "the other process refuses: " + e.Text
+	}
+	return "the other process gives up: " + e.Text
 }

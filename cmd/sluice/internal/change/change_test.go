@@ -87,7 +87,7 @@ func TestBetween(t *testing.T) {
 - backend web/two
 - backend web/10.0.0.3:80
 - pool gone
-! loops: 2 -> 4: waits for the next start
+! loops: 2 -> 4: waits for the next start or upgrade
 `)
 	f(nil, parse(before, ""), `
 ~ log.level: default -> info
@@ -95,6 +95,6 @@ func TestBetween(t *testing.T) {
 + listener old
 + pool web with 3 backends
 + pool gone with 1 backend
-! loops: default -> 2: waits for the next start
+! loops: default -> 2: waits for the next start or upgrade
 `)
 }

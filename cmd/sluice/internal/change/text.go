@@ -38,7 +38,7 @@ func (c *Change) Lines() (lines []string) {
 		add("! override %s/%s %s=%s hides the file's %s", h.Pool, h.Backend, h.Key, h.Value, h.InFile)
 	}
 	for _, k := range c.Pending {
-		add("! %s: waits for the next start", k)
+		add("! %s: waits for the next start or upgrade", k)
 	}
 	for _, s := range c.GoOn {
 		add("! %s", s)
