@@ -46,7 +46,7 @@ type Sessions interface {
 	// Redispatch lets the sessions that the backend has not answered yet try another one.
 	Redispatch(b *pool.Backend)
 	// End ends at most limit live sessions of b for a cause, all of them when limit is 0, and returns how many. Fewer
-	// than limit means that none is left.
+	// than limit means that none is left that can be ended now: b is asked for again while slots of it are taken.
 	End(b *pool.Backend, cause Cause, limit int) int
 }
 

@@ -26,6 +26,9 @@ type Config struct {
 	Inherited []InheritedSocket
 	// Hold lets Start accept nobody until Accept is called.
 	Hold bool
+	// Pools returns the pools that sessions of another server can go on in, though no listener names
+	// them: it may be called by several goroutines, and must not block. nil = there are no others.
+	Pools func() []*pool.Pool
 	// MaxSessions bounds the sessions of all listeners together: what the
 	// descriptors of the process are enough for. Beyond it connections wait in
 	// the kernel's backlog. 0 = no limit.

@@ -38,8 +38,10 @@ func (l *loop) redispatch(b *pool.Backend, slot int32) {
 
 // EndSessions ends at most limit sessions of a backend for a reason, which is BackendDown
 // or Drained, and returns how many: fewer than limit means that none is left but those that
-// only deliver what was finished. A limit of 0 means all. Those that the backend has not
-// answered move on instead. It waits for the loops, so it must not be called on one.
+// only deliver what was finished, and those on their way from or to another process, which are
+// to be asked for again while the backend has slots that are taken. A limit of 0 means all. Those
+// that the backend has not answered move on instead. It waits for the loops, so it must not be
+// called on one.
 func (srv *Server) EndSessions(b *pool.Backend, reason Reason, limit int) int {
 	total := 0
 	for _, l := range srv.loops {

@@ -141,14 +141,12 @@ func (srv *Server) listenerNamed(name string) *listener {
 	return nil
 }
 
-// poolNamed returns a pool of a listener, or makes one without backends for sessions whose pool is
+// poolNamed returns a pool that is known, or makes one without backends for sessions whose pool is
 // not here any more.
 func (srv *Server) poolNamed(name string) (*pool.Pool, error) {
-	for _, ls := range srv.set.Load().all() {
-		for _, t := range ls.everyTarget() {
-			if t.config.Pool.Name() == name {
-				return t.config.Pool, nil
-			}
+	for _, p := range srv.pools() {
+		if p.Name() == name {
+			return p, nil
 		}
 	}
 	return pool.New(pool.Config{Name: name, Shards: len(srv.loops)})

@@ -377,7 +377,8 @@ func backendsFrom(p *pool.Pool, records []BackendRecord) (list []*pool.Backend) 
 	}
 	all := p.All()
 	for _, r := range records {
-		if i := slices.IndexFunc(all, func(b *pool.Backend) bool { return recordOf(b) == r }); i >= 0 {
+		is := func(b *pool.Backend) bool { return b.Name() == r.Name && b.Address() == r.Address } // here its IP may be configured
+		if i := slices.IndexFunc(all, is); i >= 0 {
 			list = append(list, all[i])
 		}
 	}

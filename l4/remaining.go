@@ -77,8 +77,11 @@ func (r *Remaining) addBackends(p *pool.Pool, away []*session) {
 	}
 }
 
-// pools returns the pools to which sessions go, or have gone.
+// pools returns the pools to which sessions go, or have gone, and those that Config.Pools names.
 func (srv *Server) pools() (all []*pool.Pool) {
+	if srv.config.Pools != nil {
+		all = slices.Clone(srv.config.Pools())
+	}
 	for _, ls := range srv.set.Load().all() {
 		for _, r := range ls.everyRules() {
 			for _, t := range r.targets.all {

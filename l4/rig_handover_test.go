@@ -100,13 +100,10 @@ func (r *rig) succeed(rnd *rand.Rand) {
 	old := former{srv: r.srv, loop: r.loop, pool: r.pool}
 	old.came, _ = r.handed()
 	d := r.depart()
-	r.serve(r.inherit()...)
-	r.carryStates(old.srv)
-	r.expectFrom(old)
+	next := r.successor(old)
 	apart := time.Duration(rnd.IntN(100)-50) * time.Minute
 	r.srv.clock = func() time.Duration { return r.now + apart }
 	r.loop.now = r.srv.clock()
-	next := former{srv: r.srv, loop: r.loop, pool: r.pool}
 	r.use(old)
 	for _, early := range []bool{true, false} {
 		for b := r.next(d, early); b != nil; b = r.next(d, early) {
@@ -117,6 +114,17 @@ func (r *rig) succeed(rnd *rand.Rand) {
 	r.briskly("finish the hand-over", func() error { d.Finish(); return nil })
 	r.use(next)
 	r.formers = append(r.formers, old)
+}
+
+// successor makes the server to which a former one hands over, at which nothing has come yet. It is
+// the rig's.
+func (r *rig) successor(old former) former {
+	r.serve(r.inherit()...)
+	r.carryStates(old.srv)
+	r.expectFrom(old)
+	r.srv.clock = func() time.Duration { return r.now + time.Hour }
+	r.loop.now = r.srv.clock()
+	return former{srv: r.srv, loop: r.loop, pool: r.pool}
 }
 
 // expectFrom tells the rig's server how many slots the sessions that another one has still hold.

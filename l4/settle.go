@@ -62,6 +62,9 @@ func (l *loop) resume(s *session, from *frozen) {
 		s.target.config.Pool.Rejoin(w, from.place)
 	}
 	l.advance(s, from.state)
+	if s.backend != nil && s.state != stateRelaying && s.backend.Down() {
+		l.moveOn(s, BackendDown) // a Redispatch may not have met it
+	}
 	if s.state == stateRelaying {
 		ready := sysutil.ReadyNow(s.ends[client].fd, s.ends[server].fd)
 		l.note(s, client, ready[client])

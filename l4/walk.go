@@ -8,8 +8,8 @@ import (
 // Who looks through the sessions of a loop does so some slots at a time, each time in
 // another turn of the loop, which serves its sessions between: of 100,000 none waits for all
 // others to be looked at. A session keeps its slot for life, so nobody meets it twice; one
-// that begins or ends meanwhile is met or not, and so is one that another process hands over
-// or is handed.
+// that begins or ends meanwhile is met or not. One that another process hands over or is handed
+// is met when it goes on here, see resume and EndSessions.
 
 const (
 	// walkSlots is how many slots a loop looks at in one turn.

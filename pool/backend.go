@@ -164,6 +164,14 @@ func (b *Backend) Usable() bool {
 	return b.usable()
 }
 
+// Down reports whether sessions that the backend has not answered had better try another one: active checks say that it is
+// not up, or the operator works on it.
+func (b *Backend) Down() bool {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	return !b.up || b.admin == Maint
+}
+
 // Active returns how many of the backend's slots are taken now, by sessions of another process too: see Expect.
 func (b *Backend) Active() int {
 	b.pool.mu.Lock()

@@ -17,11 +17,6 @@ func (h *handover) giveBack(err error) {
 	w := h.w
 	if h.departure != nil {
 		h.departure.Abandon()
-		for _, p := range w.now.Load().pools {
-			for _, b := range p.All() {
-				b.Expect(0) // sessions that have gone are the other process's to count
-			}
-		}
 		h.status.AcceptPause = time.Since(h.stopped).Seconds()
 	}
 	h.within(time.Second)

@@ -21,6 +21,7 @@ func (w *world) serverConfig() l4.Config {
 		Loops:      w.loops,
 		Inherited:  inherited,
 		Hold:       w.from != nil,
+		Pools:      w.pools,
 		MaxCancels: maxCancels(w.files),
 		Logger:     w.log,
 		OnEnd: func(end l4.End) {
@@ -35,6 +36,14 @@ func (w *world) serverConfig() l4.Config {
 		OnWait:   w.metrics.Waited,
 		OnAnswer: w.metrics.Answered,
 	}
+}
+
+// pools returns the pools of the present configuration, of listeners or not.
+func (w *world) pools() []*pool.Pool {
+	if g := w.now.Load(); g != nil {
+		return g.pools
+	}
+	return nil
 }
 
 // readAccess reads the files of networks that a configuration names, which may have changed since it was checked.
