@@ -64,9 +64,13 @@ func (h *handover) finish() {
 			wait = forever
 		}
 	}
-	if h.departure.Left() > 0 && h.speaks.Understood() {
-		h.moveStragglers(wait)
-		wait = 0
+	if began := time.Now(); h.departure.Left() > 0 && h.speaks.Understood() {
+		if err := h.moveStragglers(wait); err != nil {
+			w.log.Error("upgrade: sessions that are left can no longer go over", "sessions", h.departure.Left(), "error", err)
+			wait = max(0, wait-time.Since(began)) // they may end by themselves
+		} else {
+			wait = 0
+		}
 	}
 	h.departure.Finish()
 	h.endLeft(wait)
@@ -81,26 +85,23 @@ const forever = time.Duration(1<<63 - 1)
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// moveStragglers moves the sessions that are left as soon as they can be, for so long at most.
-func (h *handover) moveStragglers(wait time.Duration) {
+// moveStragglers moves the sessions that are left as soon as they can be, for so long at most. An error means that no other
+// can go.
+func (h *handover) moveStragglers(wait time.Duration) error {
 	over := time.NewTimer(wait)
 	defer over.Stop()
 	pace := time.NewTicker(stragglerPace)
 	defer pace.Stop()
 	for left := -1; ; {
-		if err := h.moveSome(&left); err != nil {
-			h.w.log.Error("upgrade: sessions that are left can no longer go over", "sessions", h.departure.Left(), "error", err)
-			return
-		}
-		if left == 0 {
-			return
+		if err := h.moveSome(&left); err != nil || left == 0 {
+			return err
 		}
 		select {
 		case <-pace.C:
 		case <-over.C:
-			return
+			return nil
 		case <-h.haste:
-			return
+			return nil
 		}
 	}
 }

@@ -58,16 +58,19 @@ func (s *succession) quit(child *successor, why error) bool {
 	if child.arrived {
 		return false
 	}
-	s.busy, s.child = nil, nil
+	if s.child = nil; s.busy == errUnderWay { // else another reason has come since
+		s.busy = nil
+	}
 	s.noteFailed(child, why)
 	return true
 }
 
-// enter lets a hand-over to a process begin. While one was started to follow, no other may.
+// enter lets a hand-over to a process begin. While one was started to follow, no other may; nor may that one once this
+// process is about to end.
 func (s *succession) enter(h *handover, pid int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.child != nil && !s.child.arrived && s.child.cmd.Process.Pid == pid {
+	if s.busy == errUnderWay && s.child != nil && !s.child.arrived && s.child.cmd.Process.Pid == pid {
 		s.child.arrived = true
 		h.readyBy, h.child = s.child.readyBy, s.child
 	} else if s.busy != nil {

@@ -195,3 +195,60 @@ func (r *rig) logged(msg string) (lines []logLine) {
 	}
 	return lines
 }
+
+// A process that has taken over without some of the sessions, and then crashes, takes none of those with it: they go on
+// where they are until upgrade.deadline.
+func TestUpgradeThenCrash(t *testing.T) {
+	t.Parallel()
+	u := startUpgradable(t)
+	u.mayLog = "upgrade: sessions that are left"
+	writeFile(t, u.config, "upgrade: {deadline: 10m}\n"+readFile(t, u.config))
+	output(t, u.command("reload"))
+	clients := []net.Conn{served(t, "127.0.0.1", u.address("all"), ""), served(t, "127.0.0.1", u.address("all"), "")}
+	pid := u.pid()
+	f := u.beginToTakeOver(handoff.Accounts)
+	f.send(t, handoff.Ack, takeover.Ack{})
+	for left := -1; left < 0; {
+		m, err := f.conn.Expect(handoff.Batch, handoff.Go, handoff.Counters, handoff.Over)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.files = append(f.files, m.Files...)
+		switch m.Kind {
+		case handoff.Batch:
+			var b takeover.Batch
+			if err := m.Decode(&b); err != nil {
+				t.Fatal(err)
+			}
+			var ack takeover.Ack
+			for i := range b.Records {
+				ack.Refused = append(ack.Refused, i)
+			}
+			f.send(t, handoff.Ack, ack)
+		case handoff.Over:
+			var over takeover.Over
+			if err := m.Decode(&over); err != nil {
+				t.Fatal(err)
+			}
+			if left = over.Left; left != len(clients) {
+				t.Errorf("%d sessions are left, want %d", left, len(clients))
+			}
+		}
+	}
+	f.send(t, handoff.Serving, nil)
+	f.expect(t, handoff.Go)
+	f.send(t, handoff.Ack, takeover.Ack{})
+	f.conn.Close()
+	clients[0].Close()
+	until(t, "it is noticed", func() error {
+		if len(u.logged("upgrade: sessions that are left can no longer go over")) == 0 {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	expectEcho(t, clients[1])
+	clients[1].Close()
+	until(t, "it ends with its last session", func() error { return ended(pid) })
+	sysutil.CloseFiles(f.files)
+	u.gone = true
+}
