@@ -216,6 +216,10 @@ func (l *loop) drop(s *session) {
 			sysutil.Close(fd)
 		}
 	}
+	if s.counted {
+		s.rules.clients.Retract(s.client.Addr())
+		s.counted = false
+	}
 	l.disown(s)
 	l.sessions.put(s)
 }

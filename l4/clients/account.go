@@ -191,6 +191,18 @@ func (c *Table) Arrive(addr netip.Addr) bool {
 	return shard.unexpect(key, 1) == 1
 }
 
+// Retract takes an Arrive back that has reported true: the session is still elsewhere.
+func (c *Table) Retract(addr netip.Addr) {
+	key := KeyOf(addr, c.prefix)
+	shard, _ := c.place(key)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if shard.elsewhere == nil {
+		shard.elsewhere = make(map[Key]int32)
+	}
+	shard.elsewhere[key]++
+}
+
 // unexpect counts at most n sessions fewer as elsewhere, and returns how many.
 func (s *shard) unexpect(key Key, n int32) int32 {
 	if n = min(n, s.elsewhere[key]); n == 0 {
