@@ -1,6 +1,10 @@
 package sysutil
 
-import "golang.org/x/sys/unix"
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
 
 // A Peer is a process at the other end of a Unix socket.
 type Peer struct {
@@ -22,4 +26,20 @@ func PeerProcess(fd int) (Peer, error) {
 func PeerUser(fd int) (uid uint32, err error) {
 	peer, err := PeerProcess(fd)
 	return peer.UID, err
+}
+
+// PeerPIDFile returns a pidfd, CLOEXEC, of the process that has connected a Unix socket: of none other that has its number
+// by now. Before Linux 6.5 the kernel cannot say so (SO_PEERPIDFD), and it is of the process that has the number.
+func PeerPIDFile(fd int) (pidfd int, err error) {
+	if pidfd, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD); err == nil {
+		return pidfd, nil
+	}
+	peer, err := PeerProcess(fd)
+	if err == nil {
+		pidfd, err = unix.PidfdOpen(peer.PID, 0)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("open pidfd of the peer: %w", err)
+	}
+	return pidfd, nil
 }

@@ -61,6 +61,18 @@ func (c *Conn) Peer() (peer Peer, err error) {
 	return peer, nil
 }
 
+// PeerPIDFile returns a pidfd, CLOEXEC, of the process of Peer.
+func (c *Conn) PeerPIDFile() (fd int, err error) {
+	raw, err := c.c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	if closed := raw.Control(func(of uintptr) { fd, err = sysutil.PeerPIDFile(int(of)) }); closed != nil {
+		return -1, closed
+	}
+	return fd, err
+}
+
 // PIDFile returns a pidfd of this process, CLOEXEC.
 func PIDFile() (fd int, err error) { return sysutil.PIDFile() }
 

@@ -79,7 +79,7 @@ func TestSenderKilled(t *testing.T) {
 func roleKilled() int {
 	c, err := inherited()
 	if err == nil {
-		Hook = func(point string) {
+		Hook = func(_ *net.UnixConn, point string) {
 			if point == "sending batch" {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 				select {}

@@ -35,11 +35,11 @@ func (c *Conn) Expect(expected ...Kind) (*Message, error) {
 }
 
 func (c *Conn) receive(expected ...Kind) (*Message, error) {
-	point("receive", expected...)
+	c.point("receive", expected...)
 	m, err := c.next()
 	switch {
 	case err == nil:
-		point("received", m.Kind)
+		c.point("received", m.Kind)
 	case err != io.EOF:
 		err = fmt.Errorf("receive %s: %w", names(expected), err)
 	}

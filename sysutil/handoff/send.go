@@ -11,7 +11,7 @@ import (
 // Send sends a message: body as JSON ({} for nil), and descriptors, which stay the caller's. After an error that comes
 // before a byte was sent, other messages can be: the reason why the hand-over ends, say. Any other is the end of sending.
 func (c *Conn) Send(kind Kind, body any, files ...int) error {
-	point("send", kind)
+	c.point("send", kind)
 	if c.cannotSend != nil {
 		return c.cannotSend
 	}
@@ -27,7 +27,7 @@ func (c *Conn) Send(kind Kind, body any, files ...int) error {
 		}
 		return err
 	}
-	point("sent", kind)
+	c.point("sent", kind)
 	return nil
 }
 
@@ -80,7 +80,7 @@ func (c *Conn) write(kind Kind, b []byte, files []int) (n int, err error) {
 	if n, err = sysutil.SendFiles(c.c, b[:half], files); err != nil {
 		return n, err
 	}
-	point("sending", kind)
+	c.point("sending", kind)
 	more, err := sysutil.SendFiles(c.c, b[half:], nil)
 	return n + more, err
 }
