@@ -34,6 +34,7 @@ type handover struct {
 	readyBy time.Time  // by when the other process is to have its world
 	child   *successor // nil: somebody else has started it
 	peer    handoff.Peer
+	pidfd   int // of it; -1: the kernel does not say
 	speaks  takeover.Version
 
 	departure *l4.Departure // nil: not begun
@@ -44,7 +45,8 @@ type handover struct {
 
 	mu        sync.Mutex    // guards what follows
 	moved     int           // sessions that the other process has
-	committed bool          // the other process serves
+	stopping  bool          // nothing is waited for: this process is to end
+	committed bool          // the other process has been told to serve
 	haste     chan struct{} // closed when nothing is waited for any more
 	over      chan struct{} // closed when it is
 }
@@ -68,12 +70,17 @@ func (r *handoverResult) upgraded(pid int) admin.Upgraded {
 // TakeOver hands everything over to the process at the other end, and returns when that is over.
 func (w *world) TakeOver(c *net.UnixConn, by admin.By) error {
 	h := &handover{
-		w: w, conn: handoff.New(c), by: by.User, readyBy: time.Now().Add(readyTime), reloaded: func() {},
+		w: w, conn: handoff.New(c), by: by.User, pidfd: -1, readyBy: time.Now().Add(readyTime), reloaded: func() {},
 		status: admin.UpgradeStatus{At: time.Now(), FromVersion: thisBuild().Version},
 		haste:  make(chan struct{}), over: make(chan struct{}),
 	}
-	defer h.conn.Close()
-	defer close(h.over)
+	defer func() {
+		_ = h.conn.Close()
+		if h.pidfd >= 0 {
+			sysutil.Close(h.pidfd)
+		}
+		close(h.over)
+	}()
 	if err := h.greet(); err != nil {
 		return err
 	}
@@ -94,9 +101,6 @@ func (h *handover) result(err error) *handoverResult {
 	return &handoverResult{status: h.status, to: h.speaks.Version, moved: h.moved, err: err}
 }
 
-// within bounds how long what comes next may take.
-func (h *handover) within(d time.Duration) { _ = h.conn.SetDeadline(time.Now().Add(d)) } // it fails only when it is closed
-
 // greet finds out who asks, and whether it may take over now.
 func (h *handover) greet() (err error) {
 	h.within(greetTime)
@@ -110,10 +114,14 @@ func (h *handover) greet() (err error) {
 	if h.peer, err = h.conn.Peer(); err != nil {
 		return err
 	}
+	if h.pidfd, err = h.conn.PeerPIDFile(); err != nil {
+		h.w.log.Debug("upgrade: the end of the connection is taken for that of the new process", "error", err)
+	}
 	if err := h.w.succession.enter(h, h.peer.PID); err != nil {
 		return errors.Join(err, h.conn.Send(handoff.Refused, handoff.PeerError{Text: err.Error()}))
 	}
 	if err = h.welcome(); err != nil {
+		h.status.Error = err.Error()
 		h.w.succession.leave(h, h.result(err), nil)
 	}
 	return err
@@ -135,8 +143,8 @@ func thisVersion() takeover.Version {
 
 // run does all that can be taken back.
 func (h *handover) run() error {
-	_ = h.conn.SetDeadline(h.readyBy)
-	if _, err := h.conn.Expect(handoff.Take); err != nil {
+	h.until(h.readyBy)
+	if _, err := h.expect(handoff.Take); err != nil {
 		return err
 	}
 	if err := h.w.hold(); err != nil {
@@ -148,7 +156,8 @@ func (h *handover) run() error {
 	if err := h.sendState(); err != nil {
 		return err
 	}
-	m, err := h.conn.Expect(handoff.Ready)
+	h.until(h.readyBy)
+	m, err := h.expect(handoff.Ready)
 	if err != nil {
 		return err
 	}
@@ -188,33 +197,18 @@ func (h *handover) depart(ready *takeover.Ready) (err error) {
 
 // moveAll lets the sessions go: those first that do not relay yet, for which the other process may need places.
 func (h *handover) moveAll() error {
-	h.within(ackTime)
 	if _, err := h.ask(handoff.Accounts, h.w.accounts(h.departure)); err != nil {
 		return err
 	}
 	if err := h.move(true); err != nil { // they wait over there until all have gone: then nobody here takes a place any more
 		return err
 	}
-	h.within(ackTime)
-	if err := h.conn.Send(handoff.Go, takeover.Go{Remaining: h.departure.Remaining(), Accept: true}); err != nil {
+	if err := h.send(handoff.Go, takeover.Go{Remaining: h.departure.Remaining(), Accept: true}); err != nil {
 		return err
 	}
 	h.status.AcceptPause = time.Since(h.stopped).Seconds()
 	h.w.log.Info("upgrade: the new process accepts", "paused", time.Since(h.stopped), "moved", h.moved)
 	return h.move(false)
-}
-
-// ask sends something and waits until the other process has it. It returns what of it is refused.
-func (h *handover) ask(kind handoff.Kind, body any, files ...int) (refused []int, err error) {
-	if err := h.conn.Send(kind, body, files...); err != nil {
-		return nil, err
-	}
-	m, err := h.conn.Expect(handoff.Ack)
-	if err != nil {
-		return nil, err
-	}
-	var ack takeover.Ack
-	return ack.Refused, m.Decode(&ack)
 }
 
 // move moves the sessions that can be, all or only those that do not relay yet.
@@ -235,11 +229,10 @@ func (h *handover) move(early bool) error {
 // moveBatch moves some sessions. They are the other process's once it is told to let them go on: until then it does nothing
 // with them, and without having been told it never will, see takeOver.died.
 func (h *handover) moveBatch(b *l4.Batch, early bool) error {
-	h.within(ackTime)
 	records := b.Records()
 	refused, err := h.ask(handoff.Batch, takeover.Batch{Records: records}, b.Files()...)
 	if err == nil {
-		err = h.conn.Send(handoff.Go, takeover.Go{Remaining: h.departure.Remaining(refused...), Wait: early})
+		err = h.send(handoff.Go, takeover.Go{Remaining: h.departure.Remaining(refused...), Wait: early})
 	}
 	if err != nil {
 		h.status.Returned += len(records)
@@ -257,28 +250,27 @@ func (h *handover) moveBatch(b *l4.Batch, early bool) error {
 func (h *handover) commit() error {
 	h.status.Sessions, h.status.Left = h.moved, h.departure.Left()
 	h.status.OK, h.status.Total = true, time.Since(h.status.At).Seconds()
-	h.within(ackTime)
 	if h.speaks.Understood() {
-		if err := h.conn.Send(handoff.Counters, h.w.counters()); err != nil {
+		if err := h.send(handoff.Counters, h.w.counters()); err != nil {
 			return err
 		}
 	}
-	if err := h.conn.Send(handoff.Over, takeover.Over{Left: h.status.Left, Upgrade: h.status}); err != nil {
+	if err := h.send(handoff.Over, takeover.Over{Left: h.status.Left, Upgrade: h.status}); err != nil {
 		return err
 	}
-	if _, err := h.conn.Expect(handoff.Serving); err != nil {
+	h.within(ackTime)
+	if _, err := h.expect(handoff.Serving); err != nil {
 		return err
 	}
-	// Now it knows that it was heard, and nothing is taken back any more.
-	if err := h.conn.Send(handoff.Go, takeover.Go{Remaining: h.departure.Remaining(), Accept: true}); err != nil {
+	if err := h.send(handoff.Go, takeover.Go{Remaining: h.departure.Remaining(), Accept: true}); err != nil {
 		return err
 	}
 	h.mu.Lock()
 	h.committed = true
 	h.mu.Unlock()
-	h.w.handOver(h.peer.PID, h.kept)
-	if _, err := h.conn.Expect(handoff.Ack); err != nil {
-		h.w.log.Warn("upgrade: the new process does not say that it serves", "error", err)
+	if err := h.heard(); err != nil {
+		return err
 	}
+	h.w.handOver(h.peer.PID, h.kept)
 	return nil
 }

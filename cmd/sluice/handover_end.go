@@ -19,12 +19,20 @@ func (h *handover) giveBack(err error) {
 		h.departure.Abandon()
 		h.status.AcceptPause = time.Since(h.stopped).Seconds()
 	}
-	h.within(time.Second)
-	_ = h.conn.Send(handoff.Failed, handoff.PeerError{Text: err.Error()}) // it finds out anyhow
+	_ = h.conn.SetDeadline(time.Now().Add(wordTime))
+	err = h.reason(err)
+	peer := (*handoff.PeerError)(nil)
+	told := h.conn.Send(handoff.Failed, handoff.PeerError{Text: err.Error()}) == nil || errors.As(err, &peer)
 	_ = h.conn.Close()
 	w.admin.Resume()
 	w.unhold()
 	h.reloaded()
+	if h.committed { // the file may name the process that has died
+		if err := w.pidFile.write(); err != nil {
+			w.log.Error("the pid file names a process that has ended", "error", err)
+		}
+	}
+	err = h.explain(err, told)
 	h.status.OK, h.status.Error, h.status.Sessions = false, err.Error(), h.moved
 	h.status.Left, h.status.Total = 0, time.Since(h.status.At).Seconds()
 	w.metrics.Upgraded(&h.status)
@@ -39,7 +47,8 @@ func (h *handover) interrupt() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.moved == 0 && !h.committed {
-		_ = h.conn.Close()
+		h.stopping = true
+		_ = h.conn.SetDeadline(time.Unix(1, 0)) // long ago
 	}
 	select {
 	case <-h.haste:
@@ -116,8 +125,7 @@ func (h *handover) moveSome(left *int) error {
 		return nil
 	}
 	*left = n
-	h.within(ackTime)
-	return h.conn.Send(handoff.Go, takeover.Go{Remaining: h.departure.Remaining()})
+	return h.send(handoff.Go, takeover.Go{Remaining: h.departure.Remaining()})
 }
 
 // namedLeft is how many of the sessions that are left are logged.

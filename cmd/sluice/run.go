@@ -125,6 +125,9 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 	defer out.close()
 	slog.SetDefault(log) // for libraries that log by themselves
 	logWarnings(log, file.Warnings)
+	if o.takeOver != "" && from == nil {
+		log.Warn("upgrade: the process before has ended, and has handed nothing over: this one starts anew")
+	}
 	w, err := newWorld(file, log, out, bindAdvice{
 		admin:  `choose another address with admin.listen or --admin ADDRESS ("" = none)`,
 		socket: `choose another path with admin.socket or --socket PATH ("" = none)`,
@@ -168,10 +171,15 @@ func (o *runOptions) begin(flags *pflag.FlagSet) (*configs.File, *takeOver, erro
 		return nil, nil, err
 	}
 	file, err := o.read(flags)
-	if err == nil {
-		err = from.take()
-	}
 	if err != nil {
+		from.fail(err)
+		return nil, nil, err
+	}
+	if err := from.take(); err != nil {
+		if from.died(err) { // with all that it had: nobody else is left to serve
+			from.close()
+			return file, nil, nil
+		}
 		from.fail(err)
 		return nil, nil, err
 	}

@@ -57,6 +57,7 @@ func (w *world) letEnd(why error, signals <-chan os.Signal) {
 	if w.from == nil || w.from.adopted == 0 {
 		return
 	}
+	w.expectNone() // nobody says any more what that one has: what waits here for a place would wait in vain
 	w.log.Error("upgrade failed: the process before goes on, and sessions that had come stay until they end",
 		"sessions", w.from.adopted, "error", why)
 	if err := w.drain("", signals, newLifeSigns(nil, w.server.Responds, w.openSessions, w.log)); err != nil {

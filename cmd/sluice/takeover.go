@@ -24,19 +24,17 @@ const (
 	connectTime = 10 * time.Second
 	// stateTime bounds how long it may take to send what is not a session.
 	stateTime = time.Minute
-	// deathTime is how long after the end of the connection it is waited for the end of the other process: the kernel closes
-	// the one before it tells of the other.
-	deathTime = 2 * time.Second
 )
 
 // A takeOver is the hand-over from another process, seen from the one that follows. It does nothing with what it is handed
 // before it is told to: until then the other process goes on with it, whatever has become of this one.
 type takeOver struct {
-	conn  *handoff.Conn
-	pidfd int // of the other process
-	from  takeover.Version
-	state takeover.State
-	files []int // that came with it; what is used of them is no longer here
+	socket string // the control socket of the other process
+	conn   *handoff.Conn
+	pidfd  int // of the other process
+	from   takeover.Version
+	state  takeover.State
+	files  []int // that came with it; what is used of them is no longer here
 
 	arrival  *l4.Arrival   // a batch that is not this process's yet; nil = there is none
 	arriving int           // how many sessions it has
@@ -58,7 +56,7 @@ func connectTo(socket string) (_ *takeOver, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("take over: %w", explainAnswer(socket, err))
 	}
-	t := &takeOver{conn: handoff.New(c), pidfd: -1, taken: make(map[string]bool), counted: make(map[string][]pool.BackendCounters)}
+	t := &takeOver{socket: socket, conn: handoff.New(c), pidfd: -1, taken: make(map[string]bool), counted: make(map[string][]pool.BackendCounters)}
 	defer func() {
 		if err != nil {
 			t.close()
@@ -98,8 +96,7 @@ func (t *takeOver) close() {
 
 // fail tells the other process why it is not followed.
 func (t *takeOver) fail(why error) {
-	_ = t.conn.SetDeadline(time.Now().Add(time.Second))
-	_ = t.conn.Send(handoff.Failed, handoff.PeerError{Text: onOneLine(why)}) // it finds out anyhow
+	t.hangUp(why)
 	t.close()
 }
 

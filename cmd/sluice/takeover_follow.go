@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -25,12 +26,11 @@ func (w *world) startFrom(t *takeOver) error {
 	}
 	err := w.ready(t)
 	if err != nil && !t.died(err) {
-		w.forsake()
-		return err
+		return w.forsake(err)
 	}
 	if err := w.startParts(); err != nil {
-		w.forsake()
-		return err
+		t.hangUp(err)
+		return w.forsake(err)
 	}
 	if err == nil && t.from.Understood() {
 		if err = t.conn.Send(handoff.Ack, takeover.Ack{}); err == nil {
@@ -41,8 +41,7 @@ func (w *world) startFrom(t *takeOver) error {
 		err = w.commit(t)
 	}
 	if err != nil && !t.died(err) {
-		w.forsake()
-		return err
+		return w.forsake(err)
 	}
 	w.succeed(t)
 	return nil
@@ -104,16 +103,16 @@ func (w *world) session(t *takeOver, m *handoff.Message) error {
 	if m.Kind == handoff.Batch {
 		return w.adopt(t, m)
 	}
+	if t.arrival != nil { // whatever else it says: the other process has forgotten them
+		t.waiting, t.arrival = append(t.waiting, t.arrival), nil
+		t.adopted += t.arriving
+	}
 	var g takeover.Go
 	if err := m.Decode(&g); err != nil {
 		return err
 	}
 	if err := w.server.Expect(g.Remaining); err != nil {
 		return err
-	}
-	if t.arrival != nil {
-		t.waiting, t.arrival = append(t.waiting, t.arrival), nil
-		t.adopted += t.arriving
 	}
 	if g.Wait {
 		return nil
@@ -151,24 +150,6 @@ func (t *takeOver) letGo() {
 		a.Go()
 	}
 	t.waiting = nil
-}
-
-// died reports whether what went wrong is that the other process has ended. What it was about to hand over is this one's
-// then: nobody else is left. Otherwise that one goes on with it.
-func (t *takeOver) died(why error) bool {
-	if peer := (*handoff.PeerError)(nil); !t.dead && !errors.As(why, &peer) {
-		t.dead = handoff.Exited(t.pidfd, deathTime)
-	}
-	if a := t.arrival; a != nil {
-		if t.arrival = nil; t.dead {
-			t.waiting = append(t.waiting, a)
-			t.adopted += t.arriving
-		} else {
-			a.Drop()
-		}
-	}
-	t.letGo()
-	return t.dead
 }
 
 // commit says that this process serves, and waits for the word that it is heard.
@@ -229,11 +210,11 @@ const toldTime = 5 * time.Second
 func (w *world) remain(t *takeOver) {
 	err := io.EOF
 	if !t.dead {
-		_ = t.conn.SetDeadline(time.Now().Add(toldTime))
-		if err = t.conn.Send(handoff.Ack, takeover.Ack{}); err == nil {
+		if err = t.sayServing(); err == nil {
+			_ = t.conn.SetDeadline(time.Now().Add(toldTime))
 			err = w.receiveLate(t)
+			_ = t.conn.SetDeadline(time.Time{})
 		}
-		_ = t.conn.SetDeadline(time.Time{})
 	}
 	go func() {
 		for err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -241,6 +222,16 @@ func (w *world) remain(t *takeOver) {
 		}
 		w.parted(t, err)
 	}()
+}
+
+// sayServing lets the process before leave. If it cannot be told it sees that this one has hung up and lives.
+func (t *takeOver) sayServing() error {
+	_ = t.conn.SetDeadline(time.Time{}) // it reads, or has ended
+	err := t.conn.Send(handoff.Ack, takeover.Ack{})
+	if err != nil {
+		_ = t.conn.Close()
+	}
+	return err
 }
 
 // receiveLate takes in something of sessions that could not come at once.
@@ -299,8 +290,12 @@ func (w *world) addCounters(t *takeOver, c *takeover.Counters) {
 }
 
 // forsake leaves everything to the process before, which goes on.
-func (w *world) forsake() {
+func (w *world) forsake(why error) error {
 	w.applying.Lock()
 	defer w.applying.Unlock()
 	w.leaving = true // without a word to the state file
+	if why == io.EOF {
+		why = errors.New("it has hung up")
+	}
+	return fmt.Errorf("take over: the process before goes on: %w", why)
 }

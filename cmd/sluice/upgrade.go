@@ -111,9 +111,8 @@ func (w *world) succeeded(s *successor, r *handoverResult) (admin.Upgraded, erro
 	if r.err == nil {
 		return r.upgraded(s.cmd.Process.Pid), nil
 	}
-	if r.moved > 0 {
-		return admin.Upgraded{}, fmt.Errorf("%w; %s went over before, and the new process, pid %d, has them until they end", r.err,
-			plural(r.moved, "session"), s.cmd.Process.Pid)
+	if r.moved > 0 { // it may have them until they end
+		return admin.Upgraded{}, r.err
 	}
 	select {
 	case <-s.exited:
