@@ -96,6 +96,10 @@ bench-upgrade: deps ## what upgrades cost long sessions, beside HAProxy and ngin
 	$(GO) run ./bench/upgrade
 
 .PHONY: reloads
+upgrade-faults: ## upgrades that go wrong at each point, each in three ways, for 10 seconds where something stands still; six minutes
+	SLUICE_UPGRADE_FAULTS=full $(GO) test -count=1 -v -timeout 30m -parallel 10 -run '^TestUpgradeFaults$$' ./cmd/sluice/e2e
+
+.PHONY: reloads
 reloads: ## 200 reloads in a minute under load, then what reloads of 10,000 backends cost beside them
 	SLUICE_RELOADS=full $(GO) test -count=1 -v -run '^TestReloads$$' ./cmd/sluice/e2e
 	$(GO) run ./bench/reload

@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) {
 	// A program built with the race detector would otherwise sleep for a second before it exits.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
-	testscript.Main(m, map[string]func(){"sluice": main})
+	testscript.Main(m, map[string]func(){"sluice": mainWithFaults})
 }
 
 // TestScript runs the real program as a process of its own. What it should do is in testdata/script; the commands that

@@ -29,6 +29,12 @@ type upgradable struct {
 // startUpgradable runs sluice, by a command that ends in becoming it if there is one.
 func startUpgradable(t *testing.T, by ...string) *upgradable {
 	t.Helper()
+	return startUpgradableOf(t, sluiceProgram, by...)
+}
+
+// startUpgradableOf is startUpgradable with another program.
+func startUpgradableOf(t *testing.T, program string, by ...string) *upgradable {
+	t.Helper()
 	dir, e := tempDir(t), startCountedEcho(t)
 	u := &upgradable{few: filepath.Join(dir, "few.sock"), pidFile: filepath.Join(dir, "pid"), answers: make(chan struct{})}
 	late := startLateServer(t, u.answers)
@@ -42,7 +48,7 @@ func (u *upgradable) run(t *testing.T, dir, config string, by ...string) {
 	file, socket := filepath.Join(dir, "sluice.yaml"), filepath.Join(dir, "sluice.sock")
 	writeFile(t, file, config)
 	u.args = []string{"run", "-c", file, "--admin", "127.0.0.1:0", "--socket", socket, "--pid-file", u.pidFile}
-	args := slices.Concat(by, []string{sluiceProgram}, u.args)
+	args := slices.Concat(by, []string{program}, u.args)
 	u.rig = &rig{process: start(t, "sluice", dir, exec.Command(args[0], args[1:]...)), socket: socket, config: file, changing: true, mayLog: "upgrade failed"}
 	until(t, "sluice is ready", func() error {
 		for _, l := range u.logLines() {
