@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/cmd/sluice/internal/takeover"
+	"sluice/sysutil"
 	"sluice/sysutil/handoff"
 )
 
@@ -101,14 +102,26 @@ func (h *handover) reason(err error) error {
 // process it is, see sysutil.PeerPIDFile: then the end of the connection is its end.
 func (h *handover) gone() bool { return h.pidfd < 0 || handoff.Exited(h.pidfd, 2*deathTime) }
 
+// linger lets this process not end before the other one, which could not be told that this one goes on, has found out:
+// it would take this one for dead.
+func (h *handover) linger() {
+	pidfd := h.pidfd // -1 is waited for, too
+	h.pidfd = -1
+	h.w.succession.doubts.Go(func() {
+		handoff.Exited(pidfd, 2*deathTime)
+		if pidfd >= 0 {
+			sysutil.Close(pidfd)
+		}
+	})
+}
+
 // explain says what became of the sessions that had gone over before something went wrong. told: the other process knows
-// that this one goes on. If it does not, it finds out that this one lives: nothing must have ended this one before that.
+// that this one goes on.
 func (h *handover) explain(err error, told bool) error {
-	ended := !told && h.gone()
 	switch {
 	case h.moved == 0:
 		return err
-	case ended:
+	case !told && h.gone():
 		return fmt.Errorf("%w; %s had gone over, and ended with the new process", err, plural(h.moved, "session"))
 	}
 	return fmt.Errorf("%w; %s had gone over, and the new process, pid %d, has them until they end", err, plural(h.moved, "session"),

@@ -18,6 +18,8 @@ type succession struct {
 	child *successor // the process that was started to follow; nil: none was
 	now   *handover  // under way; nil: none is
 	last  *admin.UpgradeStatus
+
+	doubts sync.WaitGroup // processes that may not know that this one lives
 }
 
 // start starts a process that is to follow.

@@ -289,6 +289,7 @@ func (w *world) stop() {
 	w.admin.Close(ctx)
 	w.closeAdmin() // after a start that failed they were not served
 	w.sessions.close()
+	w.succession.doubts.Wait()
 	if err := w.pidFile.remove(); err != nil {
 		w.log.Error("the pid file stays", "error", err)
 	}

@@ -228,10 +228,10 @@ func (f *faulty) serves() {
 }
 
 // replaceDead starts sluice again when no process is left, as a service manager would.
-func (f *faulty) replaceDead() (replaced bool) {
+func (f *faulty) replaceDead(old int) (replaced bool) {
 	f.t.Helper()
-	// Whoever follows may not know yet, but it runs.
-	if len(f.processes()) > 0 {
+	// Whoever follows may not know yet, but it runs. One that is about to end has no arguments any more.
+	if len(f.processes()) > 0 || ended(old) != nil {
 		return false
 	}
 	lines := len(f.said())

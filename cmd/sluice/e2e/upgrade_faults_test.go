@@ -181,7 +181,7 @@ func (c faultCase) committed() bool {
 func (f *faulty) untilSettled(c faultCase, old int) {
 	t := f.t
 	until(t, "somebody serves", func() error {
-		if f.replaceDead() {
+		if f.replaceDead(old) {
 			return nil
 		}
 		out, err := f.command("status").CombinedOutput()
