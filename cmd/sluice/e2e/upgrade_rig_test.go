@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ type upgradable struct {
 	pidFile string
 	answers chan struct{} // closed: the server of the pool late answers
 	gone    bool          // no process is left
+	program string        // what the first process runs; "" = sluiceProgram
 }
 
 // startUpgradable runs sluice, by a command that ends in becoming it if there is one.
@@ -36,7 +38,9 @@ func startUpgradable(t *testing.T, by ...string) *upgradable {
 func startUpgradableOf(t *testing.T, program string, by ...string) *upgradable {
 	t.Helper()
 	dir, e := tempDir(t), startCountedEcho(t)
-	u := &upgradable{few: filepath.Join(dir, "few.sock"), pidFile: filepath.Join(dir, "pid"), answers: make(chan struct{})}
+	u := &upgradable{
+		few: filepath.Join(dir, "few.sock"), pidFile: filepath.Join(dir, "pid"), answers: make(chan struct{}), program: program,
+	}
 	late := startLateServer(t, u.answers)
 	u.run(t, dir, fmt.Sprintf(upgradeConfig, u.few, e.address(), late), by...)
 	return u
@@ -48,7 +52,7 @@ func (u *upgradable) run(t *testing.T, dir, config string, by ...string) {
 	file, socket := filepath.Join(dir, "sluice.yaml"), filepath.Join(dir, "sluice.sock")
 	writeFile(t, file, config)
 	u.args = []string{"run", "-c", file, "--admin", "127.0.0.1:0", "--socket", socket, "--pid-file", u.pidFile}
-	args := slices.Concat(by, []string{program}, u.args)
+	args := slices.Concat(by, []string{cmp.Or(u.program, sluiceProgram)}, u.args)
 	u.rig = &rig{process: start(t, "sluice", dir, exec.Command(args[0], args[1:]...)), socket: socket, config: file, changing: true, mayLog: "upgrade failed"}
 	until(t, "sluice is ready", func() error {
 		for _, l := range u.logLines() {
