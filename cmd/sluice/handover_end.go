@@ -19,8 +19,8 @@ func (h *handover) giveBack(err error) {
 		h.departure.Abandon()
 		h.status.AcceptPause = time.Since(h.stopped).Seconds()
 	}
-	_ = h.conn.SetDeadline(time.Now().Add(wordTime))
 	err = h.reason(err)
+	_ = h.conn.SetDeadline(time.Now().Add(wordTime))
 	peer := (*handoff.PeerError)(nil)
 	told := h.conn.Send(handoff.Failed, handoff.PeerError{Text: err.Error()}) == nil || errors.As(err, &peer)
 	_ = h.conn.Close()
