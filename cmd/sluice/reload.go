@@ -50,6 +50,10 @@ func (w *world) reload(by string) (change.Change, error) {
 		defer signs.reloading()()
 	}
 	c, err := w.reloadFrom(w.read, false)
+	if errors.Is(err, errUnderWay) { // it says nothing of the configuration, which the new process reads
+		w.log.Warn("nothing is reloaded", "by", by, "reason", err)
+		return c, err
+	}
 	w.last.Store(&lastReload{at: time.Now(), err: err})
 	if err != nil {
 		w.logReloadFailed(by, err)
