@@ -144,10 +144,11 @@ func (u *anUpgrade) isOver() bool {
 func (f *faulty) untilFault(u *anUpgrade) (pid int) {
 	f.t.Helper()
 	until(f.t, "it goes wrong", func() error {
-		if _, err := os.Stat(f.fault + ".done"); err != nil {
-			return fmt.Errorf("%w; the upgrade is over: %t: %s", err, u.isOver(), u.text)
+		_, err := os.Stat(f.fault + ".done")
+		if err != nil && u.isOver() { // before that its text is still written
+			err = fmt.Errorf("%w; the upgrade is over: %s", err, u.text)
 		}
-		return nil
+		return err
 	})
 	pid, err := strconv.Atoi(readFile(f.t, f.fault+".pid"))
 	if err != nil {
