@@ -13,9 +13,10 @@ import (
 // event, a timer or a message that is on its way has the token of a session that is gone.
 
 const (
-	// batchMax is how many sessions travel together: their descriptors fit one message
-	// (SCM_MAX_FD is 253, see unix(7)).
-	batchMax = 126
+	// batchMax is how many sessions travel together. All of them stand still for as long as the slowest takes:
+	// with 64 the longest pause of one in a hundred is half of that with 126, the most whose descriptors fit one
+	// message (SCM_MAX_FD is 253, see unix(7)), and the whole takes no longer. With 32 it does.
+	batchMax = 64
 	// batchBytes is how many bytes read and not yet sent travel together, of the last session more:
 	// the sessions of a batch wait for them to be written and read.
 	batchBytes = 4 << 20
