@@ -70,10 +70,10 @@ func TestHandOversAtRandom(t *testing.T) {
 			config.Target.Pool = newPool(t, 2, 0, tcpAddress(backend.Addr()))
 			now := startServer(t, 2, config.Target.Pool, config, nil)
 			v := visit(now.Stats().Listeners[0].Addresses)
-			accepts, account := uint64(0), Account{}
+			accepts := uint64(0)
 			for range 12 {
 				d := depart(t, now)
-				account = d.Account()
+				account := d.Account()
 				if random.IntN(2) == 0 {
 					eventually(t, "all of them wait", func() bool { return int(v.waiting.Load()) == len(config.Bind) || len(v.failed) > 0 })
 				}

@@ -30,7 +30,6 @@ type modelSlot struct {
 type duoWaiter struct {
 	Waiter
 	pool    *Pool // nil: it is on its way
-	came    int
 	granted bool
 }
 

@@ -18,7 +18,6 @@ type chain struct {
 	processes0 int // before the first upgrade
 	resident   int64
 	resident0  int64 // of a process that was never upgraded, with as many sessions
-	took       time.Duration
 }
 
 // measureChain upgrades a system several times. A share of the sessions comes before each upgrade, as sessions do that

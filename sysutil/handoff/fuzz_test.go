@@ -92,7 +92,7 @@ func FuzzReceive(f *testing.F) {
 	two, second := twoFrames()
 	whole := []byte{byte(second-1)<<2 | 2, 15<<2 | 1}
 	f.Add(two, whole)
-	f.Add(two, []byte{0<<2 | 1, 0<<2 | 1, byte(second-3)<<2 | 0, 0<<2 | 1})
+	f.Add(two, []byte{0<<2 | 1, 0<<2 | 1, byte(second-3) << 2, 0<<2 | 1})
 	f.Add(append(slices.Clone(two), two...), append(slices.Clone(whole), 4<<2, whole[0], 15<<2|1))
 	f.Add(two[:len(two)-1], whole)
 	f.Add(two, []byte{byte(second-2)<<2 | 2, 16<<2 | 1})
