@@ -196,7 +196,11 @@ func (c *cluster) signalAll(s syscall.Signal) {
 		}
 	}
 	for _, pid := range pids {
-		if err := syscall.Kill(pid, s); err != nil {
+		err := syscall.Kill(pid, s)
+		if err == syscall.ESRCH && pid != parent { // a child that was about to end, such as that of a connection
+			continue
+		}
+		if err != nil {
 			c.t.Fatal(err)
 		}
 	}
