@@ -156,8 +156,9 @@ func (w *poolWatch) account(now time.Time) Account {
 
 // account is Account of a backend. The mutex is held.
 func (b *member) account(now time.Time) BackendAccount {
+	is := b.backend.Identity()
 	a := BackendAccount{
-		Name: b.backend.Name(), Address: b.backend.Address(), Host: hostOf(b.backend),
+		Name: is.Name, Address: is.Address, Host: is.Host,
 		Removed: b.removed, Maint: b.maint, Drain: b.drain, Verdict: b.verdict.account(), Since: ago(b.since, now),
 		Promoted: b.promoted, Lag: b.lag.account(), Behind: b.behind, BehindKnown: b.behindKnown, Failing: b.failing.account(now),
 	}
@@ -178,9 +179,6 @@ func (b *member) account(now time.Time) BackendAccount {
 	}
 	return a
 }
-
-// hostOf returns the name that a backend was configured with; "" = an IP.
-func hostOf(b *pool.Backend) string { return cmp.Or(b.Host(), b.Config().Host) }
 
 // account is Account of a target. The mutex is held.
 func (t *target) account(now time.Time) *CheckAccount {

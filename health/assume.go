@@ -106,18 +106,8 @@ func (s *successor) assumePool(w *poolWatch, a *Account) {
 
 // is reports whether the account is that of a backend, as pool.Update knows it.
 func (a *BackendAccount) is(b *pool.Backend) bool {
-	address := b.Address()
-	switch known := hasIP(a.Address) && hasIP(address); {
-	case a.Name != b.Name():
-		return false
-	case known:
-		return a.Address == address
-	}
-	return a.Host != "" && a.Host == hostOf(b) && a.Address.TCP.Port() == address.TCP.Port()
+	return b.Identity().Same(pool.BackendConfig{Name: a.Name, Address: a.Address, Host: a.Host})
 }
-
-// hasIP reports whether the address is whole.
-func hasIP(a pool.Address) bool { return a.IsUnix() || a.TCP.Addr().IsValid() }
 
 // assumeMember takes over what is known of a backend that both have. The mutex is held.
 func (s *successor) assumeMember(b *member, a *BackendAccount) {

@@ -1,9 +1,6 @@
 package pool
 
-import (
-	"cmp"
-	"time"
-)
+import "time"
 
 // Account is what the pool of the next process must know of this one, all of one moment. What can be configured is in it
 // only so that a difference shows.
@@ -63,11 +60,12 @@ func (p *Pool) Account() Account {
 
 // account returns what the next process must know of the backend. The pool's mutex is held.
 func (b *Backend) account(now time.Time) BackendAccount {
+	is := b.identity()
 	a := BackendAccount{
-		Name: b.name, Address: b.Address(), Host: cmp.Or(b.host, b.config.Host),
+		Name: is.Name, Address: is.Address, Host: is.Host,
 		Removed: b.removed, State: b.admin, Weight: b.weight, Backup: b.backup, BackupConfigured: b.config.Backup,
 		Up: b.up, Unproven: b.unproven, Ejected: b.ejected, Lost: b.lost,
-		Credit: b.credit, Active: b.active - b.elsewhere, Changes: b.changes,
+		Credit: b.credit, Active: b.held(), Changes: b.changes,
 	}
 	if b.share != whole {
 		a.Ramp = max(1, now.Sub(b.back))

@@ -185,7 +185,7 @@ func (b *Backend) Active() int {
 func (b *Backend) Release() {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
-	if b.active == b.elsewhere {
+	if b.held() == 0 {
 		panic(fmt.Sprintf("pool: release backend %s/%s: no slot is taken", b.pool.name, b.name))
 	}
 	b.vacate(1)

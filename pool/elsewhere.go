@@ -34,7 +34,7 @@ func (p *Pool) Harbour(c BackendConfig) *Backend {
 func (p *Pool) lookFor(c BackendConfig) *Backend {
 	for _, backends := range [...][]*Backend{p.Backends(), p.leaving} {
 		for _, b := range backends {
-			if b.name == c.Name && b.is(c) {
+			if b.is(c) {
 				return b
 			}
 		}
@@ -73,6 +73,16 @@ func (b *Backend) expect(n int) {
 	b.active -= fewer
 }
 
+// Held returns how many of the backend's slots sessions of this process hold.
+func (b *Backend) Held() int {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	return b.held()
+}
+
+// held is Held. The pool's mutex is held.
+func (b *Backend) held() int { return b.active - b.elsewhere }
+
 // Arrive takes a slot for a session that comes from another process: one that it has held there, if any is expected.
 // max_conns does not matter, and the slot must be Released as any other.
 func (b *Backend) Arrive() {
@@ -92,7 +102,7 @@ func (b *Backend) Arrive() {
 func (b *Backend) Depart() {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
-	if b.active == b.elsewhere {
+	if b.held() == 0 {
 		panic(fmt.Sprintf("pool: a session departs from backend %s/%s: no slot is taken", b.pool.name, b.name))
 	}
 	b.elsewhere++

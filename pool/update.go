@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -147,11 +148,37 @@ func find(backends []*Backend, c BackendConfig) *Backend {
 
 // is reports whether a configuration is that of b. Pool.changing is held.
 func (b *Backend) is(c BackendConfig) bool {
-	address := b.Address()
-	if c.Address.dialable() && address.dialable() {
-		return c.Address == address
+	running := BackendConfig{Name: b.name, Address: b.Address(), Host: b.host}
+	if running.Same(c) {
+		return true
 	}
-	return c.Host != "" && (c.Host == b.host || c.Host == b.config.Host) && c.Address.TCP.Port() == address.TCP.Port()
+	running.Host = b.config.Host
+	return running.Same(c)
+}
+
+// Same reports whether two configurations are of one backend: of one name and one address, and where an address is not
+// known yet, of one Host and port.
+func (c BackendConfig) Same(other BackendConfig) bool {
+	switch {
+	case c.Name != other.Name:
+		return false
+	case c.Address.dialable() && other.Address.dialable():
+		return c.Address == other.Address
+	}
+	return c.Host != "" && c.Host == other.Host && c.Address.TCP.Port() == other.Address.TCP.Port()
+}
+
+// Identity returns what tells which backend it is, also to another process: its name, its address and the Host that it was
+// configured with; "" = none. All else is zero.
+func (b *Backend) Identity() BackendConfig {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	return b.identity()
+}
+
+// identity is Identity. The pool's mutex is held.
+func (b *Backend) identity() BackendConfig {
+	return BackendConfig{Name: b.name, Address: b.Address(), Host: cmp.Or(b.host, b.config.Host)}
 }
 
 // carryOut makes an update the pool's configuration. Both mutexes are held.

@@ -155,7 +155,7 @@ func backends(from, to []pool.BackendConfig) (all []Thing) {
 	kept := make(map[string]bool, len(to))
 	for _, b := range to {
 		was, known := before[b.Name]
-		if known = known && SameBackend(was, b); known {
+		if known = known && was.Same(b); known {
 			kept[b.Name] = true
 		}
 		switch keys := backendKeys(was, b); {
@@ -171,15 +171,6 @@ func backends(from, to []pool.BackendConfig) (all []Thing) {
 		}
 	}
 	return all
-}
-
-// SameBackend reports whether two configurations of one name are of one backend, as pool.Update has it.
-func SameBackend(a, b pool.BackendConfig) bool {
-	known := func(c pool.BackendConfig) bool { return c.Address.IsUnix() || c.Address.TCP.Addr().IsValid() }
-	if known(a) && known(b) {
-		return a.Address == b.Address
-	}
-	return a.Host == b.Host && a.Address.TCP.Port() == b.Address.TCP.Port()
 }
 
 func backendKeys(from, to pool.BackendConfig) (keys []Key) {
