@@ -31,22 +31,10 @@ type BackendRemaining struct {
 // Remaining returns what is left here: without the batch that is under way, but for those of its sessions that come back,
 // by their numbers in it. Listeners that are gone count as well. Each answer must reach the other server.
 func (d *Departure) Remaining(back ...int) (r Remaining) {
-	var away []*session
-	if d.batch != nil { // it has no sessions any more once it is committed or returned
-		for i, f := range d.batch.sessions {
-			if !slices.Contains(back, i) {
-				away = append(away, &f.session)
-			}
-		}
-	}
+	sessions, slots := d.away(back)
 	for _, ls := range d.srv.set.Load().all() {
 		n, _ := ls.sessionCount()
-		for _, s := range away {
-			if s.rules.listener == ls {
-				n--
-			}
-		}
-		left := ListenerRemaining{Name: ls.name, Sessions: n}
+		left := ListenerRemaining{Name: ls.name, Sessions: n - sessions[ls]}
 		if table := ls.rules.Load().clients; table != nil {
 			left.Clients = table.Changes()
 		}
@@ -55,26 +43,29 @@ func (d *Departure) Remaining(back ...int) (r Remaining) {
 		}
 	}
 	for _, p := range d.srv.pools() {
-		r.addBackends(p, away)
+		for _, b := range p.All() {
+			if n := b.Held() - slots[b]; n > 0 {
+				is := b.Identity()
+				r.Backends = append(r.Backends, BackendRemaining{p.Name(), is.Name, is.Address, is.Host, n})
+			}
+		}
 	}
 	return r
 }
 
-func (r *Remaining) addBackends(p *pool.Pool, away []*session) {
-	for _, b := range p.Account().Backends {
-		if b.Active == 0 {
-			continue
-		}
-		left := BackendRemaining{Pool: p.Name(), Name: b.Name, Address: b.Address, Host: b.Host, Active: b.Active}
-		for _, s := range away {
-			if s.backend != nil && s.backend.Pool() == p && s.backend.Name() == b.Name && s.backend.Address() == b.Address {
-				left.Active--
-			}
-		}
-		if left.Active > 0 {
-			r.Backends = append(r.Backends, left)
+// away counts the sessions of the batch that is under way, but for those that come back, and the slots that they hold.
+func (d *Departure) away(back []int) (sessions map[*listener]int, slots map[*pool.Backend]int) {
+	sessions, slots = make(map[*listener]int), make(map[*pool.Backend]int)
+	if d.batch == nil {
+		return sessions, slots
+	}
+	for i, f := range d.batch.sessions { // it has none any more once it is committed or returned
+		if !slices.Contains(back, i) {
+			sessions[f.rules.listener]++
+			slots[f.backend]++ // nil too: of those that hold none
 		}
 	}
+	return sessions, slots
 }
 
 // pools returns the pools to which sessions go, or have gone, and those that Config.Pools names.
@@ -82,11 +73,15 @@ func (srv *Server) pools() (all []*pool.Pool) {
 	if srv.config.Pools != nil {
 		all = slices.Clone(srv.config.Pools())
 	}
+	known := make(map[*pool.Pool]bool, len(all))
+	for _, p := range all {
+		known[p] = true
+	}
 	for _, ls := range srv.set.Load().all() {
 		for _, r := range ls.everyRules() {
 			for _, t := range r.targets.all {
-				if !slices.Contains(all, t.config.Pool) {
-					all = append(all, t.config.Pool)
+				if p := t.config.Pool; !known[p] {
+					known[p], all = true, append(all, p)
 				}
 			}
 		}
@@ -120,8 +115,12 @@ func (srv *Server) Expect(r Remaining) error {
 			table.Settle()
 		}
 	}
+	held := make(map[string][]BackendRemaining) // by pool: each go that lets sessions move waits for this
+	for _, b := range r.Backends {
+		held[b.Pool] = append(held[b.Pool], b)
+	}
 	for _, p := range srv.pools() {
-		r.expectOf(p)
+		expectOf(p, held[p.Name()])
 	}
 	if fewer {
 		for _, l := range srv.loops {
@@ -132,10 +131,10 @@ func (srv *Server) Expect(r Remaining) error {
 }
 
 // expectOf tells the backends of a pool how many of their slots are taken elsewhere.
-func (r *Remaining) expectOf(p *pool.Pool) {
+func expectOf(p *pool.Pool, held []BackendRemaining) {
 	expected := make(map[*pool.Backend]int)
-	for i := range r.Backends {
-		if b := &r.Backends[i]; b.Pool == p.Name() && b.Active > 0 {
+	for i := range held {
+		if b := &held[i]; b.Active > 0 {
 			expected[p.Harbour(pool.BackendConfig{Name: b.Name, Address: b.Address, Host: b.Host})] += b.Active
 		}
 	}
