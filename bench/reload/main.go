@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"sluice/bench/load"
+	"sluice/bench/record"
 )
 
 const (
@@ -54,10 +55,14 @@ func measure(program string, rounds int, d time.Duration) error {
 	}
 	defer os.RemoveAll(dir)
 	if program == "" {
-		program = filepath.Join(dir, "sluice")
-		if said, err := exec.Command("go", "build", "-o", program, "sluice/cmd/sluice").CombinedOutput(); err != nil {
-			return fmt.Errorf("build sluice: %w\n%s", err, said)
+		root, err := record.Root(context.Background())
+		if err == nil {
+			err = record.Build(context.Background(), root, dir, "./cmd/sluice")
 		}
+		if err != nil {
+			return err
+		}
+		program = filepath.Join(dir, "sluice")
 	}
 	backend, err := load.StartBackend(load.BackendConfig{Listen: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:0")}})
 	if err != nil {

@@ -17,17 +17,18 @@ import (
 	"time"
 
 	"sluice/bench/load"
+	"sluice/bench/record"
 )
 
 // TestMain lets the test binary be the backend, as the program itself is.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == backendArg {
-		exit(serveBackend(os.Args[2:]))
+		record.Exit("bench", serveBackend(os.Args[2:]))
 	}
 	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin") // where Debian has haproxy and nginx
 	dir, err := os.MkdirTemp("", "bench-test-")
 	if err != nil {
-		exit(err)
+		record.Exit("bench", err)
 	}
 	bin, startPatience = dir, patient
 	code := m.Run()

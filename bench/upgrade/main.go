@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
-	"syscall"
 
 	"sluice/bench/record"
 	"sluice/sysutil"
@@ -16,28 +13,9 @@ import (
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == keeperArg {
-		exit(keep(os.Stdin, os.Stdout))
+		record.Exit("upgrade", keep(os.Stdin, os.Stdout))
 	}
-	o, err := parseOptions(os.Args[1:])
-	if errors.Is(err, flag.ErrHelp) {
-		os.Exit(0)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "upgrade:", err)
-		os.Exit(2)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err = measure(ctx, o)
-	stop()
-	exit(err)
-}
-
-func exit(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "upgrade:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	record.Main("upgrade", parseOptions, measure)
 }
 
 // measure builds sluice, measures, prints and keeps the result.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/bench/record"
 	"sluice/sysutil/systest"
 )
 
@@ -18,7 +19,7 @@ const patient = time.Minute
 // TestMain lets the test binary be the keeper, as the program itself is.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == keeperArg {
-		exit(keep(os.Stdin, os.Stdout))
+		record.Exit("upgrade", keep(os.Stdin, os.Stdout))
 	}
 	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")             // where Debian has haproxy and nginx
 	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0") // else each keeper's end takes a second with the race detector
