@@ -55,8 +55,7 @@ type handover struct {
 type handoverResult struct {
 	status admin.UpgradeStatus
 	to     string // version of the other process
-	moved  int
-	err    error // nil: the other process serves
+	err    error  // nil: the other process serves
 }
 
 func (r *handoverResult) upgraded(pid int) admin.Upgraded {
@@ -98,7 +97,7 @@ func (w *world) TakeOver(c *net.UnixConn, by admin.By) error {
 var errHandedOver = admin.Conflictf("another process has taken over: ask that one")
 
 func (h *handover) result(err error) *handoverResult {
-	return &handoverResult{status: h.status, to: h.speaks.Version, moved: h.moved, err: err}
+	return &handoverResult{status: h.status, to: h.speaks.Version, err: err}
 }
 
 // greet finds out who asks, and whether it may take over now.

@@ -111,7 +111,7 @@ func (w *world) succeeded(s *successor, r *handoverResult) (admin.Upgraded, erro
 	if r.err == nil {
 		return r.upgraded(s.cmd.Process.Pid), nil
 	}
-	if r.moved > 0 { // it may have them until they end
+	if r.status.Sessions > 0 { // it may have them until they end
 		return admin.Upgraded{}, r.err
 	}
 	select {
