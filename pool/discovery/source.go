@@ -1,0 +1,50 @@
+package discovery
+
+import (
+	"context"
+	"time"
+
+	"sluice/pool"
+)
+
+// A Source says which backends there are.
+type Source interface {
+	// Key tells the source from others, and is how people read it: "dns app.internal:8080". Two sources of one key are the
+	// same.
+	Key() string
+	// Ask returns one answer, for those who cannot wait for the next one.
+	Ask(ctx context.Context) ([]Found, error)
+	// Run reports every answer until ctx is done, the first one as soon as it can. It never gives up: what goes wrong is
+	// reported too, and tried again.
+	Run(ctx context.Context, report func(Report))
+}
+
+// A Report is what a source has found out. Its slice is not changed any more.
+type Report struct {
+	Found []Found   // all there are; meaningless with Err. None at all is an answer too
+	Err   error     // why there is no answer; nil: there is one
+	Next  time.Time // when it is asked again; zero: when it has news
+}
+
+// Found is one backend in an answer.
+type Found struct {
+	Name    string       // what the source calls it; "" = as its address is written
+	Address pool.Address // whole, or a port alone where Host stands for the IP
+	Host    string       // a name that is to be looked up in turn; "" = Address is whole
+	Settings
+}
+
+// Settings is what a source says of a backend besides its address. What is nil is as the pool's template has it.
+type Settings struct {
+	Weight   *int             // 0 to pool.MaxWeight
+	MaxConns *int             // 0 = no limit
+	Backup   *bool            // used only while no backend that is not a backup is usable
+	State    *pool.AdminState // what the operator wants
+}
+
+// First and last pause after a question that was not answered. Each is twice the one before, and a fifth more or less, so
+// that instances that started together do not ask together.
+const (
+	FirstRetry = time.Second
+	LastRetry  = 30 * time.Second
+)
