@@ -24,6 +24,8 @@ type Report struct {
 	Found []Found   // all there are; meaningless with Err. None at all is an answer too
 	Err   error     // why there is no answer; nil: there is one
 	Next  time.Time // when it is asked again; zero: when it has news
+
+	Warnings []string // what is wrong with single backends, which are not in Found
 }
 
 // Found is one backend in an answer.
