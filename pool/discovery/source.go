@@ -43,10 +43,3 @@ type Settings struct {
 	Backup   *bool            // used only while no backend that is not a backup is usable
 	State    *pool.AdminState // what the operator wants
 }
-
-// First and last pause after a question that was not answered. Each is twice the one before, and a fifth more or less, so
-// that instances that started together do not ask together.
-const (
-	FirstRetry = time.Second
-	LastRetry  = 30 * time.Second
-)
