@@ -29,7 +29,16 @@ func (m *Monitor) Apply(pools []Watched) error {
 // Prepare makes what an Apply needs, and changes nothing. Until Commit or Abandon is called there must be no other
 // Prepare or Apply. The error is Apply's.
 func (m *Monitor) Prepare(pools []Watched) (*Prepared, error) {
-	p := m.plan(pools)
+	return m.ready(m.plan(pools, false))
+}
+
+// PrepareSome is Prepare for some of the pools that are watched: all others stay as they are, and take no time but that
+// for targets that they may share.
+func (m *Monitor) PrepareSome(pools []Watched) (*Prepared, error) {
+	return m.ready(m.plan(pools, true))
+}
+
+func (m *Monitor) ready(p *plan) (*Prepared, error) {
 	if err := p.check(); err != nil {
 		p.giveUp()
 		return nil, err
@@ -96,11 +105,11 @@ func (m *Monitor) carryOut(p *plan, now time.Time) {
 // removeAllBut ends what is not in the plan. The mutex is held.
 func (m *Monitor) removeAllBut(p *plan, now time.Time) {
 	for _, w := range m.gone {
-		m.welcome(w, p.members)
+		m.welcome(w, p.members[w.pool])
 	}
 	for _, w := range m.pools {
-		if next := p.watched[w.pool]; next == nil || !next.stays {
-			m.welcome(w, p.members)
+		if next := p.watched[w.pool]; next == nil && !p.some || next != nil && !next.stays {
+			m.welcome(w, p.members[w.pool])
 			m.dismiss(w, p, now)
 		}
 	}

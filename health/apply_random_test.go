@@ -130,6 +130,42 @@ func (g *game) change() *gameChange {
 	return c
 }
 
+// changeSome makes up a change of some of the pools that there are.
+func (g *game) changeSome() *gameChange {
+	c := &gameChange{pools: g.pools, rules: make(map[*pool.Pool]Config)}
+	for _, p := range g.pools {
+		c.rules[p] = g.rules[p]
+		if g.random.IntN(3) > 0 {
+			continue
+		}
+		if g.random.IntN(3) == 0 {
+			c.rules[p] = g.settings()
+		}
+		w := Watched{Pool: p, Config: c.rules[p]}
+		if g.random.IntN(3) > 0 {
+			u := g.update(p)
+			c.updates, w.Backends = append(c.updates, u), u.Backends()
+		}
+		c.watched = append(c.watched, w)
+	}
+	g.random.Shuffle(len(c.watched), func(i, j int) { c.watched[i], c.watched[j] = c.watched[j], c.watched[i] })
+	return c
+}
+
+// prepare makes up a change and prepares it.
+func (g *game) prepare() (*gameChange, *Prepared) {
+	c, prepare := g.change, g.m.Prepare
+	if g.random.IntN(2) == 0 {
+		c, prepare = g.changeSome, g.m.PrepareSome
+	}
+	change := c()
+	p, err := prepare(change.watched)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return change, p
+}
+
 // update prepares other backends for a pool. Some of the old ones may have sessions: they come back as they were.
 func (g *game) update(p *pool.Pool) *pool.Update {
 	for range 2 {
@@ -207,11 +243,7 @@ func (g *game) play() {
 	running.Go(func() { m.Run(ctx) })
 	synctest.Wait()
 	for range 200 {
-		change := g.change()
-		p, err := m.Prepare(change.watched)
-		if err != nil {
-			g.t.Fatal(err)
-		}
+		change, p := g.prepare()
 		all = append(all, g.made...)
 		g.run() // nothing has changed yet
 		if g.random.IntN(4) == 0 {

@@ -16,8 +16,9 @@ func (p *plan) compare(targets []*target) {
 		p.probed = append(p.probed, t)
 	}
 	for _, w := range p.pools {
-		w.compare()
-		p.watches = append(p.watches, w.watch)
+		if w.compare(); !p.some {
+			p.watches = append(p.watches, w.watch)
+		}
 	}
 }
 

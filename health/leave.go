@@ -3,8 +3,6 @@ package health
 import (
 	"slices"
 	"time"
-
-	"sluice/pool"
 )
 
 // A backend that was removed while it has sessions leaves: what becomes of them is the rule for CauseRemoved, or what was
@@ -28,7 +26,7 @@ func (w *poolWatch) all(yield func(*member) bool) {
 // dismiss removes the members that are not of the plan, from a pool that stays or with their pool. The mutex is held.
 func (m *Monitor) dismiss(w *poolWatch, p *plan, now time.Time) {
 	for _, b := range w.members {
-		if p.members[b.backend] != nil {
+		if p.members[w.pool][b.backend] != nil {
 			continue
 		}
 		b.remove()
@@ -50,7 +48,7 @@ func (m *Monitor) dismiss(w *poolWatch, p *plan, now time.Time) {
 }
 
 // welcome stops the closing of backends that come back. The mutex is held.
-func (m *Monitor) welcome(w *poolWatch, members map[*pool.Backend]*member) {
+func (m *Monitor) welcome(w *poolWatch, members membersOf) {
 	for b := range w.all {
 		if b.removed && members[b.backend] != nil {
 			m.endClosing(b)

@@ -102,7 +102,7 @@ func (b *member) fact() fact {
 	t := b.target
 	f := fact{
 		name: b.backend.Name(), before: b.verdict, maint: b.maint, lag: b.lag, behind: b.behind, behindKnown: b.behindKnown,
-		wanted: b.backend.Admin() == pool.Ready && b.backend.Weight() > 0 && !b.evidence.ejected(),
+		wanted: b.backend.Wanted() && !b.evidence.ejected(),
 	}
 	if t == nil {
 		return f
@@ -135,7 +135,7 @@ func (w *poolWatch) lookStranded() {
 // couldServe reports whether a backend is out only for its checks. The mutex is held.
 func (w *poolWatch) couldServe() bool {
 	for _, b := range w.members {
-		if !b.verdict.up && b.backend.Admin() == pool.Ready && b.backend.Weight() > 0 {
+		if !b.verdict.up && b.backend.Wanted() {
 			return true
 		}
 	}

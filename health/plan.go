@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"sluice/health/probe"
 	"sluice/pool"
@@ -11,15 +12,16 @@ import (
 
 // plan is what Apply is about to put in the place of what there is. Until it is carried out nothing has changed.
 type plan struct {
-	pools   []*plannedPool
+	some    bool           // pools that are not in it stay as they are
+	pools   []*plannedPool // that are not to stay as they are
 	watched map[*pool.Pool]*plannedPool
-	members map[*pool.Backend]*member
-	targets []*plannedTarget // in the order of the backends that need them
+	members map[*pool.Pool]membersOf // of all pools that there will be
+	targets []*plannedTarget         // in the order of the backends that need them
 	byKey   map[targetKey]*plannedTarget
 	kept    map[*target]bool // those so far that go on
 	ended   []*target        // those so far that do not
 
-	watches []*poolWatch // of pools
+	watches []*poolWatch // all that there will be
 	probed  []*target    // of targets
 }
 
@@ -27,8 +29,10 @@ type plan struct {
 type plannedPool struct {
 	watch   *poolWatch // the one so far, or a new one
 	twice   bool       // the pool is given twice, which is wrong
+	unknown bool       // it was to be watched already, and is not
 	cfg     *Config    // of its own: a target keeps it
 	way     way
+	was     membersOf // so far
 	members []*member // those so far, and new ones
 	targets []*plannedTarget
 	news    []int // positions of members that are not as they were, or new
@@ -47,29 +51,20 @@ type plannedTarget struct {
 	stays   bool    // nothing of that is other than so far
 }
 
-// plan finds out what an Apply changes, and makes the probers that it needs.
-func (m *Monitor) plan(pools []Watched) *plan {
-	about := len(*m.members.Load()) // as many as there are: mostly little changes
+// plan finds out what an Apply changes, and makes the probers that it needs. With some, pools that are not given stay.
+func (m *Monitor) plan(pools []Watched, some bool) *plan {
+	about := len(m.targets) // as many as there are: mostly little changes
 	p := &plan{
-		watched: make(map[*pool.Pool]*plannedPool, len(pools)), members: make(map[*pool.Backend]*member, about),
+		some: some, watched: make(map[*pool.Pool]*plannedPool, len(pools)), members: make(map[*pool.Pool]membersOf, len(pools)),
 		targets: make([]*plannedTarget, 0, about), byKey: make(map[targetKey]*plannedTarget, about),
 		kept: make(map[*target]bool, about),
 	}
-	known := make(map[*pool.Pool]*poolWatch, len(m.pools))
-	for _, w := range m.pools {
-		known[w.pool] = w
-	}
-	for _, given := range pools {
-		cfg := given.Config.withDefaults()
-		planned := &plannedPool{watch: known[given.Pool], twice: p.watched[given.Pool] != nil, cfg: &cfg}
-		if planned.watch == nil {
-			planned.watch = newWatch(given.Pool)
+	if known := m.known(); some {
+		m.planSome(p, pools, known)
+	} else {
+		for i := range pools {
+			m.planPool(p, &pools[i], known[pools[i].Pool])
 		}
-		if !planned.twice {
-			p.watched[given.Pool] = planned
-			m.planMembers(p, planned, given.backends())
-		}
-		p.pools = append(p.pools, planned)
 	}
 	p.choose(m.targets)
 	for _, n := range p.targets {
@@ -78,6 +73,70 @@ func (m *Monitor) plan(pools []Watched) *plan {
 		}
 	}
 	return p
+}
+
+// known returns the pools that are watched.
+func (m *Monitor) known() map[*pool.Pool]*poolWatch {
+	known := make(map[*pool.Pool]*poolWatch, len(m.pools))
+	for _, w := range m.pools {
+		known[w.pool] = w
+	}
+	return known
+}
+
+// planSome adds all pools that are watched, those that are given as they are to be. They keep their order, by which the
+// first of those that share a target is found.
+func (m *Monitor) planSome(p *plan, pools []Watched, known map[*pool.Pool]*poolWatch) {
+	given := make(map[*pool.Pool]*Watched, len(pools))
+	for i := range pools {
+		one := &pools[i]
+		if given[one.Pool] != nil || known[one.Pool] == nil {
+			p.pools = append(p.pools, &plannedPool{
+				watch: newWatch(one.Pool), twice: given[one.Pool] != nil, unknown: known[one.Pool] == nil,
+			})
+		}
+		given[one.Pool] = one
+	}
+	was := *m.members.Load()
+	for _, w := range m.pools {
+		if one := given[w.pool]; one != nil {
+			m.planPool(p, one, w)
+			continue
+		}
+		p.members[w.pool] = was[w.pool]
+		p.planTargets(w)
+	}
+	p.watches = slices.Clone(m.pools)
+}
+
+// planPool adds a pool; watch is what is known of it, nil: nothing.
+func (m *Monitor) planPool(p *plan, given *Watched, watch *poolWatch) {
+	cfg := given.Config.withDefaults()
+	planned := &plannedPool{watch: watch, twice: p.watched[given.Pool] != nil, cfg: &cfg}
+	if watch == nil {
+		planned.watch = newWatch(given.Pool)
+	}
+	if p.pools = append(p.pools, planned); planned.twice {
+		return
+	}
+	p.watched[given.Pool] = planned
+	m.planMembers(p, planned, given.backends())
+	p.members[given.Pool] = planned.index()
+}
+
+// planTargets adds the targets of a pool that stays as it is: others may share them.
+func (p *plan) planTargets(w *poolWatch) {
+	var cfg *Config // of its own: a target keeps it
+	for _, b := range w.members {
+		if b.target == nil {
+			continue
+		}
+		if cfg == nil {
+			cfg = new(Config)
+			*cfg = w.cfg
+		}
+		p.share(b.target.key, cfg, b)
+	}
 }
 
 // newWatch returns a pool of which nothing is known yet.
@@ -93,6 +152,7 @@ func (m *Monitor) planMembers(p *plan, planned *plannedPool, backends []*pool.Ba
 	if planned.way = planned.watch.way; !planned.same {
 		planned.way = wayOf(planned.cfg)
 	}
+	planned.was = (*m.members.Load())[planned.watch.pool]
 	planned.members = make([]*member, 0, len(backends))
 	planned.targets = make([]*plannedTarget, 0, len(backends))
 	for _, b := range backends {
@@ -100,13 +160,24 @@ func (m *Monitor) planMembers(p *plan, planned *plannedPool, backends []*pool.Ba
 	}
 }
 
+// index returns the members of the pool by their backends.
+func (w *plannedPool) index() membersOf {
+	if w.was != nil && slices.Equal(w.watch.members, w.members) {
+		return w.was
+	}
+	all := make(membersOf, len(w.members))
+	for _, b := range w.members {
+		all[b.backend] = b
+	}
+	return all
+}
+
 // planMember adds a backend of a pool, and the target that it needs.
 func (m *Monitor) planMember(p *plan, planned *plannedPool, b *pool.Backend) {
-	one := m.member(b)
+	one := planned.was[b]
 	if one == nil {
 		one = &member{pool: planned.watch, backend: b}
 	}
-	p.members[b] = one
 	planned.members = append(planned.members, one)
 	if planned.cfg.Probe.Kind == probe.Off {
 		planned.targets = append(planned.targets, nil)
@@ -116,14 +187,19 @@ func (m *Monitor) planMember(p *plan, planned *plannedPool, b *pool.Backend) {
 	if so := one.target; so != nil && so.key.question.late == b && key.question.late == nil { // its address is known by now
 		so.key.question.address, so.key.question.late = b.Address(), nil
 	}
+	planned.targets = append(planned.targets, p.share(key, planned.cfg, one))
+}
+
+// share returns the target of a member, which it has for itself or together with others.
+func (p *plan) share(key targetKey, cfg *Config, one *member) *plannedTarget {
 	n := p.byKey[key]
 	if n == nil {
-		n = &plannedTarget{key: key, cfg: planned.cfg}
+		n = &plannedTarget{key: key, cfg: cfg}
 		p.byKey[key] = n
 		p.targets = append(p.targets, n)
 	}
 	n.members = append(n.members, one)
-	planned.targets = append(planned.targets, n)
+	return n
 }
 
 // choose finds the targets so far that go on, and whose knowledge new ones take over: that of the same question. It is the
@@ -172,6 +248,9 @@ func (p *plan) check() error {
 		name := w.watch.pool.Name()
 		if w.twice {
 			problems = append(problems, fmt.Errorf("watch pool %q: it is given twice", name))
+		}
+		if w.unknown {
+			problems = append(problems, fmt.Errorf("watch pool %q: it is not watched yet", name))
 		}
 		for i, n := range w.targets {
 			if n != nil && n.err != nil {

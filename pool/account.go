@@ -22,6 +22,7 @@ type BackendAccount struct {
 
 	Removed          bool       `json:"removed,omitempty"` // and it has sessions still
 	State            AdminState `json:"state"`
+	Vanished         bool       `json:"vanished,omitempty"`
 	Weight           int        `json:"weight"`
 	Backup           bool       `json:"backup,omitempty"`
 	BackupConfigured bool       `json:"backup_configured,omitempty"` // it would be a backup if nobody had said otherwise since
@@ -63,7 +64,7 @@ func (b *Backend) account(now time.Time) BackendAccount {
 	is := b.identity()
 	a := BackendAccount{
 		Name: is.Name, Address: is.Address, Host: is.Host,
-		Removed: b.removed, State: b.admin, Weight: b.weight, Backup: b.backup, BackupConfigured: b.config.Backup,
+		Removed: b.removed, State: b.admin, Vanished: b.config.Vanished, Weight: b.weight, Backup: b.backup, BackupConfigured: b.config.Backup,
 		Up: b.up, Unproven: b.unproven, Ejected: b.ejected, Lost: b.lost,
 		Credit: b.credit, Active: b.held(), Changes: b.changes,
 	}
@@ -80,5 +81,5 @@ func (a *BackendAccount) config() BackendConfig {
 
 // usable reports whether the backend could be given sessions.
 func (a *BackendAccount) usable() bool {
-	return !a.Removed && a.State == Ready && a.Up && a.Lost == "" && !a.Ejected && a.Weight > 0
+	return !a.Removed && a.State == Ready && !a.Vanished && a.Up && a.Lost == "" && !a.Ejected && a.Weight > 0
 }

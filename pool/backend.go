@@ -18,6 +18,7 @@ type BackendConfig struct {
 	MaxConns int        // active connections at most; 0 = no limit
 	Backup   bool       // used only while no backend that is not a backup is usable
 	State    AdminState // what the operator wants, until SetAdmin says otherwise
+	Vanished bool       // whoever said that there is such a backend does not say so any more: no new sessions
 	Down     bool       // it begins down, until SetUp says otherwise; for one that stays in its pool this has no meaning
 	Unproven bool       // as Down, and it is up all the same while it joins or stays when no other is usable
 }
@@ -156,8 +157,23 @@ func (b *Backend) Admin() AdminState {
 	return b.admin
 }
 
-// Usable reports whether the backend could be given sessions: it is ready, up, not ejected, not removed and has an address
-// and a weight.
+// Vanished reports whether the latest configuration keeps the backend only for the sessions that it has.
+func (b *Backend) Vanished() bool {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	return b.config.Vanished
+}
+
+// Wanted reports whether the backend is to be given sessions, whatever is known of its server: it is ready, has a weight
+// and has not vanished.
+func (b *Backend) Wanted() bool {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	return b.wanted()
+}
+
+// Usable reports whether the backend could be given sessions: it is ready, up, not ejected, not removed, has not vanished
+// and has an address and a weight.
 func (b *Backend) Usable() bool {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
@@ -282,8 +298,11 @@ func (b *Backend) SetMaxConns(limit int) error {
 
 // usable reports whether the backend's states let it take sessions. The pool's mutex is held.
 func (b *Backend) usable() bool {
-	return !b.removed && b.admin == Ready && b.up && b.lost == "" && !b.ejected && b.weight > 0
+	return !b.removed && b.wanted() && b.up && b.lost == "" && !b.ejected
 }
+
+// wanted is Wanted. The pool's mutex is held.
+func (b *Backend) wanted() bool { return b.admin == Ready && b.weight > 0 && !b.config.Vanished }
 
 // full reports whether every slot is taken, or more than that. The pool's mutex is held.
 func (b *Backend) full() bool { return b.maxConns > 0 && b.active >= b.maxConns }

@@ -13,9 +13,9 @@
 //	                       └───► gone            opens a place
 //	                       Leave
 //
-//	Usable = ready  &&  up  &&  not ejected  &&  weight > 0
-//	         SetAdmin   SetUp   SetEjected       SetWeight
-//	         (operator) (checks)(failed dials)   (operator)
+//	Usable = ready  &&  up  &&  not ejected  &&  weight > 0  &&  not vanished
+//	         SetAdmin   SetUp   SetEjected       SetWeight       Update
+//	         (operator) (checks)(failed dials)   (operator)      (who says which backends there are)
 //
 // A slot is taken before the dial and given back exactly once, so the number of active connections of a backend is
 // exact at every moment. It never passes the limit.

@@ -57,7 +57,7 @@ func (m *model) took(b *Backend, free []*Backend) {
 func (m *model) refresh() {
 	for _, s := range m.all() {
 		was := s.Usable
-		s.Usable = s.State == Ready && s.Up && !s.Ejected && s.Weight > 0 && !s.removed
+		s.Usable = s.State == Ready && s.Up && !s.Ejected && s.Weight > 0 && !s.removed && !s.Vanished
 		for _, w := range m.waiting {
 			if at := slices.Index(w.tried, s.b); at >= 0 && s.Usable && !was {
 				w.tried = slices.Delete(w.tried, at, at+1)

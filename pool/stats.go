@@ -57,9 +57,10 @@ type BackendStats struct {
 	Backup  bool    `json:"backup"`
 
 	State    AdminState `json:"state"`
-	Up       bool       `json:"up"`      // by active checks, and its address is known
-	Ejected  bool       `json:"ejected"` // by passive evidence
-	Usable   bool       `json:"usable"`  // could be given sessions: ready, up, not ejected, weight > 0
+	Up       bool       `json:"up"`                 // by active checks, and its address is known
+	Ejected  bool       `json:"ejected"`            // by passive evidence
+	Vanished bool       `json:"vanished,omitempty"` // as in BackendConfig
+	Usable   bool       `json:"usable"`             // could be given sessions: ready, up, not ejected, not vanished, weight > 0
 	Weight   int        `json:"weight"`
 	Share    int        `json:"share_percent"` // of the weight that counts: 100, or less during slow start
 	MaxConns int        `json:"max_conns"`     // 0 = no limit
@@ -99,7 +100,7 @@ func (b *Backend) state() BackendStats {
 	b.pool.ramp()
 	return BackendStats{
 		Pool: b.pool.name, Name: b.name, Address: *b.address.Load(), Host: b.host, Backup: b.backup,
-		State: b.admin, Up: b.up && b.lost == "", Ejected: b.ejected, Usable: b.usable(),
+		State: b.admin, Up: b.up && b.lost == "", Ejected: b.ejected, Vanished: b.config.Vanished, Usable: b.usable(),
 		Weight: b.weight, Share: b.share, MaxConns: b.maxConns, Active: b.active, Changes: b.changes,
 	}
 }

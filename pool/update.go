@@ -20,7 +20,7 @@ type Change struct {
 //
 // A backend is its name and its address, and one without an IP its name, Host and port. One that is in both
 // configurations is kept, the same *Backend: its counters, active connections, health, ejection, slow start and turns go
-// on. Its weight, limit and state are as c says. So is its tier if c differs there from the configuration before; if
+// on. Its weight, limit and state are as c says, and whether it has vanished. So is its tier if c differs there from the configuration before; if
 // not, what SetBackup made of it stays. One that waits for its address takes that of c.
 //
 // A backend that is not in c is removed. It is not usable any more and is given no sessions; slots that were taken, those

@@ -145,7 +145,7 @@ func (s *modelBackend) configure(c BackendConfig) {
 		s.backup, s.Backup = c.Backup, c.Backup
 	}
 	s.setAdmin(c.State)
-	s.Weight, s.MaxConns = c.Weight, c.MaxConns
+	s.Weight, s.MaxConns, s.Vanished = c.Weight, c.MaxConns, c.Vanished
 }
 
 // randomConfig returns a configuration of some of six names, each of which has one of two addresses.
@@ -181,6 +181,7 @@ func randomBackend(i int, rnd *rand.Rand) BackendConfig {
 	return BackendConfig{
 		Name: backendName(i), Address: testAddr(i + 100*(rnd.IntN(4)/3)), Weight: min(rnd.IntN(5), 3), MaxConns: rnd.IntN(4),
 		Backup: rnd.IntN(4) == 0, State: AdminState(max(rnd.IntN(6)-3, 0)), Down: rnd.IntN(8) == 0,
+		Vanished: rnd.IntN(6) == 0,
 	}
 }
 

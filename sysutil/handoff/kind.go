@@ -4,7 +4,7 @@ import "strconv"
 
 // The version of the format that this program speaks. Another minor version has messages and fields more or fewer, and
 // both sides get along; another major one understands hello, welcome, refused and failed, and the sockets in state.
-const Major, Minor = 1, 0
+const Major, Minor = 1, 1
 
 // Kind is what a message is.
 type Kind uint16

@@ -24,8 +24,8 @@ func TestMalformed(t *testing.T) {
 	first := bad(func(f *frame) { f.more = 1 }) // another one is to follow
 	for says, pieces := range map[string][]piece{
 		`starts with "HTTP"`:                              {patched(0, "HTTP")},
-		"1.0 has no kind 0":                               {bad(func(f *frame) { f.kind = 0 })},
-		"1.0 has no kind 16":                              {bad(func(f *frame) { f.kind = kinds })},
+		"1.1 has no kind 0":                               {bad(func(f *frame) { f.kind = 0 })},
+		"1.1 has no kind 16":                              {bad(func(f *frame) { f.kind = kinds })},
 		"batch has 254 descriptors in a frame":            {bad(func(f *frame) { f.files = 254 })},
 		"batch has 67108865 bytes":                        {bad(func(f *frame) { f.size = MaxBody + 1 })},
 		"batch has 4294967295 bytes":                      {patched(8, "\xff\xff\xff\xff")},
