@@ -16,6 +16,15 @@ func (d *decoder) path(v value, name string) string {
 	return filepath.Join(filepath.Dir(d.place(v.node).file), name)
 }
 
+// absolute is path for a file that is read later on.
+func (d *decoder) absolute(v value, name string) string {
+	path := d.path(v, name)
+	if absolute, err := filepath.Abs(path); err == nil {
+		return absolute
+	}
+	return path
+}
+
 // sideFiles are the files that were read: thousands of pools may name the same.
 type sideFiles struct {
 	tried    map[[2]string]error // by what they are for, and path

@@ -109,11 +109,25 @@ func (d *decoder) tryCheck(at place, p *Pool) {
 		if b.Host != "" { // any that has the port
 			address.TCP = netip.AddrPortFrom(netip.IPv6Loopback(), address.TCP.Port())
 		}
-		prober, err := probe.New(p.Health.Probe, address)
-		if err != nil {
+		if err := tryProbe(p.Health.Probe, address); err != nil {
 			d.report(at, "check cannot ask backend %s: %v", quote(b.Name), err)
 			return
 		}
-		prober.Close()
 	}
+	for _, e := range p.Entries { // any address, whatever it will find
+		address := pool.Address{TCP: netip.AddrPortFrom(netip.IPv6Loopback(), 1)}
+		if err := tryProbe(p.Health.Probe, address); err != nil {
+			d.report(at, "check cannot ask backends of %s: %v", e.title(), err)
+			return
+		}
+	}
+}
+
+func tryProbe(config probe.Config, address pool.Address) error {
+	prober, err := probe.New(config, address)
+	if err != nil {
+		return err
+	}
+	prober.Close()
+	return nil
 }

@@ -125,6 +125,10 @@ type Pool struct {
 	Rebalance Rebalance
 	l4.Target         // without its Pool, which only the program makes
 	Written   Written // but for backends
+
+	Entries     []Entry       // what sources give to it: backends with host names, then the items of discover
+	OnEmpty     OnEmpty       // what becomes of its backends when a source says there are none
+	RemoveAfter time.Duration // how long a backend stays without new sessions that no source knows any more; 0 = not at all
 }
 
 // DefaultSocket is where a sluice and the commands that ask it meet when nothing else is said.
@@ -168,6 +172,7 @@ func defaultPool(name string) Pool {
 			QueueTimeout: 10 * time.Second, DeadPeer: defaultDeadPeer, ConnectTimeout: 3 * time.Second, Retries: 2,
 			MaxAge: l4.MaxAge{Jitter: 0.1},
 		},
+		OnEmpty: OnEmptyKeep, RemoveAfter: 30 * time.Second,
 	}
 }
 

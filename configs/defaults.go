@@ -9,19 +9,24 @@ type underlays struct {
 }
 
 var defaultsFields = fields[underlays]{
-	underlay("listeners", listenerFields, emptyListener, "bind", `is the listener's own: write it in each of listeners`,
+	underlay("listeners", listenerFields, emptyListener,
+		map[string]string{"bind": `is the listener's own: write it in each of listeners`},
 		func(u *underlays) *ast.Node { return &u.listeners }),
-	underlay("pools", poolFields, emptyPool, "backends", `are the pool's own: write them in each of pools`,
+	underlay("pools", poolFields, emptyPool,
+		map[string]string{
+			"backends": `are the pool's own: write them in each of pools`,
+			"discover": `is the pool's own: write it in each of pools`,
+		},
 		func(u *underlays) *ast.Node { return &u.pools }),
 }
 
-// underlay is a field with the defaults of one kind of thing, whose own key has no default. What is wrong is reported
+// underlay is a field with the defaults of one kind of thing. own are the keys that have no default, and what to do instead. What is wrong is reported
 // here once, and not under each of the things.
-func underlay[T any](key string, table fields[T], empty func() *T, own, instead string, at func(*underlays) *ast.Node) field[underlays] {
+func underlay[T any](key string, table fields[T], empty func() *T, own map[string]string, at func(*underlays) *ast.Node) field[underlays] {
 	may := withoutRequired(table)
 	for i := range may {
-		if may[i].key == own {
-			may[i] = field[T]{key: own, instead: instead}
+		if instead := own[may[i].key]; instead != "" {
+			may[i] = field[T]{key: may[i].key, instead: instead}
 		}
 	}
 	return field[underlays]{key: key, shape: objectOf(may), read: func(d *decoder, v value, to *underlays) {

@@ -94,7 +94,7 @@ func checkFile(t *testing.T, file *File) {
 		}
 	}
 	for _, p := range file.Pools {
-		if len(p.Config.Backends) == 0 {
+		if len(p.Config.Backends)+len(p.Entries) == 0 {
 			t.Errorf("pool has no backends: %+v", p)
 		}
 		if len(p.TLVs) > 0 && p.SendProxy != l4.ProxyV2 {

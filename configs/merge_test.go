@@ -96,7 +96,7 @@ func TestLoadSeveralProblems(t *testing.T) {
 		"b.yaml:3:3: duplicate pool \"web\": the first is on line 5 of a.yaml\n"+
 		"b.yaml:5:15: :80: taken by listener \"web\" on line 3 of a.yaml: use another address or port\n"+
 		"b.yaml:5:28: pool \"wob\" does not exist: did you mean web?\n"+
-		"b.yaml:6:20: unknown key \"x\" in defaults.pools: the keys are "+strings.Join(withoutRequired(poolFields[:len(poolFields)-1]).keys(), ", "),
+		"b.yaml:6:20: unknown key \"x\" in defaults.pools: the keys are "+strings.Join(withoutRequired(poolFields[:len(poolFields)-2]).keys(), ", "),
 		"a.yaml", "b.yaml")
 	f("c.yaml:1:4: not valid YAML: mapping value is not allowed in this context: check the indentation, and quote text that has \": \" in it",
 		"e.yaml", "c.yaml")

@@ -49,7 +49,8 @@ func (d *decoder) checkSources(file *File) {
 		return
 	}
 	for _, site := range d.sourceSites {
-		p, tcp := &file.Pools[site.index], false
+		p := &file.Pools[site.index]
+		tcp := len(p.Entries) > 0 // of what they find nobody knows the family yet
 		for _, b := range p.Config.Backends {
 			if b.Address.IsUnix() {
 				continue

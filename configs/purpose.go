@@ -3,6 +3,7 @@ package configs
 import (
 	"net/netip"
 	"os"
+	"slices"
 
 	"sluice/pool"
 )
@@ -18,7 +19,8 @@ func (d *decoder) checkPurpose(file *File) {
 		if !used[p.Name] {
 			d.warn(d.poolAt[i], "no listener and no route uses pool %s", quote(p.Name))
 		}
-		if !takesSessions(p.Backends) {
+		found := slices.ContainsFunc(file.Pools[c.index].Entries, func(e Entry) bool { return e.mayTakeSessions() })
+		if !found && !takesSessions(p.Backends) {
 			d.warn(d.poolAt[i], "no backend of pool %s takes sessions: all have the weight 0, or are in drain or maint", quote(p.Name))
 		}
 	}

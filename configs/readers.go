@@ -53,6 +53,16 @@ func number[T any](key string, least, most int, at func(*T) *int) field[T] {
 	}}
 }
 
+// port is a field with a port; 0 is as if it were not there.
+func port[T any](at func(*T) *uint16) field[T] {
+	row := number("port", 0, math.MaxUint16, func(n *int) *int { return n })
+	return field[T]{key: row.key, shape: row.shape, read: func(d *decoder, v value, to *T) {
+		n := int(*at(to))
+		row.read(d, v, &n)
+		*at(to) = uint16(n)
+	}}
+}
+
 // plain returns the text of a scalar that is not in quotes, and "" for everything else.
 func plain(n ast.Node) string {
 	if _, ok := n.(ast.ScalarNode); !ok {

@@ -133,7 +133,11 @@ var poolFields = noteKeys(fields[poolDraft]{
 	{key: "check", read: readCheck, sub: checkFields},
 	section("eject", ejectFields, func(p *poolDraft) *health.EjectConfig { return &p.check.Eject }),
 	section("on_down", onDownFields, func(p *poolDraft) *onDown { return &p.onDown }),
-	{key: "backends", read: readBackends, sub: backendFields, example: "backends: [10.0.0.1:80]"},
+	word("on_empty", []string{"keep", "empty"}, assign, func(p *poolDraft) *OnEmpty { return &p.OnEmpty }),
+	duration("remove_after", 0, func(p *poolDraft) *time.Duration { return &p.RemoveAfter }),
+	section("template", templateFields, func(p *poolDraft) *pool.BackendConfig { return &p.template }),
+	{key: "discover", read: readDiscover, sub: discoverFields, shape: listOf(objectOf(discoverFields))},
+	{key: "backends", read: readBackends, sub: backendFields, example: "backends: [10.0.0.1:80]", unless: "discover"},
 })
 
 var poolTimeouts = fields[Pool]{
@@ -194,11 +198,19 @@ var ejectFields = fields[health.EjectConfig]{
 	number("max_percent", 0, 100, func(e *health.EjectConfig) *int { return &e.MaxPercent }),
 }
 
-var backendFields = fields[pool.BackendConfig]{
+var backendFields = noteKeys(append(fields[backendDraft]{
 	{key: "address", read: readBackendAddress, example: "address: 10.0.0.1:80"},
 	{key: "name", read: readBackendName},
-	number("weight", 0, pool.MaxWeight, func(b *pool.BackendConfig) *int { return &b.Weight }),
-	number("max_conns", 0, noLimit, func(b *pool.BackendConfig) *int { return &b.MaxConns }),
-	boolean("backup", func(b *pool.BackendConfig) *bool { return &b.Backup }),
-	word("state", pool.AdminStates(), unmarshal, func(b *pool.BackendConfig) *pool.AdminState { return &b.State }),
+}, backendSettings(func(b *backendDraft) *pool.BackendConfig { return b.BackendConfig })...))
+
+var templateFields = backendSettings(func(b *pool.BackendConfig) *pool.BackendConfig { return b })
+
+// backendSettings is what can be said of a backend whose address somebody else knows.
+func backendSettings[T any](at func(*T) *pool.BackendConfig) fields[T] {
+	return fields[T]{
+		number("weight", 0, pool.MaxWeight, func(b *T) *int { return &at(b).Weight }),
+		number("max_conns", 0, noLimit, func(b *T) *int { return &at(b).MaxConns }),
+		boolean("backup", func(b *T) *bool { return &at(b).Backup }),
+		word("state", pool.AdminStates(), unmarshal, func(b *T) *pool.AdminState { return &at(b).State }),
+	}
 }

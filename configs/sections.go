@@ -238,15 +238,18 @@ type poolDraft struct {
 	onDown    onDown
 	sourcesAt place
 	failback  bool
+	written   int                // how many of its backends have an address
+	template  pool.BackendConfig // of what discover finds
 }
 
 func readPools(d *decoder, v value, to *File) {
 	d.named(v, "pool", func(name string, v value) {
 		d.addPool(name, v.at)
 		v.under = d.under.pools
-		p := poolDraft{Pool: defaultPool(name), check: newCheck(v.at), failback: true}
+		p := poolDraft{Pool: defaultPool(name), check: newCheck(v.at), failback: true, template: defaultBackend()}
 		poolFields.decode(d, v, &p)
 		p.finishTLVs(d)
+		p.finishDiscover(d)
 		p.finishSources(d, len(to.Pools))
 		p.finishFailback(d)
 		p.finishRebalance(d)
@@ -266,62 +269,4 @@ func (p *poolDraft) finishFailback(d *decoder) {
 		d.report(v.at, "failback: false is for balance: first, and balance is %v: write balance: first, or remove it",
 			p.Config.Balance)
 	}
-}
-
-// readBackends reads into elements that stay where they are: a host name's address is filled in after all was read.
-func readBackends(d *decoder, v value, to *poolDraft) {
-	items := d.items(v, "an address or a mapping with the key address, for example [10.0.0.1:80]")
-	to.Config.Backends = make([]pool.BackendConfig, len(items))
-	first := make(map[string]place)
-	for i, item := range items {
-		item.name = "backend"
-		b := &to.Config.Backends[i]
-		*b = defaultBackend()
-		problems := len(d.problems)
-		readBackend(d, item, b)
-		if len(d.problems) > problems || b.Name == "" { // its name may not be the one it was given
-			continue
-		}
-		at := d.place(item.node)
-		if earlier, ok := first[b.Name]; ok {
-			d.report(at, "duplicate backend %s in pool %s: the first is %s, give this one another name", quote(b.Name),
-				quote(to.Config.Name), where(earlier, at))
-			continue
-		}
-		first[b.Name] = at
-	}
-}
-
-// readBackend reads an address, or a mapping.
-func readBackend(d *decoder, v value, to *pool.BackendConfig) {
-	switch v.node.(type) {
-	case *ast.MappingNode, *ast.MappingValueNode:
-		backendFields.decode(d, v, to)
-	default:
-		readBackendAddress(d, v, to)
-	}
-}
-
-// readBackendAddress also names the backend, unless name does: either may come first.
-func readBackendAddress(d *decoder, v value, to *pool.BackendConfig) {
-	text, ok := d.string(v, addressRules{}.want())
-	if !ok {
-		return
-	}
-	if to.Name == "" {
-		to.Name = text
-	}
-	d.backendAddress(d.place(v.node), text, to)
-}
-
-func readBackendName(d *decoder, v value, to *pool.BackendConfig) {
-	name, ok := d.string(v, "a name")
-	if !ok {
-		return
-	}
-	if err := checkName(name); err != nil {
-		d.reportAt(v, "backend %v", err)
-		return
-	}
-	to.Name = name
 }

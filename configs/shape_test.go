@@ -57,6 +57,8 @@ func TestSchemaTakesSamples(t *testing.T) {
 		"x-anything: {goes: 1}", "defaults: {pools: {retries: 1, timeouts: {connect: 1.5s}}, listeners: {pool: web}}",
 		"pools: {web: {check: {type: http, status: [200, 300-399], tls: \"${T}\"}, backends: h:1}}",
 		"listeners: {web: {bind: :80, routes: [{sni: a, pool: b}], allow: [10.0.0.1, {file: x}]}}",
+		"pools: {web: {discover: [{dns: app:80}, {dns: {name: app, port: 80, resolver: []}}, {file: x}, {docker: app}, {docker: {}}]}}",
+		"pools: {web: {discover: {docker: }, on_empty: keep, remove_after: 0s, template: {weight: 0, max_conns: 1, state: drain}}}",
 		"admin: {socket: /run/s, hosts: lb1}", "admin: {socket: {mode: 0660, user: 7, group: ops}, hosts: [lb1, lb2]}",
 		"listeners: {web: {bind: unix:/run/s, pool: web, socket: {mode: \"660\", user: www-data, group: 33}}}",
 	} {
@@ -73,10 +75,15 @@ func TestSchemaRefuses(t *testing.T) {
 		"listeners: {web: {pool: web}}", "listeners: {web: {bind: [], pool: web}}", "listeners: {web: {bind: 80}}",
 		"listeners: {web: {bind: :80, timeouts: {idle: 5}}}", "listeners: {web: {bind: :80, timeouts: {idle: soon}}}",
 		"listeners: {web: {bind: :80, routes: [{sni: a}]}}", "listeners: {web: {bind: :80, freebind: maybe}}",
-		"pools: {web: {}}", "pools: {web: {backends: [{weight: 1}]}}", "pools: {web: {backends: [{address: h:1, weight: 257}]}}",
+		"pools: {web: {discover: [app:80]}}", "pools: {web: {backends: [{weight: 1}]}}", "pools: {web: {backends: [{address: h:1, weight: 257}]}}",
 		"pools: {web: {backends: h:1, check: {type: htpp}}}", "pools: {web: {backends: h:1, balance: best}}",
 		"pools: {web: {backends: h:1, on_down: {failed: {sessions: drop}}}}", "pools: {web: {backends: h:1, tlvs: x}}",
-		"pools: {web: {backends: h:1, source: 5}}", "defaults: {pools: {backends: [h:1]}}", "defaults: {listeners: {bind: :80}}", "defaults: {retries: 1}",
+		"pools: {web: {discover: {dns: {port: 80}}}}", "pools: {web: {discover: [{dns: app:80, ttl: 5}]}}",
+		"pools: {web: {discover: {docker: [app]}}}", "pools: {web: {discover: {file: {path: x}}}}", "pools: {web: {discover: []}}",
+		"pools: {web: {discover: {dns: {name: app, port: 80, type: mx}}}}", "pools: {web: {backends: h:1, on_empty: drop}}",
+		"pools: {web: {discover: {dns: {name: app, port: 80, resolver: 53}}}}", "pools: {web: {backends: h:1, remove_after: 30}}",
+		"pools: {web: {discover: {docker: {port: 65536}}}}", "pools: {web: {backends: h:1, template: {name: x}}}",
+		"pools: {web: {backends: h:1, source: 5}}", "defaults: {pools: {discover: {docker: app}}}", "defaults: {pools: {backends: [h:1]}}", "defaults: {listeners: {bind: :80}}", "defaults: {retries: 1}",
 		"admin: {socket: 1}", "admin: {socket: {owner: me}}", "admin: {hosts: [1]}", "listeners: {web: {bind: unix:/s, socket: /s}}",
 	} {
 		if validate(t, schema, bad) == nil {

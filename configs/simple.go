@@ -57,11 +57,16 @@ func (f *findings) simplePool(backends []string) Pool {
 	p := defaultPool("default")
 	p.Config.Backends = make([]pool.BackendConfig, len(backends))
 	seen := make(map[string]bool)
+	written := 0
 	for i, text := range backends {
 		b := &p.Config.Backends[i]
 		*b = defaultBackend()
 		b.Name = text
-		f.backendAddress(at, text, b)
+		if host := f.backendAddress(at, text, b); host != "" {
+			p.Entries = append(p.Entries, hostEntry(*b, host, false, written))
+		} else {
+			written++
+		}
 		if seen[text] {
 			f.report(at, "duplicate backend %s", quote(text))
 		}

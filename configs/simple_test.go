@@ -32,6 +32,7 @@ func TestSimple(t *testing.T) {
 			{Name: "seven.example:80", Address: tcp("10.0.0.7:80"), Host: "seven.example", Weight: 1},
 			{Name: "unix:/b", Address: pool.Address{Unix: "/b"}, Weight: 1},
 		}
+		w.Pools[0].Entries = []Entry{hostNamed("seven.example", 80)}
 	})
 }
 
