@@ -1,5 +1,3 @@
-// Package docker is a source of backends: the containers of a Docker Engine that say by their labels that they are of a
-// pool.
 package docker
 
 import "strconv"
