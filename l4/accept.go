@@ -49,7 +49,30 @@ func (l *loop) watchListeners() syscall.Errno {
 }
 
 func (l *loop) watchListener(i int) syscall.Errno {
-	return l.poller.AddListener(l.sockets[i].fd, uint64(tokenInbox)+1+uint64(i))
+	watch := l.poller.AddListener
+	if l.rivalled {
+		watch = l.poller.AddReadable
+	}
+	return watch(l.sockets[i].fd, uint64(tokenInbox)+1+uint64(i))
+}
+
+// setRivalled watches the sockets so that every connection wakes this loop, or, without rivals,
+// so that it wakes one of all loops.
+func (l *loop) setRivalled(rivalled bool) {
+	if l.rivalled == rivalled {
+		return
+	}
+	l.rivalled = rivalled
+	for i := range l.sockets {
+		k := &l.sockets[i]
+		if k.resting != 0 || !l.watching {
+			continue
+		}
+		l.poller.Remove(k.fd) // EPOLLEXCLUSIVE cannot be changed: see epoll_ctl(2)
+		if errno := l.watchListener(i); errno != 0 {
+			l.rest(k, errno)
+		}
+	}
 }
 
 // accept takes connections from a socket. No error ends the listener: what is

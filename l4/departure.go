@@ -17,6 +17,7 @@ import (
 type Departure struct {
 	srv     *Server
 	over    bool
+	rival   bool   // it was abandoned, and PeerEnded has not been called
 	retired []door // that were given up, see Retire
 	hunt    hunt   // for the next batch
 	batch   *Batch // the last one
@@ -85,7 +86,9 @@ func (d *Departure) reopen() {
 func (d *Departure) Left() int { return d.srv.sessionCount() }
 
 // Abandon ends a hand-over that has failed: the server accepts again, those first who have
-// waited. After Finish it does nothing.
+// waited. The other server may watch the sockets still, and be woken for a connection that it
+// does not take any more, or cannot for want of descriptors: until PeerEnded one loop is woken
+// for every connection. After Finish it does nothing.
 func (d *Departure) Abandon() {
 	if d.over {
 		return
@@ -100,7 +103,34 @@ func (d *Departure) Abandon() {
 		return
 	}
 	d.reopen()
+	d.rival = true
+	srv.rivals++
+	srv.tellRivals()
 	srv.tellSockets(srv.doors())
+}
+
+// PeerEnded says, after Abandon, that the process of the other server has ended.
+func (d *Departure) PeerEnded() {
+	srv := d.srv
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if !d.rival {
+		return
+	}
+	d.rival = false
+	srv.rivals--
+	srv.tellRivals()
+}
+
+// tellRivals lets the first loop be woken for every connection while there are rivals. One loop is
+// enough: what it accepts goes to whichever has room.
+func (srv *Server) tellRivals() {
+	l, rivalled := srv.loops[0], srv.rivals > 0
+	if srv.started() {
+		srv.onLoop(l, func() { l.setRivalled(rivalled) })
+	} else {
+		l.setRivalled(rivalled)
+	}
 }
 
 // forgetGone lets what is counted be what is here again.

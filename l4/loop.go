@@ -44,6 +44,7 @@ type loop struct {
 	lastID   uint64
 	resting  int           // sockets that rest after an error
 	watching bool          // the sockets are watched; does not change while the loop runs
+	rivalled bool          // another process may be woken for a connection, and leave it to this one
 	shortBy  time.Duration // until when sessions at hand come first with descriptors and memory
 	freed    bool          // a session ended since resting sockets were last looked at
 	draining bool          // close drained when the last session has ended

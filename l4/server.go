@@ -34,6 +34,7 @@ type Server struct {
 	holding   bool                // nobody is accepted until Accept
 	added     map[addedKey]uint64 // what AddCounters was told of another server
 	departure *Departure          // under way; nil = none
+	rivals    int                 // servers that did not take over, and may still watch the sockets
 	held      []door              // sockets that are to be closed and have clients waiting
 	set       atomic.Pointer[listenerSet]
 

@@ -82,7 +82,8 @@ func (p *Poller) Heed(fd int, token uint64) syscall.Errno {
 }
 
 // AddListener registers a listening socket that several pollers share. It is level-triggered, so that a loop may leave
-// connections in the queue, and EPOLLEXCLUSIVE, so that a connection does not wake every loop (epoll_ctl(2)).
+// connections in the queue, and EPOLLEXCLUSIVE, so that a connection does not wake every loop (epoll_ctl(2)): it wakes one,
+// those first that were registered first. AddReadable registers one that is woken for every connection, whoever else is.
 func (p *Poller) AddListener(fd int, token uint64) syscall.Errno {
 	return p.control(unix.EPOLL_CTL_ADD, fd, token, unix.EPOLLIN|unix.EPOLLEXCLUSIVE)
 }

@@ -32,9 +32,8 @@ func (h *handover) giveBack(err error) {
 			w.log.Error("the pid file names a process that has ended", "error", err)
 		}
 	}
-	if err = h.explain(err, told); !told {
-		h.linger()
-	}
+	err = h.explain(err, told)
+	h.seeOff(told)
 	h.status.OK, h.status.Error, h.status.Sessions = false, err.Error(), h.moved
 	h.status.Left, h.status.Total = 0, time.Since(h.status.At).Seconds()
 	w.metrics.Upgraded(&h.status)

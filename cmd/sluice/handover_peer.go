@@ -102,17 +102,27 @@ func (h *handover) reason(err error) error {
 // process it is, see sysutil.PeerPIDFile: then the end of the connection is its end.
 func (h *handover) gone() bool { return h.pidfd < 0 || handoff.Exited(h.pidfd, 2*deathTime) }
 
-// linger lets this process not end before the other one, which could not be told that this one goes on, has found out:
-// it would take this one for dead.
-func (h *handover) linger() {
-	pidfd := h.pidfd // -1 is waited for, too
+// seeOff waits for the end of the other process, which does not take over. If that one could not be told that this one goes
+// on, this process must not end before it has found out: it would take this one for dead.
+func (h *handover) seeOff(told bool) {
+	pidfd := h.pidfd // -1 is waited for, too, and never ends
 	h.pidfd = -1
-	h.w.succession.doubts.Go(func() {
-		handoff.Exited(pidfd, 2*deathTime)
-		if pidfd >= 0 {
-			sysutil.Close(pidfd)
+	if !told {
+		h.w.succession.doubts.Add(1)
+	}
+	go func() {
+		ended := handoff.Exited(pidfd, 2*deathTime)
+		if !told {
+			h.w.succession.doubts.Done()
 		}
-	})
+		if pidfd < 0 {
+			return
+		}
+		defer sysutil.Close(pidfd)
+		if (ended || handoff.Exited(pidfd, forever)) && h.departure != nil {
+			h.departure.PeerEnded()
+		}
+	}()
 }
 
 // explain says what became of the sessions that had gone over before something went wrong. told: the other process knows

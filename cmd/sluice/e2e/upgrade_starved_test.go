@@ -17,6 +17,7 @@ var starved = map[string]struct {
 }{
 	"no descriptors to start with":         {"ulimit -n 6 && exec", "before it took over"},
 	"no descriptors for what listens":      {"ulimit -n 14 && exec", "descriptors"},
+	"no descriptors for sessions":          {"ulimit -n 36 && exec", "descriptors"},
 	"no memory to start with":              {"ulimit -v 20000 && exec", "before it took over"},
 	"no memory":                            {"ulimit -v 80000 && exec", "before it took over"},
 	"no room for the log":                  {"exec 2>/dev/full && exec", ""},
