@@ -30,16 +30,16 @@ type Report struct {
 
 // Found is one backend in an answer.
 type Found struct {
-	Name    string       // what the source calls it; "" = as its address is written
-	Address pool.Address // whole, or a port alone where Host stands for the IP
-	Host    string       // a name that is to be looked up in turn; "" = Address is whole
+	Name    string       `json:"name,omitempty"` // what the source calls it; "" = as its address is written
+	Address pool.Address `json:"address"`        // whole, or a port alone where Host stands for the IP
+	Host    string       `json:"host,omitempty"` // a name that is to be looked up in turn; "" = Address is whole
 	Settings
 }
 
 // Settings is what a source says of a backend besides its address. What is nil is as the pool's template has it.
 type Settings struct {
-	Weight   *int             // 0 to pool.MaxWeight
-	MaxConns *int             // 0 = no limit
-	Backup   *bool            // used only while no backend that is not a backup is usable
-	State    *pool.AdminState // what the operator wants
+	Weight   *int             `json:"weight,omitempty"`    // 0 to pool.MaxWeight
+	MaxConns *int             `json:"max_conns,omitempty"` // 0 = no limit
+	Backup   *bool            `json:"backup,omitempty"`    // used only while no backend that is not a backup is usable
+	State    *pool.AdminState `json:"state,omitempty"`     // what the operator wants
 }

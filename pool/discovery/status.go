@@ -1,0 +1,144 @@
+package discovery
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Status is how a source that is followed stands.
+type Status struct {
+	Source     string    `json:"source"`             // its key
+	Since      time.Time `json:"since"`              // it is followed
+	Answered   time.Time `json:"answered,omitzero"`  // last; zero: never
+	Next       time.Time `json:"next,omitzero"`      // when it is asked again; zero: when it has news
+	Problem    string    `json:"problem,omitempty"`  // why the last question has no answer; "" = it has
+	Warnings   []string  `json:"warnings,omitempty"` // what is wrong with single backends, which are left out
+	Backends   int       `json:"backends"`           // in the latest answer
+	Generation uint64    `json:"generation"`         // how often the answer has changed; 0 = there is none
+	Answers    uint64    `json:"answers"`
+	Failures   uint64    `json:"failures"`
+	Restored   bool      `json:"restored,omitempty"` // the answer is of before, and not confirmed yet
+}
+
+// Status returns how the sources stand, by key.
+func (w *Watch) Status() []Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make([]Status, 0, len(w.watched))
+	for _, key := range slices.Sorted(maps.Keys(w.watched)) {
+		s := w.watched[key]
+		all = append(all, Status{
+			Source: key, Since: s.since, Answered: s.answer.At, Next: s.next, Problem: s.problem, Warnings: s.warnings,
+			Backends: len(s.answer.Latest), Generation: s.answer.Generation, Answers: s.answers, Failures: s.failures,
+			Restored: s.answer.Restored,
+		})
+	}
+	return all
+}
+
+// health is how asking a source goes. The Watch's mutex guards it.
+type health struct {
+	problem           string          // "" = the last question was answered
+	told              map[string]bool // what was logged since the last answer
+	warnings          []string
+	next              time.Time
+	answers, failures uint64
+}
+
+// maxWarnings is how many warnings of one answer are kept and logged.
+const maxWarnings = 20
+
+// fail notes that there is no answer, and reports whether the reason is another one. Each reason is logged once until there
+// is an answer again; so are no more than maxWarnings of them, for a reason that has a number in it.
+func (h *health) fail(log *slog.Logger, err error) (other bool) {
+	h.failures++
+	before := h.problem
+	if h.problem = err.Error(); !h.told[h.problem] && len(h.told) < maxWarnings {
+		if h.told == nil {
+			h.told = map[string]bool{}
+		}
+		h.told[h.problem] = true
+		log.Warn("source does not answer", "error", h.problem)
+	}
+	return h.problem != before
+}
+
+// succeed notes that there is an answer, with what is wrong with single backends, and reports whether any of that is new.
+func (h *health) succeed(log *slog.Logger, warnings []string) (other bool) {
+	h.answers++
+	if other = h.problem != ""; other {
+		log.Info("source answers again")
+	}
+	h.problem, h.told = "", nil
+	if len(warnings) > maxWarnings {
+		more := len(warnings) - maxWarnings
+		warnings = append(slices.Clone(warnings[:maxWarnings]), fmt.Sprintf("and %d more", more))
+	}
+	if slices.Equal(warnings, h.warnings) {
+		return other
+	}
+	for _, text := range warnings {
+		if !slices.Contains(h.warnings, text) {
+			log.Warn("source has a backend that is left out", "reason", text)
+		}
+	}
+	h.warnings = warnings
+	return true
+}
+
+// logChange logs what is different in an answer.
+func logChange(log *slog.Logger, before, after Answer) {
+	added, removed := difference(before.Latest, after.Latest)
+	level := slog.LevelInfo
+	if len(after.Latest) == 0 {
+		level = slog.LevelWarn
+	}
+	log.Log(nil, level, "source has another answer", "backends", len(after.Latest), "added", few(added), "removed", few(removed))
+}
+
+// difference returns the backends that are in one of two answers alone. One with other settings is in both.
+func difference(before, after []Found) (added, removed []Found) {
+	for len(before) > 0 || len(after) > 0 {
+		switch order := orderOfHeads(before, after); {
+		case order < 0:
+			removed, before = append(removed, before[0]), before[1:]
+		case order > 0:
+			added, after = append(added, after[0]), after[1:]
+		default:
+			before, after = before[1:], after[1:]
+		}
+	}
+	return added, removed
+}
+
+// orderOfHeads compares which backend comes first in two answers, of which not both are empty.
+func orderOfHeads(a, b []Found) int {
+	switch {
+	case len(a) == 0:
+		return 1
+	case len(b) == 0:
+		return -1
+	case a[0].same(&b[0]):
+		return 0
+	}
+	return a[0].compare(&b[0])
+}
+
+// few writes how many backends there are, and which, if they are few.
+func few(found []Found) string {
+	const most = 5
+	var names []string
+	for i := range found[:min(len(found), most)] {
+		f := &found[i]
+		names = append(names, strings.TrimPrefix(f.Name+" "+f.text(), " "))
+	}
+	text := strings.Join(names, ", ")
+	if more := len(found) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}

@@ -1,0 +1,154 @@
+package discovery
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Options are what a Watch needs of its owner.
+type Options struct {
+	Logger *slog.Logger
+	// Changed is called when an answer or what is wrong with a source is another one. It is called from any goroutine, must
+	// not block, and may call the Watch.
+	Changed func()
+}
+
+// A Watch runs sources and keeps what they say. It is safe for concurrent use.
+type Watch struct {
+	logger  *slog.Logger
+	changed func()
+
+	mu       sync.Mutex
+	watched  map[string]*watched // by key
+	restored map[string]*watched // what was saved, for the next Follow, by key
+	about    map[string][]string // keys of all those, by subject
+	running  context.Context     // of Run; nil = it has not been called
+	sources  sync.WaitGroup
+}
+
+// NewWatch returns a Watch that follows nothing yet.
+func NewWatch(o Options) *Watch {
+	return &Watch{logger: o.Logger, changed: o.Changed, watched: map[string]*watched{}}
+}
+
+// watched is one source that is followed. The Watch's mutex guards it.
+type watched struct {
+	source Source
+	since  time.Time
+	end    context.CancelFunc // nil = it does not run yet
+	answer Answer
+	health
+}
+
+// Follow says which sources are wanted. Those that are new run from now on, or from Run on; those that are not wanted any
+// more end, and what they have said is forgotten. One whose key is there already stays, and is not asked anew.
+//
+// A source that is new begins with the answer that was restored for it. Without that it begins with the last one of a
+// source that differs in options alone, so that a change of how it is asked does not empty pools.
+func (w *Watch) Follow(sources []Source) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := make(map[string]*watched, len(sources))
+	for _, s := range sources {
+		if key := s.Key(); w.watched[key] != nil {
+			next[key] = w.watched[key]
+		} else if next[key] == nil {
+			next[key] = w.newWatched(key, s)
+		}
+	}
+	for key, s := range w.watched {
+		if next[key] == nil && s.end != nil {
+			s.end()
+		}
+	}
+	w.watched, w.restored = next, nil
+	w.index()
+	if w.running != nil {
+		w.start()
+	}
+}
+
+// newWatched returns a source that does not run yet. The mutex is held.
+func (w *Watch) newWatched(key string, source Source) *watched {
+	s := &watched{source: source, since: time.Now()}
+	if before := w.before(key); before != nil {
+		s.answer, s.answer.Restored = before.answer, true
+	}
+	if saved := w.restored[key]; saved != nil {
+		s.answers, s.failures = saved.answers, saved.failures
+	}
+	return s
+}
+
+// Run runs the sources until ctx is done, and returns when all have ended. It is called once.
+func (w *Watch) Run(ctx context.Context) {
+	w.mu.Lock()
+	w.running = ctx
+	w.start()
+	w.mu.Unlock()
+	<-ctx.Done()
+	w.sources.Wait()
+}
+
+// start runs the sources that do not run yet. After the end of Run there is nothing to start. The mutex is held.
+func (w *Watch) start() {
+	for _, s := range w.watched {
+		if s.end != nil || w.running.Err() != nil {
+			continue
+		}
+		var ctx context.Context
+		ctx, s.end = context.WithCancel(w.running)
+		w.sources.Go(func() { s.source.Run(ctx, func(r Report) { w.report(ctx, s, r) }) })
+	}
+}
+
+// report takes what a source says. One that has ended says nothing any more.
+func (w *Watch) report(ctx context.Context, s *watched, r Report) {
+	var set []Found
+	if r.Err == nil {
+		var warnings []string
+		set, warnings = tidy(r.Found)
+		r.Warnings = append(r.Warnings[:len(r.Warnings):len(r.Warnings)], warnings...)
+	}
+	if w.take(ctx, s, r, set) {
+		w.changed()
+	}
+}
+
+// take is report with the mutex held; it reports whether there is anything to tell.
+func (w *Watch) take(ctx context.Context, s *watched, r Report, set []Found) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ctx.Err() != nil {
+		return false
+	}
+	log := w.logger.With("source", s.source.Key())
+	s.next = r.Next
+	if r.Err != nil {
+		return s.fail(log, r.Err)
+	}
+	other := s.succeed(log, r.Warnings)
+	before := s.answer
+	next, changed := before.follow(set, time.Now())
+	if s.answer = next; changed {
+		logChange(log, before, next)
+	}
+	return changed || other
+}
+
+// Answer returns what a source has said last, by its key.
+func (w *Watch) Answer(key string) Answer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s := w.watched[key]; s != nil {
+		return s.answer
+	}
+	if before := w.before(key); before != nil {
+		a := before.answer
+		a.Restored = true
+		return a
+	}
+	return Answer{}
+}
