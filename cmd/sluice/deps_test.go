@@ -59,6 +59,8 @@ func TestImports(t *testing.T) {
 		// systest is for the tests of every package: what they ask of the kernel.
 		systest = "sluice/sysutil/systest"
 		handoff = "sluice/sysutil/handoff"
+		// discovery is for those who put a pool together; the pool itself is told.
+		discovery = "sluice/pool/discovery"
 	)
 	// mayImport is what of ours a package may import besides what is below itself.
 	mayImport := map[string][]string{
@@ -66,7 +68,9 @@ func TestImports(t *testing.T) {
 		systest:          {},
 		handoff:          {"sluice/sysutil"},
 		"sluice/pool":    {},
-		"sluice/l4":      {"sluice/pool", "sluice/sysutil"},
+		// Each source is a package of its own below this one.
+		discovery:   {"sluice/pool"},
+		"sluice/l4": {"sluice/pool", "sluice/sysutil"},
 		// They know no session, so neither l4 nor the kernel.
 		"sluice/l4/clients":     {},
 		"sluice/l4/proxyheader": {},
@@ -98,13 +102,19 @@ func TestImports(t *testing.T) {
 			if i == handoff && !within(p.ImportPath, "sluice/cmd") {
 				t.Errorf("%s imports %s: only the program speaks to another process", p.ImportPath, i)
 			}
+			if within(i, discovery) && !within(p.ImportPath, discovery, "sluice/configs", "sluice/cmd") {
+				t.Errorf("%s imports %s: sessions and checks know pools, not where backends come from", p.ImportPath, i)
+			}
+			if within(i, discovery) && within(p.ImportPath, discovery) && i != discovery && !within(i, p.ImportPath) {
+				t.Errorf("%s imports %s: sources do not know each other", p.ImportPath, i)
+			}
 		}
 		for _, i := range p.Imports {
 			if within(i, "sluice") && strings.HasSuffix(i, "test") {
 				t.Errorf("%s imports %s: only tests may", p.ImportPath, i)
 			}
 		}
-		if within(top, "sluice/l4", "sluice/pool") && !within(p.ImportPath, "sluice/pool/discovery") && slices.Contains(p.Deps, http) {
+		if within(top, "sluice/l4", "sluice/pool") && !within(top, discovery) && slices.Contains(p.Deps, http) {
 			t.Errorf("%s depends on %s: the engine does not know HTTP", p.ImportPath, http)
 		}
 	}
