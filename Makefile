@@ -80,6 +80,7 @@ fuzz: ## run every fuzz target for FUZZTIME (60s)
 	$(GO) test -run '^$$' -fuzz FuzzStartupParams -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./l4/pgwire
 	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./configs
 	$(GO) test -run '^$$' -fuzz FuzzNetworks -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./configs
+	$(GO) test -run '^$$' -fuzz FuzzBackends -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./configs
 	$(GO) test -run '^$$' -fuzz FuzzReserve -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./pool
 	$(GO) test -run '^$$' -fuzz FuzzContainers -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./pool/discovery/docker
 	$(GO) test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./sysutil/handoff
