@@ -84,6 +84,7 @@ fuzz: ## run every fuzz target for FUZZTIME (60s)
 	$(GO) test -run '^$$' -fuzz FuzzReserve -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./pool
 	$(GO) test -run '^$$' -fuzz FuzzContainers -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./pool/discovery/docker
 	$(GO) test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./sysutil/handoff
+	$(GO) test -run '^$$' -fuzz FuzzAnswer -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./pool/discovery/dns
 
 .PHONY: bench
 bench: deps ## measure against HAProxy, nginx and io.Copy; at most 10 minutes; writes bench/results
