@@ -22,7 +22,21 @@ const (
 )
 
 // Sockets returns the sockets that have a port of 127.0.0.1, or whose peer has it.
-func Sockets(t testing.TB, port int) (table []Socket) {
+func Sockets(t testing.TB, port int) []Socket {
+	t.Helper()
+	near, err := diagSockets(everyState, port, 0)
+	if err != nil {
+		return listedSockets(t, port)
+	}
+	far, err := diagSockets(everyState, 0, port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(near, far...)
+}
+
+// listedSockets is Sockets where the kernel has no sock_diag(7).
+func listedSockets(t testing.TB, port int) (table []Socket) {
 	t.Helper()
 	text, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
@@ -47,5 +61,9 @@ func Sockets(t testing.TB, port int) (table []Socket) {
 // Listening reports whether a socket listens on a port of 127.0.0.1. It makes no connection, which would be logged.
 func Listening(t testing.TB, port int) bool {
 	t.Helper()
-	return slices.ContainsFunc(Sockets(t, port), func(s Socket) bool { return s.Near == port && s.State == Listen })
+	table, err := diagSockets(1<<Listen, port, 0)
+	if err != nil {
+		table = listedSockets(t, port)
+	}
+	return slices.ContainsFunc(table, func(s Socket) bool { return s.Near == port && s.State == Listen })
 }
