@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"testing"
 )
 
@@ -94,14 +95,14 @@ func Unframed(records []byte) (message []byte) {
 // shop.example.com: in as few records as it takes, with an extension as filler.
 func OfSize(t testing.TB, size int) []byte {
 	t.Helper()
-	for n := size; n >= 0; n-- {
-		data := InRecords(Message(Extension(21, make([]byte, n)), ServerNames(HostName("shop.example.com"))))
-		if len(data) == size {
-			return data
-		}
+	filled := func(n int) []byte {
+		return InRecords(Message(Extension(21, make([]byte, n)), ServerNames(HostName("shop.example.com"))))
 	}
-	t.Fatalf("there is no hello of %d bytes", size)
-	return nil
+	data := filled(sort.Search(size, func(n int) bool { return len(filled(n)) >= size })) // one more byte makes it longer
+	if len(data) != size {
+		t.Fatalf("there is no hello of %d bytes", size)
+	}
+	return data
 }
 
 // random are bytes that are always the same for a seed.
