@@ -199,10 +199,10 @@ func askEchoOf(c *net.TCPConn, buf []byte) error {
 	return nil
 }
 
-// After fifty thousand sessions that ended in every way there is, every
+// After twenty thousand sessions that ended in every way there is, every
 // counter is true, and nothing is left.
 func TestCountersAreTrue(t *testing.T) {
-	const sessions, clients, backends, loops = 50_000, 64, 6, 2
+	const sessions, clients, backends, loops = 20_000, 64, 6, 2
 	before := systest.OpenFiles()
 	var all []*chaos
 	config := pool.Config{Name: "pool", Shards: loops}
