@@ -8,10 +8,10 @@ LONGEST  := ./cmd/sluice/e2e ./l4
 FUZZTIME ?= 60s
 # What the tests run for real, from Debian. Names of packages, not of programs.
 DEBIAN   := nginx libnginx-mod-stream postgresql mariadb-server patroni etcd-server haproxy curl openssl util-linux \
-	chromium-headless-shell dovecot-imapd prometheus keepalived iproute2 systemd docker.io
+	chromium-headless-shell dovecot-imapd prometheus keepalived iproute2 systemd docker.io dnsmasq-base knot
 # One program of each package, to see whether it is there.
 PROGRAMS := nginx mariadbd patroni etcd haproxy curl openssl setpriv chromium-headless-shell dovecot promtool \
-	keepalived ip systemd-analyze dockerd
+	keepalived ip systemd-analyze dockerd dnsmasq knotd
 # What they run that is not installed.
 UNPACKED := .deps
 # Linters are run by version, so that go.mod holds only what the program needs.

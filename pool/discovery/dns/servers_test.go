@@ -9,6 +9,8 @@ import (
 	"time"
 
 	miekg "github.com/miekg/dns"
+
+	"sluice/sysutil/systest"
 )
 
 const app = "app.internal. 30 IN A 10.0.0.1"
@@ -46,6 +48,9 @@ func bad(t *testing.T) map[string]answerer {
 		"no TCP": changed(func(_, m *miekg.Msg) { m.Truncated = true }),
 		"empty TCP": func(network string, q *miekg.Msg) [][]byte {
 			return map[string][][]byte{"udp": packed(t, truncated(t, q)), "tcp": {{}}}[network]
+		},
+		"closed TCP": func(network string, q *miekg.Msg) [][]byte {
+			return map[string][][]byte{"udp": packed(t, truncated(t, q))}[network]
 		},
 		"wrong TCP": func(network string, q *miekg.Msg) [][]byte {
 			m := truncated(t, q)
@@ -119,6 +124,32 @@ func TestLateServer(t *testing.T) {
 	}
 	if asked := first.questions(); len(asked) == 0 {
 		t.Error("the first server was not asked after a while")
+	}
+}
+
+// TestLostPackets: a server from which nothing comes is asked again, as often as that is wanted.
+func TestLostPackets(t *testing.T) {
+	lost := map[uint16]int{}
+	s := listen(t, "127.0.0.1", func(_ string, q *miekg.Msg) [][]byte {
+		if kind := q.Question[0].Qtype; lost[kind] < 3 {
+			lost[kind]++
+			return nil
+		}
+		return packed(t, zone{app}.message(t, q))
+	})
+	source := system(DefaultConfig("app.internal", 80), func(s *settings) { s.timeout = 50 * time.Millisecond; s.attempts = 1000 }, s.at)
+	if got := text(source.look(t.Context(), nil)); got != "10.0.0.1:80" {
+		t.Error(got)
+	}
+	s.become(silent)
+	s.questions()
+	source = system(DefaultConfig("app.internal", 80), func(s *settings) { s.timeout = 10 * time.Millisecond; s.attempts = 3 }, s.at)
+	want := "error: look up A and AAAA of app.internal.: ask " + s.at.String() + ": no answer in time"
+	if got := text(source.look(t.Context(), nil)); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if !systest.Wait(patience, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.asked) == 6 }) {
+		t.Errorf("asked %q", s.questions())
 	}
 }
 
