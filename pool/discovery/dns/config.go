@@ -1,4 +1,3 @@
-// Package dns is a source of backends: the addresses that a name has in DNS, or the servers that an SRV name lists.
 package dns
 
 import (

@@ -145,22 +145,38 @@ func (l *lookup) ttl() time.Duration {
 	return l.negative
 }
 
-// failures returns why questions were not answered, one text for the types of a name that have the same reason.
+// failures returns why questions were not answered, one text for all that have the same reason.
 func (l *lookup) failures() (texts []string) {
-	type cause struct{ name, text string }
-	kinds := make(map[cause][]string)
-	var causes []cause
+	type cause struct {
+		text         string
+		types, names []string
+	}
+	var causes []*cause
 	for _, r := range l.failed {
-		c := cause{r.name, r.err.Error()}
-		if kinds[c] == nil {
-			causes = append(causes, c)
+		text := r.err.Error()
+		i := slices.IndexFunc(causes, func(c *cause) bool { return c.text == text })
+		if i < 0 {
+			i = len(causes)
+			causes = append(causes, &cause{text: text})
 		}
-		kinds[c] = append(kinds[c], miekg.TypeToString[r.kind])
+		c := causes[i]
+		c.types, c.names = once(c.types, miekg.TypeToString[r.kind]), once(c.names, r.name)
 	}
 	for _, c := range causes {
-		texts = append(texts, fmt.Sprintf("look up %s of %s: %s", strings.Join(kinds[c], " and "), c.name, c.text))
+		if more := len(c.names) - 3; more > 1 {
+			c.names = append(c.names[:3], fmt.Sprintf("%d more", more))
+		}
+		texts = append(texts, fmt.Sprintf("look up %s of %s: %s", strings.Join(c.types, ", "), strings.Join(c.names, ", "), c.text))
 	}
 	return texts
+}
+
+// once adds to a list what is not in it.
+func once(list []string, text string) []string {
+	if slices.Contains(list, text) {
+		return list
+	}
+	return append(list, text)
 }
 
 // maxWarnings is how many things are said to be wrong: nobody reads more.
@@ -170,7 +186,5 @@ func (l *lookup) warn(format string, arguments ...any) {
 	if len(l.warnings) == maxWarnings {
 		return
 	}
-	if text := fmt.Sprintf(format, arguments...); !slices.Contains(l.warnings, text) {
-		l.warnings = append(l.warnings, text)
-	}
+	l.warnings = once(l.warnings, fmt.Sprintf(format, arguments...))
 }

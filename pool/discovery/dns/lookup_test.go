@@ -92,14 +92,14 @@ func TestNothing(t *testing.T) {
 		"NXDOMAIN without SOA": {empty(func(m *miekg.Msg) { m.Rcode = miekg.RcodeNameError }), "", 0},
 		"NODATA with SOA":      {zone{"app.internal. 30 IN TXT x"}.answer(t), "", 7 * time.Second},
 		"NODATA without SOA": {empty(func(m *miekg.Msg) {}),
-			"error: look up A and AAAA of app.internal.: no records, and no SOA that says so", 0},
+			"error: look up A, AAAA of app.internal.: no records, and no SOA that says so", 0},
 		"a referral": {empty(func(m *miekg.Msg) { m.RecursionAvailable = false }),
-			"error: look up A and AAAA of app.internal.: ask SERVER: it does not serve this name", 0},
+			"error: look up A, AAAA of app.internal.: ask SERVER: it does not serve this name", 0},
 		"records of another name": {empty(func(m *miekg.Msg) { m.Answer = []miekg.RR{record(t, "other. 1 IN A 10.0.0.1")} }),
-			"error: look up A and AAAA of app.internal.: ask SERVER: answer has other names", 0},
-		"SERVFAIL": {says(t, miekg.RcodeServerFailure), "error: look up A and AAAA of app.internal.: ask SERVER: SERVFAIL", 0},
-		"REFUSED":  {says(t, miekg.RcodeRefused), "error: look up A and AAAA of app.internal.: ask SERVER: REFUSED", 0},
-		"no word":  {says(t, 13), "error: look up A and AAAA of app.internal.: ask SERVER: code 13", 0},
+			"error: look up A, AAAA of app.internal.: ask SERVER: answer has other names", 0},
+		"SERVFAIL": {says(t, miekg.RcodeServerFailure), "error: look up A, AAAA of app.internal.: ask SERVER: SERVFAIL", 0},
+		"REFUSED":  {says(t, miekg.RcodeRefused), "error: look up A, AAAA of app.internal.: ask SERVER: REFUSED", 0},
+		"no word":  {says(t, 13), "error: look up A, AAAA of app.internal.: ask SERVER: code 13", 0},
 	} {
 		s.become(c.answer)
 		a, err := system(DefaultConfig("app.internal", 80), nil, s.at).look(t.Context(), nil)

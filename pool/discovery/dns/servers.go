@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"sync"
@@ -97,10 +98,11 @@ func (r *resolver) order(s *servers) []netip.AddrPort {
 		first = r.turn % len(s.list)
 		r.turn++
 	}
+	maps.DeleteFunc(r.late, func(_ netip.AddrPort, at time.Time) bool { return time.Since(at) >= shunned })
 	var order, last []netip.AddrPort
 	for i := range s.list {
 		server := s.list[(first+i)%len(s.list)]
-		if at, late := r.late[server]; late && time.Since(at) < shunned {
+		if _, late := r.late[server]; late {
 			last = append(last, server)
 		} else {
 			order = append(order, server)

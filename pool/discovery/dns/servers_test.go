@@ -89,7 +89,7 @@ func TestFailover(t *testing.T) {
 	closed := refused(t)
 	got := text(system(DefaultConfig("app.internal", 80), func(s *settings) { s.timeout, s.attempts = 50*time.Millisecond, 1 },
 		closed, second.at).look(t.Context(), nil))
-	want := "error: look up A and AAAA of app.internal.: ask " + closed.String() + ": connection refused; ask " + second.at.String() + ": no answer in time"
+	want := "error: look up A, AAAA of app.internal.: ask " + closed.String() + ": connection refused; ask " + second.at.String() + ": no answer in time"
 	if got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -144,7 +144,7 @@ func TestLostPackets(t *testing.T) {
 	s.become(silent)
 	s.questions()
 	source = system(DefaultConfig("app.internal", 80), func(s *settings) { s.timeout = 10 * time.Millisecond; s.attempts = 3 }, s.at)
-	want := "error: look up A and AAAA of app.internal.: ask " + s.at.String() + ": no answer in time"
+	want := "error: look up A, AAAA of app.internal.: ask " + s.at.String() + ": no answer in time"
 	if got := text(source.look(t.Context(), nil)); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -249,7 +249,7 @@ func TestCancel(t *testing.T) {
 	cancel()
 	select {
 	case got := <-done:
-		if want := "error: look up A and AAAA of app.internal.: ask " + s.at.String() + ": no answer in time"; got != want {
+		if want := "error: look up A, AAAA of app.internal.: ask " + s.at.String() + ": no answer in time"; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	case <-time.After(patience):
@@ -295,11 +295,11 @@ func TestAliases(t *testing.T) {
 		"step by step": {first(z), "app.internal.", "10.0.0.1:80 [fd00::1]:80", 20 * time.Second},
 		"to nothing":   {zone{"app.internal. 3 IN CNAME b."}.answer(t), "app.internal.", "", 3 * time.Second},
 		"circle asked on": {first(zone{"app.internal. 30 IN CNAME b.", "b. 30 IN CNAME app.internal."}), "app.internal.",
-			"error: look up A and AAAA of app.internal.: CNAMEs go in a circle, or there are more than 16", 0},
+			"error: look up A, AAAA of app.internal.: CNAMEs go in a circle, or there are more than 16", 0},
 		"to itself": {zone{"app.internal. 30 IN CNAME app.internal."}.answer(t), "app.internal.",
-			"error: look up A and AAAA of app.internal.: ask SERVER: CNAMEs go in a circle, or there are more than 16", 0},
+			"error: look up A, AAAA of app.internal.: ask SERVER: CNAMEs go in a circle, or there are more than 16", 0},
 		"too long": {long.answer(t), "a.internal.",
-			"error: look up A and AAAA of a.internal.: ask SERVER: CNAMEs go in a circle, or there are more than 16", 0},
+			"error: look up A, AAAA of a.internal.: ask SERVER: CNAMEs go in a circle, or there are more than 16", 0},
 	} {
 		s.become(c.answer)
 		a, err := system(DefaultConfig(c.ask, 80), nil, s.at).look(t.Context(), nil)

@@ -102,7 +102,7 @@ func TestServiceParts(t *testing.T) {
 		t.Fatal(text(a, err))
 	}
 	s.become(fails)
-	want := "error: look up A and AAAA of b.: ask " + s.at.String() + ": SERVFAIL"
+	want := "error: look up A, AAAA of b.: ask " + s.at.String() + ": SERVFAIL"
 	if got := text(source.look(t.Context(), a.had)); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -120,6 +120,25 @@ func TestServiceParts(t *testing.T) {
 	}
 	if asked := s.questions(); !slices.Equal(asked, []string{"udp _pg._tcp.internal. SRV", "udp a. AAAA"}) {
 		t.Errorf("asked %q", asked)
+	}
+}
+
+// TestManyFailures: one text says it, with the first names.
+func TestManyFailures(t *testing.T) {
+	const name = "_pg._tcp.internal."
+	var z zone
+	for i := range 20 {
+		z = append(z, fmt.Sprintf("%s 30 IN SRV 0 0 1 host-%d.", name, i))
+	}
+	s := listen(t, "127.0.0.1", func(network string, q *miekg.Msg) [][]byte {
+		if q.Question[0].Qtype != miekg.TypeSRV {
+			return packed(t, new(miekg.Msg).SetRcode(q, miekg.RcodeServerFailure))
+		}
+		return z.answer(t)(network, q)
+	})
+	want := "error: look up A, AAAA of host-0., host-1., host-2., 17 more: ask " + s.at.String() + ": SERVFAIL"
+	if got := text(system(DefaultConfig(name, 0), nil, s.at).look(t.Context(), nil)); got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

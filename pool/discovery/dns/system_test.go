@@ -86,12 +86,17 @@ func TestSearchList(t *testing.T) {
 		}
 		return packed(t, zone{outer}.message(t, q))
 	})
-	want := "error: look up A and AAAA of app.ns.internal.: ask " + s.at.String() + ": SERVFAIL"
+	want := "error: look up A, AAAA of app.ns.internal.: ask " + s.at.String() + ": SERVFAIL"
 	if got := text(source.look(t.Context(), first.had)); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if got := text(source.look(t.Context(), nil)); got != "10.0.0.2:80" {
 		t.Errorf("found %s, want that of the second name", got)
+	}
+	s.become(says(t, miekg.RcodeRefused))
+	want = "error: look up A, AAAA of app.ns.internal., app.internal., app.: ask " + s.at.String() + ": REFUSED"
+	if got := text(source.look(t.Context(), nil)); got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 	s.become(zone{}.answer(t))
 	s.questions()
