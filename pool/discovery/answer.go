@@ -60,6 +60,7 @@ func tidy(found []Found) (set []Found, warnings []string) {
 		}
 		set = append(set, f)
 	}
+	slices.Sort(warnings)
 	slices.SortFunc(set, func(a, b Found) int { return a.compare(&b) })
 	return slices.CompactFunc(set, func(a, b Found) bool { return a.same(&b) }), warnings
 }
@@ -135,8 +136,16 @@ func compareBools(a, b bool) int {
 	return 1
 }
 
-// apply returns what a backend's template becomes with the settings that a source has for it.
-func (s *Settings) apply(c pool.BackendConfig) pool.BackendConfig {
+// backup reports whether a backend is one, where its template says so or the source.
+func (s *Settings) backup(template *pool.BackendConfig) bool {
+	if s.Backup != nil {
+		return *s.Backup
+	}
+	return template.Backup
+}
+
+// Apply returns what a backend's template becomes with what the source says.
+func (s *Settings) Apply(c pool.BackendConfig) pool.BackendConfig {
 	if s.Weight != nil {
 		c.Weight = *s.Weight
 	}

@@ -53,7 +53,7 @@ type member struct {
 }
 
 // place is where a backend is among the groups.
-type place struct{ group, member int }
+type place struct{ group, member int32 }
 
 // written is the place of one that no source has said.
 var written = place{-1, -1}
@@ -124,52 +124,3 @@ func (m *Members) Problems() []Problem {
 // Equal reports whether both have the same backends in the same order, so that the pool need not be told. The rest can
 // differ.
 func (m *Members) Equal(other *Members) bool { return slices.Equal(m.Backends(), other.Backends()) }
-
-// SavedMember is a backend that has vanished, for a file or another process.
-type SavedMember struct {
-	Source  string    `json:"source"`
-	Entry   string    `json:"entry,omitempty"`
-	Backend string    `json:"backend"` // its name
-	Since   time.Time `json:"since"`   // it is in no answer
-	Found   Found     `json:"found"`
-}
-
-// Saved returns the backends that have vanished.
-func (m *Members) Saved() (all []SavedMember) {
-	if m == nil {
-		return nil
-	}
-	for _, g := range m.groups {
-		for _, of := range g.members {
-			if !of.since.IsZero() {
-				all = append(all, SavedMember{Source: g.source, Entry: g.entry, Backend: of.name, Since: of.since, Found: *of.found})
-			}
-		}
-	}
-	return all
-}
-
-// RestoreMembers returns Members that have no backends. What comes after them has those that had vanished when they were
-// saved, and have not come back.
-func RestoreMembers(saved []SavedMember) *Members {
-	m := &Members{}
-	index := map[[2]string]int{}
-	for i := range saved {
-		s := &saved[i]
-		if s.Backend == "" || s.Since.IsZero() || s.Found.Host != "" || s.Found.check() != nil {
-			continue
-		}
-		key := [2]string{s.Source, s.Entry}
-		at, ok := index[key]
-		if !ok {
-			at = len(m.groups)
-			index[key] = at
-			m.groups = append(m.groups, group{source: s.Source, entry: s.Entry})
-		}
-		m.groups[at].members = append(m.groups[at].members, member{found: &s.Found, name: s.Backend, since: s.Since})
-	}
-	for _, g := range m.groups {
-		slices.SortStableFunc(g.members, func(a, b member) int { return compareAddresses(&a.found.Address, &b.found.Address) })
-	}
-	return m
-}

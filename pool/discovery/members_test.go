@@ -45,7 +45,7 @@ func static(texts ...string) (all []pool.BackendConfig) {
 
 // list writes the backends: "1", or "web@1" where the name is another one, "!" for a backup, "?" for one that has vanished.
 func list(m *Members) string {
-	short := func(s string) string { return strings.TrimSuffix(strings.TrimPrefix(s, "10.0.0."), ":80") }
+	short := strings.NewReplacer("10.0.0.", "", ":80", "").Replace
 	var all []string
 	for _, c := range m.Backends() {
 		text, at := short(c.Name), short(c.Address.String())

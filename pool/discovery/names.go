@@ -21,32 +21,43 @@ func (n *next) giveNames() {
 	for i := range n.feeds {
 		g := &n.members.groups[i]
 		g.members = slices.DeleteFunc(g.members, func(m member) bool {
-			return m.name == "" || !m.since.IsZero() && !n.take(m.name)
+			return m.name == "" || !m.since.IsZero() && !n.leave(m.name)
 		})
 	}
 }
 
-// call gives a name to a member that is in an answer, or none if there is none left. What one was called because another
-// one had its name it is called as long as that one is there, which may come back.
+// call gives a name to a member that is in an answer, or none if there is none left. Of those that could have the name of
+// one that has vanished the first decides: what it was called because of that one it is called as long as that one stays,
+// which may come back.
 func (n *next) call(g *group, m *member, prefix string) {
 	before := m.name
 	name := m.found.Name
 	if name == "" {
 		name = n.text(prefix, m.found.Address, before)
 	}
-	if m.name = name; !n.names[name] && !n.held[name] {
-		n.names[name] = true
+	held := n.named && n.held[name]
+	if m.name = name; !held && n.take(name) {
 		return
 	}
-	long := n.text(name+"/", m.found.Address, before)
-	if n.held[name] && before == long && n.take(long) {
-		m.name = long
-	} else if !n.take(name) {
-		if m.name = long; !n.take(long) {
-			m.name = ""
-			n.problem(g, m.found, errors.New("its name is taken"))
-		}
+	m.name = n.text(name+"/", m.found.Address, before)
+	switch {
+	case held && before == m.name && !n.names[name] && n.take(m.name):
+		n.names[name], n.left[name] = true, true
+	case n.take(name):
+		m.name = name
+	case !n.take(m.name):
+		m.name = ""
+		n.problem(g, m.found, errors.New("its name is taken"))
 	}
+}
+
+// leave takes the name of one that has vanished, and reports whether it is its own still.
+func (n *next) leave(name string) bool {
+	if n.left[name] {
+		delete(n.left, name)
+		return true
+	}
+	return n.take(name)
 }
 
 // take makes a name taken, if it is not already.
@@ -54,7 +65,9 @@ func (n *next) take(name string) bool {
 	if n.names[name] {
 		return false
 	}
-	n.names[name] = true
+	if n.named {
+		n.names[name] = true
+	}
 	return true
 }
 

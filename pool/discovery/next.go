@@ -37,22 +37,22 @@ type next struct {
 	rules     Rules
 	now       time.Time
 	before    map[[2]string][]member // of feeds, by source and entry
-	addresses map[pool.Address]bool  // that are taken
-	names     map[string]bool        // that are taken
+	addresses map[pool.Address]bool  // that are taken; of a feed that is alone only those that are written
+	names     map[string]bool        // likewise, unless they are named
 	held      map[string]bool        // names of those that have vanished
+	left      map[string]bool        // those of them that are not given to others
+	alone     bool                   // there is one feed: no other has its addresses
+	named     bool                   // not all names are made of addresses with one prefix
 	count     int                    // of backends
 	room      []byte                 // for a name
 }
 
 func newNext(m *Members, static []pool.BackendConfig, feeds []Feed, r Rules, now time.Time) *next {
-	size := len(static)
-	for i := range feeds {
-		size += len(feeds[i].Found)
-	}
 	n := &next{
 		members: &Members{groups: make([]group, len(feeds)), removeAfter: r.RemoveAfter},
-		feeds:   feeds, rules: r, now: now, before: map[[2]string][]member{}, held: map[string]bool{},
-		addresses: make(map[pool.Address]bool, size), names: make(map[string]bool, size), count: len(static),
+		feeds:   feeds, rules: r, now: now, before: map[[2]string][]member{}, held: map[string]bool{}, left: map[string]bool{},
+		addresses: make(map[pool.Address]bool, len(static)), names: make(map[string]bool, len(static)),
+		alone: len(feeds) == 1, named: len(feeds) > 1, count: len(static),
 	}
 	if m != nil {
 		for _, g := range m.groups {
@@ -65,7 +65,7 @@ func newNext(m *Members, static []pool.BackendConfig, feeds []Feed, r Rules, now
 	return n
 }
 
-// claim makes members of what a feed has found and nobody before it.
+// claim makes members of what a feed has found and nobody before it. Of several with one address the first counts.
 func (n *next) claim(i int) {
 	f := &n.feeds[i]
 	g := &n.members.groups[i]
@@ -73,20 +73,32 @@ func (n *next) claim(i int) {
 	if !f.Answered {
 		return
 	}
-	g.members = make([]member, 0, len(f.Found))
+	const gone = 16 // may have vanished, without another slice
+	g.members = make([]member, 0, len(f.Found)+min(len(f.Found), gone))
 	for j := range f.Found {
 		found := &f.Found[j]
-		if found.Host != "" || n.addresses[found.Address] {
+		if found.Host != "" || j > 0 && found.Address == f.Found[j-1].Address || n.taken(found.Address) {
 			continue
 		}
-		n.addresses[found.Address] = true
 		if err := n.refuse(found); err != nil {
 			n.problem(g, found, err)
 			continue
 		}
+		n.named = n.named || found.Name != ""
 		n.count++
 		g.members = append(g.members, member{found: found})
 	}
+}
+
+// taken reports whether an address is taken, and takes it.
+func (n *next) taken(a pool.Address) bool {
+	if len(n.addresses) > 0 && n.addresses[a] {
+		return true
+	}
+	if !n.alone {
+		n.addresses[a] = true
+	}
+	return false
 }
 
 // refuse returns why an address that nobody has yet may not be a backend.
@@ -115,85 +127,101 @@ func (n *next) keep(i int) {
 	key := [2]string{g.source, g.entry}
 	present, before := g.members, n.before[key]
 	delete(n.before, key) // of a feed that is there twice
-	g.members = make([]member, 0, max(len(present), len(before)))
-	for len(present) > 0 || len(before) > 0 {
+	var vanished []member
+	for len(before) > 0 {
 		switch order := orderOfMembers(present, before); {
+		case order < 0:
+			present = present[1:]
 		case order > 0:
-			n.vanish(g, before[0])
+			if m, stays := n.vanish(before[0]); stays {
+				vanished = append(vanished, m)
+				n.named = n.named || m.name != n.text(n.feeds[i].Prefix, m.found.Address, m.name)
+			}
 			before = before[1:]
-			continue
-		case order == 0:
-			present[0].name, before = before[0].name, before[1:]
+		default:
+			present[0].name = before[0].name
+			present, before = present[1:], before[1:]
 		}
-		g.members, present = append(g.members, present[0]), present[1:]
 	}
+	g.members = merge(g.members, vanished)
 }
 
-// orderOfMembers compares the addresses that come first in two lists, of which not both are empty.
+// orderOfMembers compares the addresses that come first in two lists, of which the second is not empty.
 func orderOfMembers(a, b []member) int {
-	switch {
-	case len(a) == 0:
+	if len(a) == 0 {
 		return 1
-	case len(b) == 0:
-		return -1
 	}
 	return compareAddresses(&a[0].found.Address, &b[0].found.Address)
 }
 
-// vanish adds one that its feed has not found any more to those that stay for a while. It does not if another feed has it.
-func (n *next) vanish(g *group, m member) {
+// merge adds members to others, both by address.
+func merge(all, more []member) []member {
+	i := len(all) - 1
+	all = append(all, more...)
+	for j, end := len(more)-1, len(all)-1; j >= 0; end-- {
+		if i >= 0 && compareAddresses(&all[i].found.Address, &more[j].found.Address) > 0 {
+			all[end] = all[i]
+			i--
+		} else {
+			all[end] = more[j]
+			j--
+		}
+	}
+	return all
+}
+
+// vanish returns one that its feed has not found any more as it stays for a while, if it does: no other feed has it.
+func (n *next) vanish(m member) (member, bool) {
 	if n.addresses[m.found.Address] || n.refuse(m.found) != nil {
-		return
+		return m, false
 	}
 	if m.since.IsZero() || m.since.After(n.now) { // somebody may have set the clock back
 		m.since = n.now
 	}
 	if n.now.Sub(m.since) >= n.rules.RemoveAfter {
-		return
+		return m, false
 	}
 	n.addresses[m.found.Address], n.held[m.name] = true, true
 	n.count++
-	g.members = append(g.members, m)
+	return m, true
 }
 
 // order makes the list of backends: each feed where it stands, and of a feed those first that are no backups, by address.
 func (n *next) order(static []pool.BackendConfig) {
-	all := n.members
-	all.backends = make([]pool.BackendConfig, 0, n.count)
-	all.places = make([]place, 0, n.count)
+	m := n.members
+	m.backends, m.places = make([]pool.BackendConfig, 0, n.count), make([]place, 0, n.count)
 	done := 0 // of static
 	write := func(end int) {
 		for ; done < min(end, len(static)); done++ {
-			all.add(static[done], written)
+			m.backends, m.places = append(m.backends, static[done]), append(m.places, written)
 		}
 	}
 	for i := range n.feeds {
 		write(n.feeds[i].Before)
-		n.addFeed(i, false)
-		n.addFeed(i, true)
+		if n.add(i, false) < len(m.groups[i].members) {
+			n.add(i, true)
+		}
 	}
 	write(len(static))
 }
 
-// addFeed adds one tier of a feed's members to the list.
-func (n *next) addFeed(i int, backup bool) {
-	members := n.members.groups[i].members
-	for j := range members {
-		m := &members[j]
-		c := m.found.apply(n.feeds[i].Template)
-		if c.Backup != backup {
+// add adds one tier of a feed's members to the list, and returns how many that are.
+func (n *next) add(i int, backup bool) (added int) {
+	template, all := &n.feeds[i].Template, n.members
+	for j := range all.groups[i].members {
+		m := &all.groups[i].members[j]
+		if m.found.backup(template) != backup {
 			continue
 		}
+		c := m.found.Apply(*template)
 		c.Name, c.Address, c.Vanished = m.name, m.found.Address, !m.since.IsZero()
-		n.members.add(c, place{i, j})
+		all.backends, all.places = append(all.backends, c), append(all.places, place{int32(i), int32(j)})
 		if c.Vanished {
-			n.members.leaves(m.since.Add(n.rules.RemoveAfter))
+			all.leaves(m.since.Add(n.rules.RemoveAfter))
 		}
+		added++
 	}
-}
-
-func (m *Members) add(c pool.BackendConfig, at place) {
-	m.backends, m.places = append(m.backends, c), append(m.places, at)
+	return added
 }
 
 // leaves notes when one of the members is removed.

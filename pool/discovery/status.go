@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -92,16 +93,17 @@ func (h *health) succeed(log *slog.Logger, warnings []string) (other bool) {
 
 // logChange logs what is different in an answer.
 func logChange(log *slog.Logger, before, after Answer) {
-	added, removed := difference(before.Latest, after.Latest)
+	added, removed, changed := difference(before.Latest, after.Latest)
 	level := slog.LevelInfo
 	if len(after.Latest) == 0 {
 		level = slog.LevelWarn
 	}
-	log.Log(nil, level, "source has another answer", "backends", len(after.Latest), "added", few(added), "removed", few(removed))
+	log.Log(context.Background(), level, "source has another answer", "backends", len(after.Latest),
+		"added", few(added), "removed", few(removed), "changed", changed)
 }
 
-// difference returns the backends that are in one of two answers alone. One with other settings is in both.
-func difference(before, after []Found) (added, removed []Found) {
+// difference returns the backends that are in one of two answers alone, and how many are in both with other settings.
+func difference(before, after []Found) (added, removed []Found, changed int) {
 	for len(before) > 0 || len(after) > 0 {
 		switch order := orderOfHeads(before, after); {
 		case order < 0:
@@ -109,10 +111,13 @@ func difference(before, after []Found) (added, removed []Found) {
 		case order > 0:
 			added, after = append(added, after[0]), after[1:]
 		default:
+			if before[0].compare(&after[0]) != 0 {
+				changed++
+			}
 			before, after = before[1:], after[1:]
 		}
 	}
-	return added, removed
+	return added, removed, changed
 }
 
 // orderOfHeads compares which backend comes first in two answers, of which not both are empty.

@@ -109,7 +109,7 @@ func TestWatchAnswers(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		w.said(x, Report{Found: found("1", "2", "3!")}, 1, `level=INFO msg="source answers again" source=x`,
-			`level=INFO msg="source has another answer" source=x backends=3 added="10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80" removed=""`)
+			`level=INFO msg="source has another answer" source=x backends=3 added="10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80" removed="" changed=0`)
 		first := w.Answer("x")
 		time.Sleep(time.Second)
 		other := found("1", "2", "3!")
@@ -119,14 +119,14 @@ func TestWatchAnswers(t *testing.T) {
 			t.Errorf("the same again: %+v, before that %+v", a, first)
 		}
 		w.said(x, Report{}, 1,
-			`level=WARN msg="source has another answer" source=x backends=0 added="" removed="10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80"`)
+			`level=WARN msg="source has another answer" source=x backends=0 added="" removed="10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80" changed=0`)
 		if a := w.Answer("x"); len(a.Set(false)) != 0 || len(a.Set(true)) != 3 || a.Generation != 2 {
 			t.Errorf("empty: %+v", a)
 		}
 		w.said(x, Report{Found: found("1", "2", "3")}, 1,
-			`level=INFO msg="source has another answer" source=x backends=3 added="10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80" removed=""`)
+			`level=INFO msg="source has another answer" source=x backends=3 added="10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80" removed="" changed=0`)
 		w.said(x, Report{Found: found("1", "2", "3!")}, 1,
-			`level=INFO msg="source has another answer" source=x backends=3 added="" removed=""`)
+			`level=INFO msg="source has another answer" source=x backends=3 added="" removed="" changed=1`)
 		s := w.Status()[0]
 		if s.Backends != 3 || s.Generation != 4 || s.Answers != 5 || s.Failures != 2 || s.Problem != "" || time.Since(s.Answered) != 0 {
 			t.Errorf("%+v", s)
