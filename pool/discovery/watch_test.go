@@ -3,18 +3,22 @@ package discovery
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sluice/pool"
 )
 
 // script is a source that says what a test tells it.
 type script struct {
 	key   string
-	runs  int // how often Run was called; goes on is guarded by the bubble's waiting
+	runs  int // how often Run was called; read when the bubble stands still
 	say   chan Report
 	ended chan struct{}
 }
@@ -132,4 +136,189 @@ func TestWatchAnswers(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
+}
+
+// TestWatchFollow: a source runs from when it is wanted until it is not. One that stays is not begun anew.
+func TestWatchFollow(t *testing.T) {
+	watch(t, func(w *watching) {
+		x, y, z, again := newScript("x"), newScript("y"), newScript("z"), newScript("x")
+		w.Follow([]Source{x, y, again})
+		w.said(x, Report{Found: found("1")}, 1,
+			`level=INFO msg="source has another answer" source=x backends=1 added=10.0.0.1:80 removed="" changed=0`)
+		w.said(y, Report{Found: found("2")}, 1,
+			`level=INFO msg="source has another answer" source=y backends=1 added=10.0.0.2:80 removed="" changed=0`)
+		w.Follow([]Source{again, z})
+		<-y.ended
+		synctest.Wait()
+		if w.changes != 0 || x.runs != 1 || again.runs != 0 || z.runs != 1 {
+			t.Errorf("told %d times, x ran %d times, another one %d times, z %d times", w.changes, x.runs, again.runs, z.runs)
+		}
+		if a := w.Answer("y"); a.Answered() {
+			t.Errorf("y has ended and says %+v", a)
+		}
+		if s := w.Status(); len(s) != 2 || s[0].Source != "x" || s[0].Answers != 1 || s[1].Source != "z" {
+			t.Errorf("%+v", s)
+		}
+		fresh := newScript("y")
+		w.Follow([]Source{x, fresh})
+		<-z.ended
+		w.said(fresh, Report{Found: found("2")}, 1,
+			`level=INFO msg="source has another answer" source=y backends=1 added=10.0.0.2:80 removed="" changed=0`)
+		w.Follow(nil)
+		<-x.ended
+		<-fresh.ended
+	})
+}
+
+// TestWatchBeforeRun: what is followed before Run waits for it.
+func TestWatchBeforeRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := NewWatch(Options{Logger: slog.New(slog.DiscardHandler), Changed: func() {}})
+		x, y := newScript("x"), newScript("y")
+		w.Follow([]Source{x, y})
+		w.Follow([]Source{y})
+		synctest.Wait()
+		if x.runs+y.runs != 0 {
+			t.Errorf("x ran %d times, y %d times, before Run", x.runs, y.runs)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go w.Run(ctx)
+		synctest.Wait()
+		if x.runs != 0 || y.runs != 1 {
+			t.Errorf("x ran %d times, y %d times", x.runs, y.runs)
+		}
+		cancel()
+		<-y.ended
+	})
+}
+
+// TestWatchWarnings: what is wrong with single backends is told and logged once, and the others are there.
+func TestWatchWarnings(t *testing.T) {
+	watch(t, func(w *watching) {
+		x := newScript("x")
+		w.Follow([]Source{x})
+		answer := `level=INFO msg="source has another answer" source=x backends=1 added=10.0.0.1:80 removed="" changed=0`
+		bad := append(found("1"), Found{Address: pool.Address{Unix: "/run/x"}, Settings: Settings{Weight: new(257)}})
+		heavy := `level=WARN msg="source has a backend that is left out" source=x reason="backend unix:/run/x: weight 257: want 0 to 256"`
+		w.said(x, Report{Found: bad}, 1, heavy, answer)
+		w.said(x, Report{Found: bad}, 0)
+		w.said(x, Report{Found: bad, Warnings: []string{"db2 is starting"}}, 1,
+			`level=WARN msg="source has a backend that is left out" source=x reason="db2 is starting"`)
+		if got := w.Status()[0].Warnings; len(got) != 2 {
+			t.Errorf("warnings %q", got)
+		}
+		w.said(x, Report{Found: found("1")}, 1)
+		for i := range 100 {
+			bad = append(bad, Found{Address: testAddress(i), Settings: Settings{MaxConns: new(-1)}})
+		}
+		x.say <- Report{Found: bad}
+		synctest.Wait()
+		if got := w.Status()[0].Warnings; len(got) != maxWarnings+1 || got[maxWarnings] != "and 81 more" {
+			t.Errorf("warnings %q", got)
+		}
+		if got := strings.Count(w.log.String(), "\n"); got != maxWarnings+1 {
+			t.Errorf("%d lines logged", got)
+		}
+	})
+}
+
+// TestWatchManyReasons: an error whose text is another one each time does not fill the log.
+func TestWatchManyReasons(t *testing.T) {
+	watch(t, func(w *watching) {
+		x := newScript("x")
+		w.Follow([]Source{x})
+		for port := range 100 {
+			x.say <- Report{Err: fmt.Errorf("read udp 127.0.0.1:%d: timeout", 30_000+port)}
+		}
+		synctest.Wait()
+		if lines := strings.Count(w.log.String(), "\n"); lines != maxWarnings || w.changes != 100 || w.Status()[0].Failures != 100 {
+			t.Errorf("%d lines logged, told %d times, %+v", lines, w.changes, w.Status())
+		}
+	})
+}
+
+// TestWatchRestore: answers go on in another process, until the source says something itself.
+func TestWatchRestore(t *testing.T) {
+	var text []byte
+	watch(t, func(w *watching) {
+		x, y, z := newScript("dns x:80"), newScript("dns y:80"), newScript("dns z:80")
+		w.Follow([]Source{x, y, z})
+		x.say <- Report{Found: found("a=1", "2!")}
+		y.say <- Report{Found: found("3")}
+		y.say <- Report{}
+		z.say <- Report{Err: errors.New("timeout")}
+		synctest.Wait()
+		var err error
+		if text, err = json.Marshal(w.Saved()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	var saved []Saved
+	if err := json.Unmarshal(text, &saved); err != nil || len(saved) != 2 {
+		t.Fatalf("%s: %v", text, err)
+	}
+	watch(t, func(w *watching) {
+		w.Follow(nil)
+		w.Restore(saved)
+		f := func(key string, latest, kept, generation int) {
+			t.Helper()
+			a := w.Answer(key)
+			if len(a.Latest) != latest || len(a.Kept) != kept || a.Generation != uint64(generation) || a.Restored != (generation > 0) {
+				t.Errorf("%s: %+v", key, a)
+			}
+		}
+		check := func() {
+			t.Helper()
+			f("dns x:80", 2, 2, 1)
+			f("dns y:80", 0, 1, 2)
+			f("dns z:80", 0, 0, 0)
+		}
+		check()
+		x, y, z := newScript("dns x:80"), newScript("dns y:80"), newScript("dns z:80")
+		w.Follow([]Source{x, y, z})
+		check()
+		if s := w.Status()[1]; !s.Restored || s.Answers != 2 || s.Backends != 0 {
+			t.Errorf("%+v", s)
+		}
+		w.said(x, Report{Err: errors.New("timeout")}, 1, `level=WARN msg="source does not answer" source="dns x:80" error=timeout`)
+		f("dns x:80", 2, 2, 1)
+		w.said(x, Report{Found: found("a=1", "2!")}, 1, `level=INFO msg="source answers again" source="dns x:80"`)
+		if a := w.Answer("dns x:80"); a.Restored || a.Generation != 1 || w.Status()[0].Restored {
+			t.Errorf("after the same answer: %+v", a)
+		}
+		w.Restore(saved)
+		w.Follow([]Source{x})
+		f("dns y:80", 0, 0, 0) // nobody has taken it
+	})
+}
+
+// TestWatchOtherOptions: a source that is asked in another way begins with what was said before.
+func TestWatchOtherOptions(t *testing.T) {
+	watch(t, func(w *watching) {
+		x, other, port := newScript("dns x:80"), newScript("dns x:80 type=a min_ttl=5s"), newScript("dns x:81")
+		w.Follow([]Source{x})
+		w.said(x, Report{Found: found("1")}, 1,
+			`level=INFO msg="source has another answer" source="dns x:80" backends=1 added=10.0.0.1:80 removed="" changed=0`)
+		before := w.Answer(other.key)
+		w.Follow([]Source{other, port})
+		a := w.Answer(other.key)
+		if len(a.Latest) != 1 || !a.Restored || !before.Restored || &a.Latest[0] != &before.Latest[0] || w.Answer(port.key).Answered() {
+			t.Errorf("%+v, before that %+v; %s: %+v", a, before, port.key, w.Answer(port.key))
+		}
+		if s := w.Status()[0]; s.Answers != 0 || s.Answered.IsZero() {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(time.Second)
+		w.said(other, Report{Found: found("2")}, 1,
+			`level=INFO msg="source has another answer" source="dns x:80 type=a min_ttl=5s" backends=1 added=10.0.0.2:80 removed=10.0.0.1:80 changed=0`)
+		third := newScript("dns x:80 type=aaaa")
+		w.Follow([]Source{other, newScript("dns x:80"), port})
+		w.Follow([]Source{third, port}) // the latest of two
+		if a := w.Answer(third.key); len(a.Latest) != 1 || a.Latest[0].compare(&found("2")[0]) != 0 {
+			t.Errorf("%+v", a)
+		}
+	})
+	if a, b := subject("docker unix:/x pool=a network=n port=80"), subject("docker unix:/x pool=b"); a != "docker unix:/x pool=a" || a == b {
+		t.Errorf("subjects %q and %q", a, b)
+	}
 }
