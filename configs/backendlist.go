@@ -8,10 +8,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"sluice/pool/discovery"
+	"sluice/pool/discovery/file"
 )
-
-// maxListSize is beyond thirty thousand backends with everything that can be said of each.
-const maxListSize = 4 << 20
 
 // ParseBackends reads a list of backends as it stands under backends in a configuration: in YAML or JSON, alone or as the
 // only key backends of a mapping. An empty list is one; an empty file is none, for a file that is written anew is empty at
@@ -19,9 +17,9 @@ const maxListSize = 4 << 20
 //
 // path stands for the file in problems. The error is Problems, in which the first is said, and how many there are more.
 func ParseBackends(path string, data []byte) ([]discovery.Found, error) {
-	if len(data) > maxListSize {
+	if len(data) > file.MaxSize {
 		return nil, firstOf{Problems{{File: path, Message: fmt.Sprintf("the file is larger than %d MiB: this is no list of backends",
-			maxListSize>>20)}}}
+			file.MaxSize>>20)}}}
 	}
 	if found, ok := jsonBackends(data); ok {
 		return found, nil

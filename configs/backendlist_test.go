@@ -9,6 +9,7 @@ import (
 
 	"sluice/pool"
 	"sluice/pool/discovery"
+	"sluice/pool/discovery/file"
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -114,55 +115,5 @@ func TestBadBackendLists(t *testing.T) {
 	f("- ${SLUICE_T_NONE}", "app.yaml:1:3: variable SLUICE_T_NONE is not set: set it, or write ${SLUICE_T_NONE:-DEFAULT}")
 	f("- 10.0.0.1:80\n\x00", "app.yaml:2:1: invalid character U+0000: this is not a text file in UTF-8")
 	f("- 10.0.0.1:80\n--- \n- 10.0.0.2:80", "app.yaml:3:1: a second YAML document: a configuration is one document, remove the line --- or ...")
-	f(strings.Repeat(" ", maxListSize+1), "app.yaml: the file is larger than 4 MiB: this is no list of backends")
-}
-
-// listOf10000 returns a list of ten thousand backends with everything that can be said of them.
-func listOf10000(inJSON bool) []byte {
-	format := "- {name: web-%d, address: 10.1.%d.%d:8080, weight: %d, max_conns: 100, backup: false, state: ready}\n"
-	if inJSON {
-		format = `{"name": "web-%d", "address": "10.1.%d.%d:8080", "weight": %d, "max_conns": 100, "backup": false, "state": "ready"},` + "\n"
-	}
-	var b strings.Builder
-	for i := range 10_000 {
-		fmt.Fprintf(&b, format, i, i/250, i%250+1, i%257)
-	}
-	if inJSON {
-		return []byte("[" + strings.TrimSuffix(b.String(), ",\n") + "]")
-	}
-	return []byte(b.String())
-}
-
-// TestTenThousandBackends: a long list is read, in both forms to the same, and what is wrong at its end is found.
-func TestTenThousandBackends(t *testing.T) {
-	var lists [2][]discovery.Found
-	for i, inJSON := range []bool{false, true} {
-		data := listOf10000(inJSON)
-		got, err := ParseBackends("app.yaml", data)
-		if err != nil || len(got) != 10_000 || got[9_999].Name != "web-9999" || got[9_999].Address != tcp("10.1.39.250:8080") {
-			t.Fatalf("%d backends, error %v", len(got), err)
-		}
-		lists[i] = got
-		broken := append(data[:len(data)-2:len(data)-2], []byte("?!\n")...)
-		if _, err := ParseBackends("app.yaml", broken); err == nil || !strings.HasPrefix(err.Error(), "app.yaml:10000:") {
-			t.Errorf("error %v, want one of line 10000", err)
-		}
-	}
-	if !reflect.DeepEqual(lists[0], lists[1]) {
-		t.Error("the list in JSON is not that in YAML")
-	}
-}
-
-func BenchmarkParseBackends(b *testing.B) {
-	for name, inJSON := range map[string]bool{"yaml": false, "json": true} {
-		data := listOf10000(inJSON)
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(data)))
-			for b.Loop() {
-				if _, err := ParseBackends("app.yaml", data); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
+	f(strings.Repeat(" ", file.MaxSize+1), "app.yaml: the file is larger than 4 MiB: this is no list of backends")
 }

@@ -1,0 +1,173 @@
+package file
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// A watch is told by the kernel when a file may have changed, wherever on the way to it.
+type watch struct {
+	path string
+	pauses
+	watcher *fsnotify.Watcher // nil: the kernel tells nothing
+	way     []string          // what can change on the way, each in a folder that is watched
+	partly  bool              // some of the folders cannot be watched
+	stale   bool              // the way may be another one by now
+}
+
+// pauses are what goes by before the file is looked at while the kernel tells nothing.
+type pauses struct {
+	safety time.Duration // though it would tell
+	blind  time.Duration // because it cannot
+}
+
+var usualPauses = pauses{safety: 10 * time.Second, blind: time.Second}
+
+// What wait may have waited for.
+type awaited int
+
+const (
+	ended   awaited = iota // the context is done
+	changed                // something on the way
+	silence                // nothing, for a while
+)
+
+// The file is read when nothing has happened to it for a moment, but once in a while even if it never ends: half a list
+// would be a list of half of the backends.
+const (
+	settlePause = 50 * time.Millisecond
+	settleMost  = time.Second
+)
+
+// maxWays is how often the way may change while it is put under watch. After that the next look must do.
+const maxWays = 5
+
+// follow watches the folders on the way to the file as it is now.
+func (w *watch) follow() {
+	if w.watcher != nil && !w.stale && slices.Equal(w.way, wayTo(w.path)) {
+		return
+	}
+	for range maxWays {
+		w.close()
+		way := wayTo(w.path)
+		watcher, err := fsnotify.NewWatcher()
+		if err != nil { // there are 128 for each user (inotify(7), max_user_instances)
+			return
+		}
+		w.watcher, w.way, w.stale, w.partly = watcher, way, false, false
+		for _, place := range way {
+			if err := watcher.Add(filepath.Dir(place)); err != nil { // it may be entered but not read, or there are too many
+				w.partly = true
+			}
+		}
+		if slices.Equal(way, wayTo(w.path)) {
+			return
+		}
+	}
+}
+
+func (w *watch) close() {
+	if w.watcher != nil {
+		_ = w.watcher.Close() // it only ever ends
+		w.watcher = nil
+	}
+}
+
+// wait returns when something has changed on the way and it has settled, or when it is time to look anyhow.
+func (w *watch) wait(ctx context.Context) awaited {
+	pause := w.safety
+	if w.watcher == nil || w.partly {
+		pause = w.blind
+	}
+	var events chan fsnotify.Event
+	var errs chan error
+	if w.watcher != nil {
+		events, errs = w.watcher.Events, w.watcher.Errors
+	}
+	look := time.NewTimer(pause)
+	defer look.Stop()
+	var settled, enough <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return ended
+		case e := <-events:
+			if !w.concerns(e) {
+				continue
+			}
+		case <-errs: // events were lost
+			w.stale = true
+		case <-settled:
+			return changed
+		case <-enough:
+			return changed
+		case <-look.C:
+			if settled == nil {
+				w.stale = true // of what was mounted over a folder nobody tells
+				return silence
+			}
+		}
+		settled = time.After(settlePause)
+		if enough == nil {
+			enough = time.After(settleMost)
+		}
+	}
+}
+
+// concerns reports whether an event is of something on the way, and notes when that has come, gone or been renamed: its
+// watch is of what it was.
+func (w *watch) concerns(e fsnotify.Event) bool {
+	onWay := slices.Contains(w.way, filepath.Clean(e.Name)) // what is in / has two slashes
+	if onWay && (e.Has(fsnotify.Create) || e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)) {
+		w.stale = true
+	}
+	return onWay
+}
+
+// maxLinks is how many symbolic links are followed, as by the kernel: see path_resolution(7).
+const maxLinks = 40
+
+// wayTo returns what is on the way to a file and may change: folders, symbolic links, what they lead to and at last the
+// file, as far as they are there, and then the first that is not. No path has a symbolic link before its last part.
+func wayTo(path string) (way []string) {
+	folder, rest, links := "/", strings.Split(path, "/"), 0
+	for len(rest) > 0 {
+		name := rest[0]
+		rest = rest[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			folder = filepath.Dir(folder)
+			continue
+		}
+		place := filepath.Join(folder, name)
+		way = append(way, place)
+		info, err := os.Lstat(place)
+		switch {
+		case err != nil:
+			return way
+		case info.Mode().Type() == fs.ModeSymlink:
+			target, err := os.Readlink(place)
+			if links++; err != nil || links > maxLinks {
+				return way
+			}
+			if filepath.IsAbs(target) {
+				folder = "/"
+			}
+			rest = append(strings.Split(target, "/"), rest...)
+		case info.IsDir():
+			folder = place
+		default:
+			return way
+		}
+	}
+	return way
+}
