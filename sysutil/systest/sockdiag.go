@@ -12,8 +12,7 @@ const (
 	sockDiagByFamily = 20
 	diagRequest      = 56                     // bytes of struct inet_diag_req_v2
 	diagAnswer       = 72                     // bytes of struct inet_diag_msg
-	established      = 1                      // the first state there is; TCP_CLOSING, 11, is the last that a connection has
-	everyState       = 1<<12 - 1<<established // of them all, one bit each
+	everyState       = 1<<12 - 1<<Established // one bit each; TCP_CLOSING, 11, is the last that a connection has
 )
 
 var localhost = [4]byte{127, 0, 0, 1}
@@ -74,6 +73,7 @@ func diagSocket(m []byte) (s Socket, ours bool) {
 	s = Socket{
 		Near: int(binary.BigEndian.Uint16(m[4:])), Far: int(binary.BigEndian.Uint16(m[6:])), State: int(m[1]),
 		Unread: int(binary.NativeEndian.Uint32(m[56:])), Unsent: int(binary.NativeEndian.Uint32(m[60:])),
+		Inode: int(binary.NativeEndian.Uint32(m[68:])),
 	}
 	if s.State == Listen {
 		s.Unsent = 0 // here it is the longest backlog
