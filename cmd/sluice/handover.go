@@ -47,7 +47,9 @@ type handover struct {
 	moved     int           // sessions that the other process has
 	stopping  bool          // nothing is waited for: this process is to end
 	committed bool          // the other process has been told to serve
-	haste     chan struct{} // closed when nothing is waited for any more
+	asked     chan struct{} // closed when this process is to end, see patience
+	haste     chan struct{} // closed when it is to end at once
+	serves    chan struct{} // closed when the other process does
 	over      chan struct{} // closed when it is
 }
 
@@ -71,7 +73,7 @@ func (w *world) TakeOver(c *net.UnixConn, by admin.By) error {
 	h := &handover{
 		w: w, conn: handoff.New(c), by: by.User, pidfd: -1, readyBy: time.Now().Add(readyTime), reloaded: func() {},
 		status: admin.UpgradeStatus{At: time.Now(), FromVersion: thisBuild().Version},
-		haste:  make(chan struct{}), over: make(chan struct{}),
+		asked:  make(chan struct{}), haste: make(chan struct{}), serves: make(chan struct{}), over: make(chan struct{}),
 	}
 	defer func() {
 		_ = h.conn.Close()
@@ -89,6 +91,7 @@ func (w *world) TakeOver(c *net.UnixConn, by admin.By) error {
 		return nil
 	}
 	w.succession.leave(h, h.result(nil), errHandedOver)
+	close(h.serves)
 	h.finish()
 	close(w.handed)
 	return nil

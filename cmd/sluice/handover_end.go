@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"sluice/cmd/sluice/internal/admin"
@@ -43,7 +44,7 @@ func (h *handover) giveBack(err error) {
 	w.succession.leave(h, h.result(err), nil)
 }
 
-// interrupt ends a hand-over that has not come to sessions yet, and the wait for those that are left.
+// interrupt ends a hand-over that has not come to sessions yet, and bounds the wait for those that are left.
 func (h *handover) interrupt() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -51,10 +52,21 @@ func (h *handover) interrupt() {
 		h.stopping = true
 		_ = h.conn.SetDeadline(time.Unix(1, 0)) // long ago
 	}
+	closeOnce(h.asked)
+}
+
+// hurry ends the wait for the sessions that are left.
+func (h *handover) hurry() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	closeOnce(h.haste)
+}
+
+func closeOnce(c chan struct{}) {
 	select {
-	case <-h.haste:
+	case <-c:
 	default:
-		close(h.haste)
+		close(c)
 	}
 }
 
@@ -74,16 +86,15 @@ func (h *handover) finish() {
 			wait = forever
 		}
 	}
-	if began := time.Now(); h.departure.Left() > 0 && h.speaks.Understood() {
-		if err := h.moveStragglers(wait); err != nil {
+	patience, stop := h.patience(wait, file.Shutdown.Drain)
+	defer stop()
+	if h.departure.Left() > 0 && h.speaks.Understood() {
+		if err := h.moveStragglers(patience); err != nil { // they may end by themselves
 			w.log.Error("upgrade: sessions that are left can no longer go over", "sessions", h.departure.Left(), "error", err)
-			wait = max(0, wait-time.Since(began)) // they may end by themselves
-		} else {
-			wait = 0
 		}
 	}
 	h.departure.Finish()
-	h.endLeft(wait)
+	h.endLeft(patience)
 	h.status.Sessions = h.moved
 	if h.status.Left > 0 && h.speaks.Understood() {
 		h.within(ackTime)
@@ -95,11 +106,36 @@ const forever = time.Duration(1<<63 - 1)
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// moveStragglers moves the sessions that are left as soon as they can be, for so long at most. An error means that no other
-// can go.
-func (h *handover) moveStragglers(wait time.Duration) error {
-	over := time.NewTimer(wait)
-	defer over.Stop()
+// patience is done when sessions that are left are waited for no more: when wait is over; and once this process is to end,
+// when drain is over too, which is never if it is zero, or at haste.
+func (h *handover) patience(wait, drain time.Duration) (ctx context.Context, stop func()) {
+	ctx, end := context.WithCancelCause(context.Background())
+	go func() {
+		over := time.NewTimer(wait)
+		defer over.Stop()
+		var drained <-chan time.Time
+		for asked := h.asked; ; {
+			select {
+			case <-asked:
+				if asked = nil; drain > 0 {
+					drained = time.After(drain)
+				}
+			case <-over.C:
+				end(errors.New("the time for the upgrade is over"))
+			case <-drained:
+				end(fmt.Errorf("the drain timeout of %v is over", drain))
+			case <-h.haste:
+				end(errors.New("another signal came"))
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, func() { end(nil) }
+}
+
+// moveStragglers moves the sessions that are left as soon as they can be. An error means that no other can go.
+func (h *handover) moveStragglers(patience context.Context) error {
 	pace := time.NewTicker(stragglerPace)
 	defer pace.Stop()
 	for left := -1; ; {
@@ -108,9 +144,7 @@ func (h *handover) moveStragglers(wait time.Duration) error {
 		}
 		select {
 		case <-pace.C:
-		case <-over.C:
-			return nil
-		case <-h.haste:
+		case <-patience.Done():
 			return nil
 		}
 	}
@@ -132,28 +166,23 @@ func (h *handover) moveSome(left *int) error {
 // namedLeft is how many of the sessions that are left are logged.
 const namedLeft = 50
 
-// endLeft waits for so long for the sessions that are left to end, and ends the others.
-func (h *handover) endLeft(wait time.Duration) {
+// endLeft waits for the sessions that are left to end, and ends the others.
+func (h *handover) endLeft(patience context.Context) {
 	ctx, cut := context.WithCancelCause(context.Background())
 	defer cut(nil)
-	ended := make(chan error, 1)
-	over := time.NewTimer(wait)
-	defer over.Stop()
-	if wait > 0 {
-		go func() { ended <- h.w.server.Shutdown(ctx) }()
-		select {
-		case <-ended:
-			return
-		case <-h.haste:
-		case <-over.C:
-		}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = h.w.server.Shutdown(ctx) // what it cuts is named
+	}()
+	select {
+	case <-ended:
+		return
+	case <-patience.Done():
 	}
 	h.nameLeft()
-	cut(errors.New("the time for the upgrade is over"))
+	cut(context.Cause(patience))
 	h.w.server.EndAll()
-	if wait == 0 {
-		ended <- h.w.server.Shutdown(ctx)
-	}
 	<-ended
 }
 

@@ -66,12 +66,16 @@ func (w *world) letEnd(why error, signals <-chan os.Signal) {
 }
 
 // standDown ends the hand-over that is under way, or waits for what becomes of it, and reports whether another process
-// serves.
-func (w *world) standDown(s os.Signal) (handed bool) {
+// serves. Sessions that are left are waited for then, see patience; one more signal ends them.
+func (w *world) standDown(first os.Signal, signals <-chan os.Signal) (handed bool) {
 	if h := w.succession.underWay(); h != nil {
-		w.log.Info("upgrade: a signal came", "signal", s.String())
+		w.log.Info("upgrade: a signal came", "signal", first.String())
 		h.interrupt()
-		<-h.over
+		select {
+		case <-h.over:
+		case <-h.serves:
+			w.untilOver(h, signals)
+		}
 	}
 	w.succession.bar(errLeaving)
 	select {
@@ -82,10 +86,26 @@ func (w *world) standDown(s os.Signal) (handed bool) {
 	}
 }
 
+// untilOver waits for the sessions that a hand-over has left. A signal that ends sluice ends them.
+func (w *world) untilOver(h *handover, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-h.over:
+			return
+		case s := <-signals:
+			if ends(s) {
+				h.hurry()
+			} else {
+				w.obey(s)
+			}
+		}
+	}
+}
+
 // leave ends a world that serves. For shutdown.delay it only says that it is not ready, so that whoever sends clients
 // here sends them elsewhere before the first is refused. A second signal ends that.
 func (w *world) leave(first os.Signal, signals <-chan os.Signal, signs *lifeSigns) error {
-	if w.standDown(first) {
+	if w.standDown(first, signals) {
 		return nil
 	}
 	delay := w.now.Load().force.Shutdown.Delay

@@ -16,7 +16,7 @@ type succession struct {
 	mu    sync.Mutex
 	busy  error      // why none can begin; nil: one can
 	child *successor // the process that was started to follow; nil: none was
-	now   *handover  // under way; nil: none is
+	now   *handover  // under way, until the sessions that it has left have ended; nil: none is
 	last  *admin.UpgradeStatus
 
 	doubts sync.WaitGroup // processes that may not know that this one lives
@@ -82,11 +82,14 @@ func (s *succession) enter(h *handover, pid int) error {
 	return nil
 }
 
-// leave says that a hand-over is over, and how it went. After one that succeeded none can begin: why says so.
+// leave says how a hand-over went. After one that succeeded none can begin: why says so.
 func (s *succession) leave(h *handover, r *handoverResult, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.busy, s.child, s.now = why, nil, nil
+	s.busy, s.child = why, nil
+	if r.err != nil {
+		s.now = nil
+	}
 	if !r.status.At.IsZero() {
 		s.last = &r.status
 	}

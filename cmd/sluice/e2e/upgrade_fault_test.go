@@ -206,38 +206,10 @@ func TestUpgradeThenCrash(t *testing.T) {
 	output(t, u.command("reload"))
 	clients := []net.Conn{served(t, "127.0.0.1", u.address("all"), ""), served(t, "127.0.0.1", u.address("all"), "")}
 	pid := u.pid()
-	f := u.beginToTakeOver(handoff.Accounts)
-	f.send(t, handoff.Ack, takeover.Ack{})
-	for left := -1; left < 0; {
-		m, err := f.conn.Expect(handoff.Batch, handoff.Go, handoff.Counters, handoff.Over)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.files = append(f.files, m.Files...)
-		switch m.Kind {
-		case handoff.Batch:
-			var b takeover.Batch
-			if err := m.Decode(&b); err != nil {
-				t.Fatal(err)
-			}
-			var ack takeover.Ack
-			for i := range b.Records {
-				ack.Refused = append(ack.Refused, i)
-			}
-			f.send(t, handoff.Ack, ack)
-		case handoff.Over:
-			var over takeover.Over
-			if err := m.Decode(&over); err != nil {
-				t.Fatal(err)
-			}
-			if left = over.Left; left != len(clients) {
-				t.Errorf("%d sessions are left, want %d", left, len(clients))
-			}
-		}
+	f, left := u.followed(false)
+	if left != len(clients) {
+		t.Errorf("%d sessions are left, want %d", left, len(clients))
 	}
-	f.send(t, handoff.Serving, nil)
-	f.expect(t, handoff.Go)
-	f.send(t, handoff.Ack, takeover.Ack{})
 	f.conn.Close()
 	clients[0].Close()
 	until(t, "it is noticed", func() error {
@@ -249,6 +221,5 @@ func TestUpgradeThenCrash(t *testing.T) {
 	expectEcho(t, clients[1])
 	clients[1].Close()
 	until(t, "it ends with its last session", func() error { return ended(pid) })
-	sysutil.CloseFiles(f.files)
 	u.gone = true
 }
