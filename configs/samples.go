@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-//go:embed minimal.yaml postgres.yaml patroni.yaml mysql.yaml tls.yaml nginx.yaml full.yaml
+//go:embed minimal.yaml postgres.yaml patroni.yaml patroni-srv.yaml mysql.yaml tls.yaml nginx.yaml consul.yaml full.yaml
 var samples embed.FS
 
-var sampleNames = []string{"minimal", "postgres", "patroni", "mysql", "tls", "nginx", "full"}
+var sampleNames = []string{"minimal", "postgres", "patroni", "patroni-srv", "mysql", "tls", "nginx", "consul", "full"}
 
 // Samples returns the names of the sample files, the simplest first.
 func Samples() []string { return slices.Clone(sampleNames) }
