@@ -13,7 +13,7 @@ import (
 type records struct {
 	addresses []netip.Addr // of A and AAAA
 	servers   []*miekg.SRV
-	extra     section       // what was sent along
+	extra     section       // what was sent along with SRV
 	ttl       time.Duration // the least of all that led here; where there are none, how long that is to be believed
 	none      bool          // there are none, and the server says so: NXDOMAIN, or the SOA of the zone that has none
 	alias     string        // the name to ask for instead; "" = the answer is whole
@@ -38,7 +38,9 @@ func read(m *miekg.Msg, q question) (records, error) {
 	}
 	found, err := follow(newSection(m.Answer), q)
 	if err != nil || found.has() {
-		found.extra = newSection(m.Extra)
+		if q.kind == miekg.TypeSRV {
+			found.extra = newSection(m.Extra)
+		}
 		return found, err
 	}
 	soa := authority(m)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	miekg "github.com/miekg/dns"
@@ -19,6 +20,7 @@ type lookup struct {
 	servers *servers
 	before  map[question]bool // what had records at the last answer
 
+	count    atomic.Int64 // of addresses in answers, even those that are there twice
 	places   []place
 	positive time.Duration     // the least TTL of what was found
 	negative time.Duration     // the least time for which it is to be believed that something is not there
@@ -34,9 +36,9 @@ type place struct {
 	weight   uint16
 }
 
-// maxPlaces is where an answer is taken for an attack. A message has room for 4,095 addresses, but each of as many SRV
-// records can lead to as many again.
-const maxPlaces = 20000
+// maxAddresses is where an answer is taken for an attack. A message has room for 4,095 addresses, but each of thousands of
+// SRV records can lead to as many again, or to the same with another port.
+const maxAddresses = 20000
 
 // A result is what one question gave.
 type result struct {
@@ -57,9 +59,13 @@ func (l *lookup) ask(ctx context.Context, questions []question) []result {
 	for i, q := range questions {
 		free <- struct{}{}
 		asked.Go(func() {
+			defer func() { <-free }()
+			if l.count.Load() > maxAddresses {
+				return
+			}
 			found, err := l.resolve(ctx, l.servers, q)
+			l.count.Add(int64(len(found.addresses)))
 			results[i] = result{q, found, err}
-			<-free
 		})
 	}
 	asked.Wait()
@@ -91,7 +97,9 @@ func (l *lookup) add(name string, p place) {
 		l.warn("%s has %v, which is not the address of a server", name, a)
 		return
 	}
-	l.places = append(l.places, p)
+	if len(l.places) <= maxAddresses { // and one more, which tells
+		l.places = append(l.places, p)
+	}
 }
 
 // settle takes note of the results for one name, and reports whether it has records. For a name with addresses of one
@@ -122,11 +130,12 @@ func (l *lookup) settle(results []result) (has bool) {
 // had none then, as when a server does not know AAAA, the rest is the answer, with a warning: else one name that is
 // never answered would keep out all others.
 func (l *lookup) end() error {
+	slices.Sort(l.warnings) // records come in any order
 	texts := l.failures()
 	missed := slices.ContainsFunc(l.failed, func(r result) bool { return l.before[r.question] })
 	switch {
-	case len(l.places) > maxPlaces:
-		return fmt.Errorf("more than %d addresses", maxPlaces)
+	case l.count.Load() > maxAddresses, len(l.places) > maxAddresses:
+		return fmt.Errorf("more than %d addresses", maxAddresses)
 	case missed:
 		return errors.New(strings.Join(texts, "; "))
 	}

@@ -14,8 +14,6 @@ type question struct {
 	kind uint16 // miekg.TypeA, miekg.TypeAAAA or miekg.TypeSRV
 }
 
-func (q question) String() string { return q.name + " " + miekg.TypeToString[q.kind] }
-
 // isThatOf reports whether a message repeats the question. The case of letters says nothing: RFC 4343.
 func (q question) isThatOf(m *miekg.Msg) bool {
 	return len(m.Question) == 1 && m.Question[0].Qtype == q.kind && m.Question[0].Qclass == miekg.ClassINET &&

@@ -43,15 +43,18 @@ func (l *lookup) takeServers(ctx context.Context, name string, found records, po
 
 // targets returns what is known of the servers' names.
 func (l *lookup) targets(ctx context.Context, found records) map[string][]result {
-	targets := make(map[string][]result)
-	var order []string
-	var unknown []question
+	var names []string
 	for _, server := range found.servers {
-		target := miekg.CanonicalName(server.Target)
-		if _, again := targets[target]; again || target == "." {
-			continue
+		if target := miekg.CanonicalName(server.Target); target != "." {
+			names = append(names, target)
 		}
-		order = append(order, target)
+	}
+	// Servers shuffle their answers. What is wrong is to be said in the same words each time.
+	slices.Sort(names)
+	names = slices.Compact(names)
+	targets := make(map[string][]result)
+	var unknown []question
+	for _, target := range names {
 		known, questions := l.along(found.extra, target)
 		targets[target] = known
 		unknown = append(unknown, questions...)
@@ -59,7 +62,7 @@ func (l *lookup) targets(ctx context.Context, found records) map[string][]result
 	for _, r := range l.ask(ctx, unknown) {
 		targets[r.name] = append(targets[r.name], r)
 	}
-	for _, target := range order {
+	for _, target := range names {
 		if !l.settle(targets[target]) && !slices.ContainsFunc(targets[target], func(r result) bool { return r.err != nil }) {
 			l.warn("%s has no address", target)
 		}

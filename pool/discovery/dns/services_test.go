@@ -2,6 +2,7 @@ package dns
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -136,9 +137,49 @@ func TestManyFailures(t *testing.T) {
 		}
 		return z.answer(t)(network, q)
 	})
-	want := "error: look up A, AAAA of host-0., host-1., host-2., 17 more: ask " + s.at.String() + ": SERVFAIL"
+	want := "error: look up A, AAAA of host-0., host-1., host-10., 17 more: ask " + s.at.String() + ": SERVFAIL"
 	if got := text(system(DefaultConfig(name, 0), nil, s.at).look(t.Context(), nil)); got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// TestAttack: a zone can name so many servers with so many addresses that nobody means it.
+func TestAttack(t *testing.T) {
+	const name = "_pg._tcp.internal."
+	srv := new(miekg.Msg).SetReply(new(miekg.Msg).SetQuestion(name, miekg.TypeSRV))
+	for i := range 1000 {
+		srv.Answer = append(srv.Answer, &miekg.SRV{Hdr: miekg.RR_Header{Name: name, Rrtype: miekg.TypeSRV, Class: miekg.ClassINET, Ttl: 30},
+			Port: 1, Target: fmt.Sprintf("h%d.", i)})
+	}
+	s := listen(t, "127.0.0.1", func(network string, q *miekg.Msg) [][]byte {
+		m := new(miekg.Msg).SetReply(q)
+		m.RecursionAvailable = true
+		header := miekg.RR_Header{Name: q.Question[0].Name, Rrtype: q.Question[0].Qtype, Class: miekg.ClassINET, Ttl: 30}
+		switch {
+		case network == "udp":
+			m.Truncated = true
+		case header.Rrtype == miekg.TypeSRV:
+			m.Answer = srv.Answer
+		case header.Rrtype == miekg.TypeA:
+			for i := range 1000 {
+				m.Answer = append(m.Answer, &miekg.A{Hdr: header, A: net.IPv4(10, 0, byte(i>>8), byte(i))})
+			}
+		default:
+			m.Ns = []miekg.RR{record(t, soa)}
+		}
+		return packed(t, m)
+	})
+	if got := text(system(DefaultConfig(name, 0), nil, s.at).look(t.Context(), nil)); got != "error: more than 20000 addresses" {
+		t.Errorf("%.300s", got)
+	}
+	if asked := s.questions(); len(asked) > 500 {
+		t.Errorf("asked %d times", len(asked))
+	}
+	for i, r := range srv.Answer {
+		r.(*miekg.SRV).Port, r.(*miekg.SRV).Target = uint16(i+1), "h." // each address with a thousand ports
+	}
+	if got := text(system(DefaultConfig(name, 0), nil, s.at).look(t.Context(), nil)); got != "error: more than 20000 addresses" {
+		t.Errorf("%.300s", got)
 	}
 }
 
