@@ -12,6 +12,7 @@ import (
 type Feed struct {
 	Source   string             // its key
 	Entry    string             // of a backend with a host name: how it is written; "" = an item of discover
+	Under    string             // of a host name that another source has said: the key of that; "" = it is configured
 	Prefix   string             // of the names that are made from addresses: "db1/" where the entry has a name
 	Before   int                // it stands before the written backend of this number
 	Template pool.BackendConfig // what the source does not say; Name and Address have no meaning
@@ -42,6 +43,8 @@ type Members struct {
 // group is what there is of one feed.
 type group struct {
 	source, entry string
+	under         string
+	template      pool.BackendConfig
 	members       []member // by address
 }
 

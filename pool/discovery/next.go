@@ -16,13 +16,14 @@ const maxBackends = math.MaxUint16
 // the feeds, those are in their order. A name that another address has already is followed by "/" and the address.
 //
 // A backend that is in no answer any more stays where it is, Vanished, for Rules.RemoveAfter. It leaves before that when its
-// feed is not among feeds any more, or its name is needed. The feeds are in the order of Before.
+// feed is not among feeds any more, unless that is because another source does not name it any more, or when its name is
+// needed. The feeds are in the order of Before.
 func (m *Members) Next(static []pool.BackendConfig, feeds []Feed, r Rules, now time.Time) *Members {
-	n := newNext(m, static, feeds, r, now)
-	for i := range feeds {
+	n := newNext(m, static, m.orphans(feeds), r, now)
+	for i := range n.feeds {
 		n.claim(i)
 	}
-	for i := range feeds {
+	for i := range n.feeds {
 		n.keep(i)
 	}
 	n.giveNames()
@@ -56,7 +57,9 @@ func newNext(m *Members, static []pool.BackendConfig, feeds []Feed, r Rules, now
 	}
 	if m != nil {
 		for _, g := range m.groups {
-			n.before[[2]string{g.source, g.entry}] = g.members
+			if len(g.members) > 0 { // of a feed that is there twice the second has none
+				n.before[[2]string{g.source, g.entry}] = g.members
+			}
 		}
 	}
 	for i := range static {
@@ -69,7 +72,7 @@ func newNext(m *Members, static []pool.BackendConfig, feeds []Feed, r Rules, now
 func (n *next) claim(i int) {
 	f := &n.feeds[i]
 	g := &n.members.groups[i]
-	g.source, g.entry = f.Source, f.Entry
+	g.source, g.entry, g.under, g.template = f.Source, f.Entry, f.Under, f.Template
 	if !f.Answered {
 		return
 	}
@@ -124,9 +127,7 @@ func (n *next) problem(g *group, found *Found, err error) {
 // that they had.
 func (n *next) keep(i int) {
 	g := &n.members.groups[i]
-	key := [2]string{g.source, g.entry}
-	present, before := g.members, n.before[key]
-	delete(n.before, key) // of a feed that is there twice
+	present, before := g.members, n.before[[2]string{g.source, g.entry}]
 	var vanished []member
 	for len(before) > 0 {
 		switch order := orderOfMembers(present, before); {

@@ -8,11 +8,13 @@ import (
 
 // SavedMember is a backend that is not as answers alone make it, for a file or another process.
 type SavedMember struct {
-	Source  string    `json:"source"`
-	Entry   string    `json:"entry,omitempty"`
-	Backend string    `json:"backend"`        // its name
-	Since   time.Time `json:"since,omitzero"` // it is in no answer; zero: it has its name because of one that is not
-	Found   Found     `json:"found"`
+	Source   string    `json:"source"`
+	Entry    string    `json:"entry,omitempty"`
+	Under    string    `json:"under,omitempty"`    // as in Feed
+	Template *Settings `json:"template,omitempty"` // with Under
+	Backend  string    `json:"backend"`            // its name
+	Since    time.Time `json:"since,omitzero"`     // it is in no answer; zero: it has its name because of one that is not
+	Found    Found     `json:"found"`
 }
 
 // Saved returns the backends that have vanished, and those that are called otherwise because of them.
@@ -25,10 +27,21 @@ func (m *Members) Saved() (all []SavedMember) {
 	m.each(func(g *group, of *member) {
 		short := strings.TrimSuffix(of.name, "/"+of.found.text())
 		if !of.since.IsZero() || short != of.name && vanished[short] {
-			all = append(all, SavedMember{Source: g.source, Entry: g.entry, Backend: of.name, Since: of.since, Found: *of.found})
+			all = append(all, SavedMember{
+				Source: g.source, Entry: g.entry, Under: g.under, Template: g.settings(), Backend: of.name, Since: of.since, Found: *of.found,
+			})
 		}
 	})
 	return all
+}
+
+// settings returns the template of a group for which there may be none any more; nil: whoever configures the entry has it.
+func (g *group) settings() *Settings {
+	if g.under == "" {
+		return nil
+	}
+	c := g.template
+	return &Settings{Weight: &c.Weight, MaxConns: &c.MaxConns, Backup: &c.Backup, State: &c.State}
 }
 
 // each calls f with every member that a source has said.
@@ -55,7 +68,11 @@ func RestoreMembers(saved []SavedMember) *Members {
 		if !ok {
 			at = len(m.groups)
 			index[key] = at
-			m.groups = append(m.groups, group{source: s.Source, entry: s.Entry})
+			g := group{source: s.Source, entry: s.Entry, under: s.Under}
+			if s.Template != nil {
+				g.template = s.Template.Apply(g.template)
+			}
+			m.groups = append(m.groups, g)
 		}
 		m.groups[at].members = append(m.groups[at].members, member{found: &s.Found, name: s.Backend, since: s.Since})
 	}

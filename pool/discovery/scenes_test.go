@@ -70,6 +70,44 @@ func TestEntryLeaves(t *testing.T) {
 	s.next("1 3?", 1, nil, feed("x", "1"), silent("y")) // whoever has lost an answer has none
 }
 
+// TestHostLeavesFile: what a host name stood for that a file does not name any more is like what is in no answer any more,
+// as long as the file is wanted.
+func TestHostLeavesFile(t *testing.T) {
+	host := func(name string, texts ...string) Feed {
+		f := feed("dns "+name, texts...)
+		f.Entry, f.Under = name, "file"
+		return f
+	}
+	s := newStory(t)
+	s.next("1 2 3 4 5", 0, nil, feed("file", "1"), host("a", "2"), host("b", "3", "4"), feed("x", "5"))
+	s.next("1 2 3? 4? 5", 1, nil, feed("file", "1"), host("a", "2"), feed("x", "5"))
+	if o := s.m.Origin("10.0.0.3:80"); o.Source != "dns b" || o.Entry != "b" || o.Vanished != s.now {
+		t.Errorf("3 is of %+v", o)
+	}
+	s.next("1 2 3? 4? 5", 9, nil, feed("file", "1"), host("a", "2"), feed("x", "5"))
+	s.next("1 4 2 3? 5", 1, nil, feed("file", "1", "4"), host("a", "2"), feed("x", "5"))
+	s.next("1 4 2 3 5", 1, nil, feed("file", "1", "4"), host("a", "2"), host("b", "3"), feed("x", "5"))
+	s.next("2 1? 4? 3? 5", 1, nil, host("a", "2"), feed("file"), feed("x", "5"))
+	s.next("2 1? 4? 3? 5", 29, nil, host("a", "2"), feed("file"), feed("x", "5"))
+	s.next("2 5", 1, nil, host("a", "2"), feed("file"), feed("x", "5"))
+	s.next("2? 5", 0, nil, feed("file"), feed("x", "5"))
+	s.m = RestoreMembers(s.m.Saved())
+	s.next("2? 5", 0, nil, feed("file"), feed("x", "5"))
+	s.next("5", 30, nil, feed("file"), feed("x", "5"))
+	s.next("5", 0, nil, feed("file"), feed("x", "5"))
+	if len(s.m.groups) != 2 {
+		t.Errorf("%d groups, want those of the two feeds", len(s.m.groups))
+	}
+}
+
+// TestFeedTwice: one that is there twice has its backends once.
+func TestFeedTwice(t *testing.T) {
+	s := newStory(t)
+	s.next("1 2", 0, nil, feed("x", "1", "2"), feed("x", "1", "2"))
+	s.next("1? 2", 1, nil, feed("x", "2"), feed("x", "2"))
+	s.next("1 2", 1, nil, feed("x", "1", "2"), feed("x", "1", "2"))
+}
+
 // TestNames: of one address under several names there is one backend, and one name that several addresses have is that of
 // the first; the others add their addresses. As long as one stays that has vanished, nobody is called otherwise.
 func TestNames(t *testing.T) {
@@ -92,6 +130,9 @@ func TestNames(t *testing.T) {
 	if got := s.m.Problems(); len(got) != 1 || got[0] != want {
 		t.Errorf("problems %+v, want %+v", got, want)
 	}
+	unix := feed("y")
+	unix.Found = []Found{{Address: pool.Address{Unix: "/x/10.0.0.1:80"}}}
+	s.next("unix:/x/1@1 unix:/x/1/unix:/x/1@unix:/x/1", 1, nil, entry(0, "unix:/x", "unix:/x/", "1"), unix)
 	s.next("2@1", 1, nil, feed("x", "10.0.0.2:80=1"))
 	s.next("2", 1, nil, feed("x", "2")) // the vanished one has its name
 }

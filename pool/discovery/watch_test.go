@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,7 +58,7 @@ type watching struct {
 	*Watch
 	t       *testing.T
 	log     bytes.Buffer
-	changes int
+	changes atomic.Int64
 }
 
 // watch runs f with a Watch, in a bubble whose clock is the test's.
@@ -70,7 +71,7 @@ func watch(t *testing.T, f func(w *watching)) {
 			}
 			return a
 		}}))
-		w.Watch = NewWatch(Options{Logger: logger, Changed: func() { w.Status(); w.changes++ }})
+		w.Watch = NewWatch(Options{Logger: logger, Changed: func() { w.Status(); w.changes.Add(1) }})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { w.Run(ctx); close(ended) }()
@@ -78,7 +79,12 @@ func watch(t *testing.T, f func(w *watching)) {
 		f(w)
 		cancel()
 		<-ended
-		w.Follow([]Source{newScript("too late")}) // starts nothing
+		late := newScript("too late")
+		w.Follow([]Source{late})
+		synctest.Wait()
+		if late.runs != 0 {
+			t.Errorf("a source runs after the end")
+		}
 	})
 }
 
@@ -87,13 +93,12 @@ func (w *watching) said(s *script, r Report, changes int, log ...string) {
 	w.t.Helper()
 	s.say <- r
 	synctest.Wait()
-	if w.changes != changes {
-		w.t.Errorf("%+v: told %d times, want %d", r, w.changes, changes)
+	if told := w.changes.Swap(0); told != int64(changes) {
+		w.t.Errorf("%+v: told %d times, want %d", r, told, changes)
 	}
 	if got, want := w.log.String(), strings.Join(append(log, ""), "\n"); got != want {
 		w.t.Errorf("%+v: logged\n%swant\n%s", r, got, want)
 	}
-	w.changes = 0
 	w.log.Reset()
 }
 
@@ -150,8 +155,8 @@ func TestWatchFollow(t *testing.T) {
 		w.Follow([]Source{again, z})
 		<-y.ended
 		synctest.Wait()
-		if w.changes != 0 || x.runs != 1 || again.runs != 0 || z.runs != 1 {
-			t.Errorf("told %d times, x ran %d times, another one %d times, z %d times", w.changes, x.runs, again.runs, z.runs)
+		if told := w.changes.Load(); told != 0 || x.runs != 1 || again.runs != 0 || z.runs != 1 {
+			t.Errorf("told %d times, x ran %d times, another one %d times, z %d times", told, x.runs, again.runs, z.runs)
 		}
 		if a := w.Answer("y"); a.Answered() {
 			t.Errorf("y has ended and says %+v", a)
@@ -231,8 +236,8 @@ func TestWatchManyReasons(t *testing.T) {
 			x.say <- Report{Err: fmt.Errorf("read udp 127.0.0.1:%d: timeout", 30_000+port)}
 		}
 		synctest.Wait()
-		if lines := strings.Count(w.log.String(), "\n"); lines != maxWarnings || w.changes != 100 || w.Status()[0].Failures != 100 {
-			t.Errorf("%d lines logged, told %d times, %+v", lines, w.changes, w.Status())
+		if lines := strings.Count(w.log.String(), "\n"); lines != maxWarnings || w.changes.Load() != 100 || w.Status()[0].Failures != 100 {
+			t.Errorf("%d lines logged, told %d times, %+v", lines, w.changes.Load(), w.Status())
 		}
 	})
 }
