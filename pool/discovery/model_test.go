@@ -264,7 +264,7 @@ func (n naive) withHost(feeds []Feed, last *Feed) []Feed {
 // TestMembersAgainstModel: whatever sources say, in whatever order, there is what the model has; a pool takes it, and goes
 // on as one that has begun with it; and what has vanished aside it is what it were without a past.
 func TestMembersAgainstModel(t *testing.T) {
-	for seed := range uint64(50) {
+	for seed := range uint64(30) {
 		w, m, model, host := newWorld(seed), (*Members)(nil), naive{}, Feed{}
 		p, err := pool.New(pool.Config{Name: "p", Balance: pool.SourceHash})
 		if err != nil {
