@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"sluice/pool"
 	"sluice/pool/discovery"
 )
@@ -38,16 +40,22 @@ type running struct {
 }
 
 // run runs the source of a file until the test ends.
-func run(t *testing.T, path string, pauses pauses) *running {
+func run(t *testing.T, path string) *running {
+	t.Helper()
+	return runBy(t, &source{Config: Config{Path: path}, parse: parseLines, pauses: never, begin: fsnotify.NewWatcher})
+}
+
+// never is longer than any test: what is found out then the kernel has told.
+var never = pauses{safety: time.Hour, blind: time.Hour}
+
+func runBy(t *testing.T, s *source) *running {
 	t.Helper()
 	r := &running{t: t, reports: make(chan discovery.Report, 100)}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		(&source{Config: Config{Path: path}, parse: parseLines, pauses: pauses}).Run(ctx, func(report discovery.Report) {
-			r.reports <- report
-		})
+		s.Run(ctx, func(report discovery.Report) { r.reports <- report })
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -10,6 +10,8 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/fsnotify/fsnotify"
+
 	"sluice/pool/discovery"
 )
 
@@ -19,13 +21,14 @@ type ParseFunc func(path string, data []byte) ([]discovery.Found, error)
 
 // New returns the source that a configuration describes.
 func New(config Config, parse ParseFunc) discovery.Source {
-	return &source{Config: config, parse: parse, pauses: usualPauses}
+	return &source{Config: config, parse: parse, pauses: usualPauses, begin: fsnotify.NewWatcher}
 }
 
 type source struct {
 	Config
 	parse  ParseFunc
 	pauses pauses
+	begin  func() (*fsnotify.Watcher, error)
 }
 
 // Ask reads the file.
@@ -39,7 +42,7 @@ func (s *source) Ask(ctx context.Context) ([]discovery.Found, error) {
 
 // Run reads the file, and again whenever it may have changed.
 func (s *source) Run(ctx context.Context, report func(discovery.Report)) {
-	w := watch{path: s.Path, pauses: s.pauses}
+	w := watch{path: s.Path, pauses: s.pauses, begin: s.begin}
 	defer w.close()
 	var last *look
 	for ctx.Err() == nil {

@@ -9,11 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"sluice/pool/discovery"
 )
-
-// never is longer than any test: what is found out then the kernel has told.
-var never = pauses{safety: time.Hour, blind: time.Hour}
 
 const one, two, three = "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"
 
@@ -23,7 +22,7 @@ func TestChanges(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "list")
 	write(t, path, one)
-	r := run(t, path, never)
+	r := run(t, path)
 	r.finds(one)
 	replace(t, path, one, two)
 	r.finds(one, two)
@@ -59,7 +58,7 @@ func TestConfigMap(t *testing.T) {
 	path := filepath.Join(folder, "list")
 	version("..2026_11_28_1", one)
 	must(t, os.Symlink("..data/list", path))
-	r := run(t, path, never)
+	r := run(t, path)
 	r.finds(one)
 	version("..2026_11_28_2", two)
 	r.finds(two)
@@ -80,7 +79,7 @@ func TestLinksElsewhere(t *testing.T) {
 	folder, elsewhere := t.TempDir(), t.TempDir()
 	path := filepath.Join(folder, "list")
 	must(t, os.Symlink(filepath.Join(elsewhere, "deep", "list"), path))
-	r := run(t, path, never)
+	r := run(t, path)
 	r.fails("read " + path + ": no such file or directory")
 	must(t, os.Mkdir(filepath.Join(elsewhere, "deep"), 0o755))
 	replace(t, filepath.Join(elsewhere, "deep", "list"), one)
@@ -99,7 +98,7 @@ func TestFolderAppears(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	path := filepath.Join(folder, "a", "b", "list")
-	r := run(t, path, never)
+	r := run(t, path)
 	r.fails("read " + path + ": no such file or directory")
 	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 	replace(t, path, one)
@@ -124,7 +123,7 @@ func TestFolderReplaced(t *testing.T) {
 		write(t, filepath.Join(path, "list"), address)
 	}
 	path := filepath.Join(folder, "list")
-	r := run(t, path, never)
+	r := run(t, path)
 	r.finds(one)
 	must(t, os.Rename(folder, old))
 	must(t, os.Rename(next, folder))
@@ -159,7 +158,7 @@ func TestWrittenSlowly(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "list")
 	write(t, path, one)
-	r := run(t, path, never)
+	r := run(t, path)
 	r.finds(one)
 	f, err := os.Create(path)
 	must(t, err)
@@ -184,7 +183,7 @@ func TestWhatIsNoFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "list")
 	must(t, os.Mkdir(path, 0o755))
-	r := run(t, path, never)
+	r := run(t, path)
 	r.fails("read " + path + ": it is a folder: name a file in it")
 	must(t, os.Remove(path))
 	r.fails("read " + path + ": no such file or directory")
@@ -201,18 +200,18 @@ func TestUnreadable(t *testing.T) {
 	if _, err := New(Config{Path: path}, parseLines).Ask(context.Background()); err == nil || err.Error() != "read "+path+": input/output error" {
 		t.Errorf("error %v", err)
 	}
-	run(t, path, never).fails("read " + path + ": input/output error")
+	run(t, path).fails("read " + path + ": input/output error")
 }
 
-// TestSilence: of a file that is written by another link to it nobody tells, as on a network file system. It is read when
-// its time or size is another one, and when it could not be read before.
-func TestSilence(t *testing.T) {
+// TestWrittenElsewhere: a file is written by another link to it, as one that is mounted alone into a container is written
+// outside.
+func TestWrittenElsewhere(t *testing.T) {
 	t.Parallel()
 	folder, elsewhere := t.TempDir(), t.TempDir()
 	path, link := filepath.Join(folder, "list"), filepath.Join(elsewhere, "list")
 	write(t, path, one)
 	must(t, os.Link(path, link))
-	r := run(t, path, pauses{safety: 20 * time.Millisecond, blind: time.Hour})
+	r := run(t, path)
 	r.finds(one)
 	write(t, link, one, two)
 	r.comesTo(one, two)
@@ -222,18 +221,61 @@ func TestSilence(t *testing.T) {
 	r.comesTo(three)
 }
 
-// TestBlind: without inotify, of which a user may have too many, the file is looked at more often.
-func TestBlind(t *testing.T) {
+// TestSilence: where the kernel tells nothing, as of a network file system, or because the user has as many watches as may
+// be, the file is read when its time or size is another one, and when it could not be read before.
+func TestSilence(t *testing.T) {
 	t.Parallel()
-	w := watch{path: filepath.Join(t.TempDir(), "list"), pauses: pauses{safety: time.Hour, blind: time.Millisecond}}
-	if got := w.wait(context.Background()); got != silence {
-		t.Errorf("waited for %v", got)
+	deaf := func() (*fsnotify.Watcher, error) { // watches nothing
+		w, err := fsnotify.NewWatcher()
+		if err == nil {
+			err = w.Close()
+		}
+		return w, err
 	}
+	full := func() (*fsnotify.Watcher, error) { return nil, syscall.EMFILE }
+	for name, s := range map[string]*source{
+		"deaf":   {pauses: pauses{safety: time.Hour, blind: 20 * time.Millisecond}, begin: deaf},
+		"full":   {pauses: pauses{safety: time.Hour, blind: 20 * time.Millisecond}, begin: full},
+		"safety": {pauses: pauses{safety: 20 * time.Millisecond, blind: time.Hour}, begin: fsnotify.NewWatcher},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "list")
+			s.Path, s.parse = path, parseLines
+			r := runBy(t, s)
+			r.fails("read " + path + ": no such file or directory")
+			replace(t, path, one)
+			r.finds(one)
+			replace(t, path, two)
+			r.finds(two)
+			write(t, path, one, two)
+			r.comesTo(one, two)
+			must(t, os.Remove(path))
+			r.fails("read " + path + ": no such file or directory")
+			replace(t, path, one, two)
+			r.finds(one, two)
+		})
+	}
+}
+
+// TestQuiet: a file that nobody touches is looked at, and not read again.
+func TestQuiet(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "list")
+	write(t, path, one)
+	seen := lookAt(path)
+	if seen.passed(path) {
+		t.Error("it has passed at once")
+	}
+	w := watch{path: path, pauses: pauses{safety: time.Millisecond, blind: time.Hour}, begin: fsnotify.NewWatcher}
 	w.follow()
 	defer w.close()
-	w.partly = true
-	if got := w.wait(context.Background()); got != silence {
-		t.Errorf("waited for %v", got)
+	if got := w.wait(context.Background()); got != silence || seen.passed(path) {
+		t.Errorf("waited for %v, passed %t", got, seen.passed(path))
+	}
+	must(t, os.Chtimes(path, time.Time{}, time.Unix(1, 0)))
+	if !seen.passed(path) {
+		t.Error("it has another time and has not passed")
 	}
 }
 

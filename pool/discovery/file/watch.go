@@ -14,12 +14,13 @@ import (
 
 // A watch is told by the kernel when a file may have changed, wherever on the way to it.
 type watch struct {
-	path string
-	pauses
+	path    string
+	begin   func() (*fsnotify.Watcher, error)
 	watcher *fsnotify.Watcher // nil: the kernel tells nothing
 	way     []string          // what can change on the way, each in a folder that is watched
 	partly  bool              // some of the folders cannot be watched
 	stale   bool              // the way may be another one by now
+	pauses
 }
 
 // pauses are what goes by before the file is looked at while the kernel tells nothing.
@@ -57,7 +58,7 @@ func (w *watch) follow() {
 	for range maxWays {
 		w.close()
 		way := wayTo(w.path)
-		watcher, err := fsnotify.NewWatcher()
+		watcher, err := w.begin()
 		if err != nil { // there are 128 for each user (inotify(7), max_user_instances)
 			return
 		}
@@ -66,6 +67,10 @@ func (w *watch) follow() {
 			if err := watcher.Add(filepath.Dir(place)); err != nil { // it may be entered but not read, or there are too many
 				w.partly = true
 			}
+		}
+		// The file too: of one that is mounted alone into a container, and written outside, its folder there hears nothing.
+		if len(way) > 0 {
+			_ = watcher.Add(way[len(way)-1]) // it need not be there
 		}
 		if slices.Equal(way, wayTo(w.path)) {
 			return
@@ -82,15 +87,7 @@ func (w *watch) close() {
 
 // wait returns when something has changed on the way and it has settled, or when it is time to look anyhow.
 func (w *watch) wait(ctx context.Context) awaited {
-	pause := w.safety
-	if w.watcher == nil || w.partly {
-		pause = w.blind
-	}
-	var events chan fsnotify.Event
-	var errs chan error
-	if w.watcher != nil {
-		events, errs = w.watcher.Events, w.watcher.Errors
-	}
+	events, errs, pause := w.hears()
 	look := time.NewTimer(pause)
 	defer look.Stop()
 	var settled, enough <-chan time.Time
@@ -98,8 +95,10 @@ func (w *watch) wait(ctx context.Context) awaited {
 		select {
 		case <-ctx.Done():
 			return ended
-		case e := <-events:
-			if !w.concerns(e) {
+		case e, ok := <-events:
+			if !ok { // the watcher has ended by itself
+				events, errs, w.stale = nil, nil, true
+			} else if !w.concerns(e) {
 				continue
 			}
 		case <-errs: // events were lost
@@ -119,6 +118,17 @@ func (w *watch) wait(ctx context.Context) awaited {
 			enough = time.After(settleMost)
 		}
 	}
+}
+
+// hears returns what the kernel tells, and how long to wait for it.
+func (w *watch) hears() (events chan fsnotify.Event, errs chan error, pause time.Duration) {
+	switch {
+	case w.watcher == nil:
+		return nil, nil, w.blind
+	case w.partly:
+		return w.watcher.Events, w.watcher.Errors, w.blind
+	}
+	return w.watcher.Events, w.watcher.Errors, w.safety
 }
 
 // concerns reports whether an event is of something on the way, and notes when that has come, gone or been renamed: its
