@@ -131,7 +131,7 @@ func (h *handover) greet() (err error) {
 
 // welcome tells the other process how it finds out that this one has ended.
 func (h *handover) welcome() error {
-	pidfd, err := handoff.PIDFile()
+	pidfd, err := sysutil.PIDFile()
 	if err != nil {
 		return err
 	}

@@ -100,7 +100,7 @@ func (h *handover) reason(err error) error {
 
 // gone reports whether the other process has ended, when it cannot be heard or told anything. The kernel may not say which
 // process it is, see sysutil.PeerPIDFile: then the end of the connection is its end.
-func (h *handover) gone() bool { return h.pidfd < 0 || handoff.Exited(h.pidfd, 2*deathTime) }
+func (h *handover) gone() bool { return h.pidfd < 0 || sysutil.Exited(h.pidfd, 2*deathTime) }
 
 // seeOff waits for the end of the other process, which does not take over. If that one could not be told that this one goes
 // on, this process must not end before it has found out: it would take this one for dead.
@@ -111,7 +111,7 @@ func (h *handover) seeOff(told bool) {
 		h.w.succession.doubts.Add(1)
 	}
 	go func() {
-		ended := handoff.Exited(pidfd, 2*deathTime)
+		ended := sysutil.Exited(pidfd, 2*deathTime)
 		if !told {
 			h.w.succession.doubts.Done()
 		}
@@ -119,7 +119,7 @@ func (h *handover) seeOff(told bool) {
 			return
 		}
 		defer sysutil.Close(pidfd)
-		if (ended || handoff.Exited(pidfd, forever)) && h.departure != nil {
+		if (ended || sysutil.Exited(pidfd, forever)) && h.departure != nil {
 			h.departure.PeerEnded()
 		}
 	}()

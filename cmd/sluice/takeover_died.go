@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/cmd/sluice/internal/admin"
+	"sluice/sysutil"
 	"sluice/sysutil/handoff"
 )
 
@@ -23,7 +24,7 @@ const (
 // then: nobody else is left. Otherwise that one goes on with it.
 func (t *takeOver) died(why error) bool {
 	if !t.dead && !t.hangUp(why) {
-		t.dead = handoff.Exited(t.pidfd, deathTime) && !t.followed()
+		t.dead = sysutil.Exited(t.pidfd, deathTime) && !t.followed()
 	}
 	if a := t.arrival; a != nil {
 		if t.arrival = nil; t.dead {

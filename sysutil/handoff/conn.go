@@ -29,10 +29,6 @@ func New(c *net.UnixConn) *Conn { return &Conn{c: c} }
 // SetDeadline bounds what is under way and what comes, to send and to receive; zero means no bound.
 func (c *Conn) SetDeadline(t time.Time) error { return c.c.SetDeadline(t) }
 
-// CloseRead has the kernel take no more from the peer, whose next Send fails. What it took before can be received, and then
-// comes io.EOF. So both sides know which messages have arrived.
-func (c *Conn) CloseRead() error { return c.c.CloseRead() }
-
 // Close closes the connection. Descriptors that came and were not received are closed.
 func (c *Conn) Close() error {
 	err := c.c.Close() // which ends a Receive
@@ -72,12 +68,6 @@ func (c *Conn) PeerPIDFile() (fd int, err error) {
 	}
 	return fd, err
 }
-
-// PIDFile returns a pidfd of this process, CLOEXEC.
-func PIDFile() (fd int, err error) { return sysutil.PIDFile() }
-
-// Exited reports whether the process of a pidfd has ended, or ends within wait.
-func Exited(pidfd int, wait time.Duration) bool { return sysutil.Exited(pidfd, wait) }
 
 // isTimeout reports whether a deadline has passed.
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

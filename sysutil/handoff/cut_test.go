@@ -157,34 +157,6 @@ func receiveUntilRead(t *testing.T, c *Conn, n int) {
 	}
 }
 
-// TestCloseRead ends what may come: what was sent before is received, and who sends later knows that it was not.
-func TestCloseRead(t *testing.T) {
-	near, far := socketpair(t)
-	a, b := New(near), New(far)
-	m := newMark(t)
-	if err := a.Send(Go, nil, m.write); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.CloseRead(); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.Send(Over, nil, m.write); !errors.Is(err, syscall.EPIPE) {
-		t.Errorf("what nobody will receive was sent: %v", err)
-	}
-	got, err := b.Expect(Go)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got.CloseFiles()
-	if _, err := b.Expect(Over); err != io.EOF {
-		t.Errorf("then %v", err)
-	}
-	if got := pass(t, b, a, Failed, nil); got.Kind != Failed { // the other direction goes on
-		t.Error(got.Kind)
-	}
-	m.checkEnded(t)
-}
-
 // unread is how many bytes lie in a socket. See FIONREAD in unix(7).
 func unread(t *testing.T, c *net.UnixConn) (n int32) {
 	t.Helper()

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/sysutil"
 )
 
 // A seen is what a process sees of itself and of the one that it speaks with.
@@ -39,7 +41,7 @@ func connect() error {
 	if err != nil {
 		return err
 	}
-	fd, err := PIDFile()
+	fd, err := sysutil.PIDFile()
 	if err != nil {
 		return err
 	}
@@ -50,10 +52,10 @@ func connect() error {
 	if err != nil {
 		return err
 	}
-	if err := c.Send(Ack, seen{Dead: Exited(m.Files[0], 0)}); err != nil {
+	if err := c.Send(Ack, seen{Dead: sysutil.Exited(m.Files[0], 0)}); err != nil {
 		return err
 	}
-	if err := c.Send(Ack, seen{Dead: Exited(m.Files[0], patient)}); err != nil {
+	if err := c.Send(Ack, seen{Dead: sysutil.Exited(m.Files[0], patient)}); err != nil {
 		return err
 	}
 	_, err = c.Receive()
@@ -155,38 +157,38 @@ func checkTellsDeath(t *testing.T, c *Conn) {
 // checkDies stops and kills a process.
 func checkDies(t *testing.T, child *exec.Cmd, pidfd int) {
 	t.Helper()
-	if Exited(pidfd, 0) || Exited(pidfd, 50*time.Millisecond) || Exited(pidfd, -1) {
+	if sysutil.Exited(pidfd, 0) || sysutil.Exited(pidfd, 50*time.Millisecond) || sysutil.Exited(pidfd, -1) {
 		t.Error("a process that lives has ended")
 	}
 	if err := child.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	if Exited(pidfd, 50*time.Millisecond) {
+	if sysutil.Exited(pidfd, 50*time.Millisecond) {
 		t.Error("a process that is stopped has ended")
 	}
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if !Exited(pidfd, patient) {
+	if !sysutil.Exited(pidfd, patient) {
 		t.Error("a process that was killed lives")
 	}
 	_ = child.Wait() // it was killed
-	if !Exited(pidfd, 0) {
+	if !sysutil.Exited(pidfd, 0) {
 		t.Error("a process that was waited for lives")
 	}
 }
 
 // TestExitedOfOthers has no descriptor but a pidfd say that a process has ended.
 func TestExitedOfOthers(t *testing.T) {
-	own, err := PIDFile()
+	own, err := sysutil.PIDFile()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer syscall.Close(own)
-	if Exited(own, 0) {
+	if sysutil.Exited(own, 0) {
 		t.Error("this process has ended")
 	}
-	if Exited(-1, 0) || Exited(1<<20, 0) {
+	if sysutil.Exited(-1, 0) || sysutil.Exited(1<<20, 0) {
 		t.Error("no descriptor has ended")
 	}
 }
