@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -91,6 +92,7 @@ type reloadRig struct {
 	clients reloadClients
 	long    []longSession
 	load    reloadLoad
+	wrong   atomic.Uint64 // how many wrong reloads have begun, and ended
 }
 
 func startReloads(t *testing.T) *reloadRig {
@@ -158,7 +160,9 @@ func (r *reloadRig) reloadWrongly(config string, wrong wrongConfig) {
 	if bad == config {
 		r.t.Fatalf("%q is not in the configuration:\n%s", wrong.old, config)
 	}
+	r.wrong.Add(1)
 	before, after := r.tellReload(bad)
+	r.wrong.Add(1)
 	if last := after.Generation.LastReload; last.OK || !strings.Contains(last.Error, wrong.says) {
 		r.t.Fatalf("a wrong reload: %+v, want the error %q", last, wrong.says)
 	}
