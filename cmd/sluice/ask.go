@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -63,7 +64,7 @@ func explainAnswer(socket string, err error) error {
 	}
 	switch {
 	case len(refusal.Problems) > 0:
-		return refusal.Problems
+		return withProblems{refusal, refusal.Problems}
 	case refusal.Status == http.StatusUnprocessableEntity:
 		return configError{refusal}
 	case refusal.Status == http.StatusBadRequest:
@@ -90,4 +91,13 @@ func explainSocket(socket string, err error) error {
 func isSocket(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().Type() == fs.ModeSocket
+}
+
+// printRefusal prints why something was refused, as the API says it.
+func printRefusal(out io.Writer, why error) error {
+	refusal := (*admin.Refusal)(nil)
+	if !errors.As(why, &refusal) {
+		return nil
+	}
+	return json.NewEncoder(out).Encode(admin.Failure{Error: refusal.Message, Problems: refusal.Problems})
 }

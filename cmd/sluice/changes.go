@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -35,6 +36,9 @@ func (o *changeOptions) carryOut(out io.Writer, r admin.Request) error {
 	var done change.Change
 	text, err := o.fetch(r, &done)
 	if err != nil {
+		if o.asJSON {
+			err = errors.Join(err, printRefusal(out, err))
+		}
 		return err
 	}
 	if o.asJSON {

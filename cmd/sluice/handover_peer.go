@@ -1,12 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"time"
 
 	"sluice/cmd/sluice/internal/takeover"
+	"sluice/configs"
 	"sluice/sysutil"
 	"sluice/sysutil/handoff"
 )
@@ -136,4 +138,13 @@ func (h *handover) explain(err error, told bool) error {
 	}
 	return fmt.Errorf("%w; %s had gone over, and the new process, pid %d, has them until they end", err, plural(h.moved, "session"),
 		h.peer.PID)
+}
+
+// listProblems lets an error list what the other process has said of the configuration that it has read.
+func listProblems(err error) error {
+	peer, problems := (*handoff.PeerError)(nil), configs.Problems(nil)
+	if errors.As(err, &peer) && json.Unmarshal(peer.Problems, &problems) == nil && len(problems) > 0 {
+		return withProblems{err, problems}
+	}
+	return err
 }

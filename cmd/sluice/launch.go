@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,6 +48,14 @@ func isRunning(path string) bool {
 	}
 	self, err := os.Stat(running)
 	return err == nil && os.SameFile(here, self)
+}
+
+// isReplaced reports whether there is another program at path than the one that runs. why: there is none at all.
+func isReplaced(path string) (replaced bool, why string) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return false, "there is no program at " + path
+	}
+	return !isRunning(path), ""
 }
 
 const takeOverFlag = "--take-over"

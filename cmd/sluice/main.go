@@ -53,6 +53,14 @@ type configError struct{ error }
 
 func (e configError) Unwrap() error { return e.error }
 
+// withProblems is an error that goes with problems of a configuration: those are what is printed.
+type withProblems struct {
+	error
+	problems configs.Problems
+}
+
+func (e withProblems) Unwrap() []error { return []error{e.error, e.problems} }
+
 // isWrongConfig reports whether an error is of the configuration. One of names that do not resolve now is not.
 func isWrongConfig(err error) bool {
 	problems := configs.Problems(nil)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -100,17 +101,19 @@ func (t *takeOver) fail(why error) {
 	t.close()
 }
 
-// onOneLine writes an error without the lines of a configuration that it may quote: it goes into a log and a status.
-func onOneLine(err error) string {
+// peerError says why this process does not follow. The text goes into a log and a status: what is wrong with a configuration
+// is on one line there, without the lines that it quotes.
+func peerError(why error) handoff.PeerError {
 	problems := configs.Problems(nil)
-	if !errors.As(err, &problems) {
-		return err.Error()
+	if !errors.As(why, &problems) {
+		return handoff.PeerError{Text: why.Error()}
 	}
 	var list []string
 	for _, p := range problems {
 		list = append(list, p.String())
 	}
-	return strings.Join(list, "; ")
+	told, _ := json.Marshal(problems) // strings and numbers
+	return handoff.PeerError{Text: strings.Join(list, "; "), Problems: told}
 }
 
 // take asks for all that is not a session: the configuration is good.

@@ -42,7 +42,7 @@ func (t *takeOver) died(why error) bool {
 // has said that it goes on. That may have come before, unread: what this one has sent since had failed.
 func (t *takeOver) hangUp(why error) (goesOn bool) {
 	_ = t.conn.SetDeadline(time.Now().Add(wordTime))
-	_ = t.conn.Send(handoff.Failed, handoff.PeerError{Text: onOneLine(why)}) // it finds out anyhow
+	_ = t.conn.Send(handoff.Failed, peerError(why)) // it finds out anyhow
 	peer := (*handoff.PeerError)(nil)
 	for goesOn = errors.As(why, &peer); !goesOn; {
 		m, err := t.conn.Receive()

@@ -50,8 +50,10 @@ func (w *world) upgrade(asked admin.UpgradeRequest, by string) (admin.Upgraded, 
 	if err != nil {
 		return admin.Upgraded{}, admin.Conflictf("%w", err)
 	}
-	if asked.IfReplaced && isRunning(program) {
-		return admin.Upgraded{VersionBefore: thisBuild().Version, Version: thisBuild().Version, PID: os.Getpid()}, nil
+	if asked.IfReplaced {
+		if replaced, why := isReplaced(program); !replaced {
+			return admin.Upgraded{Reason: why, VersionBefore: thisBuild().Version, Version: thisBuild().Version, PID: os.Getpid()}, nil
+		}
 	}
 	s, err := w.succession.start(w.launch.command(program, socket))
 	if err != nil {
@@ -119,10 +121,11 @@ func (w *world) succeeded(s *successor, r *handoverResult) (admin.Upgraded, erro
 	case <-time.After(exitTime):
 	}
 	s.end()
+	err := listProblems(r.err)
 	if s.cmd.ProcessState.ExitCode() == exitConfig {
-		return admin.Upgraded{}, admin.WrongConfig(r.err)
+		err = admin.WrongConfig(err)
 	}
-	return admin.Upgraded{}, r.err
+	return admin.Upgraded{}, err
 }
 
 // end ends the process, if it still runs, and waits for that.

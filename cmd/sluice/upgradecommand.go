@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -52,19 +53,20 @@ func newUpgradeCommand() *cobra.Command {
 	return c
 }
 
-// upgrade asks for an upgrade and prints how it went. It reports false when there was nothing to do.
-func (a *asker) upgrade(out io.Writer, body map[string]any, asJSON bool) (done bool, err error) {
-	var u admin.Upgraded
+// upgrade asks for an upgrade and prints how it went, unless there was nothing to do.
+func (a *asker) upgrade(out io.Writer, body map[string]any, asJSON bool) (u admin.Upgraded, err error) {
 	text, err := a.await(admin.Request{Method: http.MethodPost, Path: upgradePath, Body: body}, &u)
 	switch {
+	case err != nil && asJSON:
+		return u, errors.Join(err, printRefusal(out, err))
 	case err != nil || !u.OK:
-		return false, err
+		return u, err
 	case asJSON:
 		_, err = out.Write(text)
 	default:
 		_, err = io.WriteString(out, upgradedText(&u))
 	}
-	return true, err
+	return u, err
 }
 
 // upgradedText writes how an upgrade went for people.

@@ -97,7 +97,7 @@ func TestExpect(t *testing.T) {
 	for kind, says := range map[Kind]string{Failed: "gives up", Refused: "refuses"} {
 		send(kind, PeerError{Text: "line 3: no such pool"})
 		var why *PeerError
-		if _, err := b.Expect(Ready); !errors.As(err, &why) || *why != (PeerError{kind, "line 3: no such pool"}) {
+		if _, err := b.Expect(Ready); !errors.As(err, &why) || why.Kind != kind || why.Text != "line 3: no such pool" {
 			t.Errorf("%v: %v", kind, err)
 		} else if err.Error() != "the other process "+says+": line 3: no such pool" {
 			t.Errorf("%v reads %q", kind, err)

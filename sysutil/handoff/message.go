@@ -30,8 +30,9 @@ func (m *Message) CloseFiles() {
 
 // A PeerError is why the other process does not go on. It is the body of Refused and Failed too.
 type PeerError struct {
-	Kind Kind   `json:"-"` // which of them
-	Text string `json:"error"`
+	Kind     Kind            `json:"-"` // which of them
+	Text     string          `json:"error"`
+	Problems json.RawMessage `json:"problems,omitempty"` // what is wrong with a configuration, in whatever form both know
 }
 
 func (e *PeerError) Error() string {

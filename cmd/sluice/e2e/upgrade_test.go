@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/cmd/sluice/internal/admin"
 )
 
 // upgradeConfig has a listener for everybody and one for which there are few places.
@@ -96,6 +100,11 @@ func (u *upgradable) goesWrong() {
 	if !strings.Contains(text, "nonsense") {
 		t.Errorf("a wrong configuration: %s", text)
 	}
+	var refusal admin.Failure
+	if out, _ := u.command("upgrade", "--json").Output(); json.Unmarshal(out, &refusal) != nil || len(refusal.Problems) != 1 ||
+		refusal.Problems[0].Line != strings.Count(good, "\n")+1 || refusal.Problems[0].File != u.config {
+		t.Errorf("a wrong configuration as JSON: %s", out)
+	}
 	writeFile(t, u.config, good)
 	broken := filepath.Join(filepath.Dir(u.config), "broken")
 	writeFile(t, broken, "#!/bin/sh\nexit 7\n")
@@ -135,6 +144,39 @@ func TestUpgradeOtherWays(t *testing.T) {
 	}
 	c.Close()
 	u.untilSessions(0, 0)
+}
+
+// A reload that would upgrade if the program were another one reloads when there is none, and says so. Put back, it is the
+// same program.
+func TestReloadWithoutProgram(t *testing.T) {
+	t.Parallel()
+	program := filepath.Join(tempDir(t), "sluice")
+	put := func() {
+		if err := os.Link(sluiceProgram, program); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put()
+	u := startUpgradableOf(t, program)
+	if err := os.Remove(program); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, u.config, readFile(t, u.config)+"  more: {backends: [{name: one, address: 127.0.0.1:1}]}\n")
+	was, says := u.pid(), "no upgrade, but a reload: there is no program at "+program
+	text, err := u.command("reload", "--upgrade").CombinedOutput()
+	if err != nil || !strings.Contains(string(text), says) || !strings.Contains(string(text), "+ pool more") {
+		t.Errorf("%v, %s", err, text)
+	}
+	if text := u.refuses(1, "upgrade"); !strings.Contains(text, "no such file") {
+		t.Errorf("an upgrade without a program: %s", text)
+	}
+	put()
+	if text, err := u.command("reload", "--upgrade").CombinedOutput(); err != nil || strings.Contains(string(text), says) {
+		t.Errorf("%v, %s", err, text)
+	}
+	if now := u.pid(); now != was {
+		t.Errorf("process %d serves, want %d", now, was)
+	}
 }
 
 func (u *upgradable) dialFew() net.Conn {

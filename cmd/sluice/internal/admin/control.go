@@ -51,7 +51,8 @@ type UpgradeRequest struct {
 
 // Upgraded is how an upgrade went that was asked for.
 type Upgraded struct {
-	OK            bool    `json:"ok"` // false: the program was not replaced, and nothing was done
+	OK            bool    `json:"ok"`               // false: the program was not replaced, and nothing was done
+	Reason        string  `json:"reason,omitempty"` // why it was not, if somebody should know
 	VersionBefore string  `json:"version_before"`
 	Version       string  `json:"version"`
 	PID           int     `json:"pid"`      // of the process that serves now
@@ -147,8 +148,10 @@ func Conflictf(format string, args ...any) error { return Conflict{fmt.Errorf(fo
 // forbidden is an error of somebody who may not ask for that.
 type forbidden struct{ error }
 
-// wrongConfig is an error of a configuration that has no configs.Problems, as of a file that it names.
+// wrongConfig is an error of a configuration that need not have configs.Problems, as of a file that it names.
 type wrongConfig struct{ error }
 
 // WrongConfig makes an error one of the configuration.
 func WrongConfig(err error) error { return wrongConfig{err} }
+
+func (e wrongConfig) Unwrap() error { return e.error }
