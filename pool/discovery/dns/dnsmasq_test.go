@@ -2,33 +2,21 @@ package dns
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"sluice/pool/discovery/dns/dnstest"
 )
 
 // TestDnsmasq: a name of dnsmasq gets more addresses and fewer, goes away and comes back; then dnsmasq does.
 func TestDnsmasq(t *testing.T) {
-	server, dir := realAddress(t), t.TempDir()
-	hosts := filepath.Join(dir, "hosts")
-	args := []string{"--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--log-facility=-", "--pid-file=", "--bind-interfaces",
-		"--listen-address=" + server.Addr().String(), fmt.Sprintf("--port=%d", server.Port()), "--no-daemon",
-		"--local=/internal/", "--addn-hosts=" + hosts, "--cname=alias.internal,app.internal",
-		"--srv-host=_pg._tcp.internal,app.internal,5432,10,70", "--srv-host=_pg._tcp.internal,other.internal,5433,20,30"}
-	if os.Getuid() == 0 {
-		args = append(args, "--user=root") // another could not read the folder
-	}
-	stop := func() {}
-	serve := func(text string) {
-		stop()
-		at(t, hosts, text)
-		stop = run(t, "dnsmasq", args...)
-	}
-	serve("10.0.0.1 app.internal\n")
+	server := dnstest.Address(t)
+	d := dnstest.NewDnsmasq(t, server, "--cname=alias.internal,app.internal",
+		"--srv-host=_pg._tcp.internal,app.internal,5432,10,70", "--srv-host=_pg._tcp.internal,other.internal,5433,20,30")
+	d.Serve("10.0.0.1 app.internal\n")
 	app := observe(t, "app.internal", server)
 	app.until("10.0.0.1:80")
-	serve("10.0.0.2 app.internal\n10.0.0.1 app.internal\nfd00::1 app.internal\n10.0.1.1 other.internal\n")
+	d.Serve("10.0.0.2 app.internal\n10.0.0.1 app.internal\nfd00::1 app.internal\n10.0.1.1 other.internal\n")
 	app.until("10.0.0.1:80 10.0.0.2:80 [fd00::1]:80")
 	observe(t, "ALIAS.internal.", server).until("10.0.0.1:80 10.0.0.2:80 [fd00::1]:80")
 	observe(t, "_pg._tcp.internal", server).until("10.0.0.1:5432/70 10.0.0.2:5432/70 10.0.1.1:5433/30/backup [fd00::1]:5432/70")
@@ -38,12 +26,12 @@ func TestDnsmasq(t *testing.T) {
 		many = append(many, fmt.Sprintf("10.0.2.%d app.internal\n", i))
 		all = append(all, fmt.Sprintf("10.0.2.%d:80", i))
 	}
-	serve(strings.Join(many, ""))
+	d.Serve(strings.Join(many, ""))
 	app.until(strings.Join(all, " "))
-	serve("10.0.1.1 other.internal\n")
+	d.Serve("10.0.1.1 other.internal\n")
 	app.until("") // NXDOMAIN
-	stop()
+	d.Stop()
 	app.until("error: connection refused")
-	serve("10.0.0.9 app.internal\n")
+	d.Serve("10.0.0.9 app.internal\n")
 	app.until("10.0.0.9:80")
 }

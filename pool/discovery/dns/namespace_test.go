@@ -3,12 +3,14 @@ package dns
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"sluice/pool/discovery"
+	"sluice/pool/discovery/dns/dnstest"
 	"sluice/sysutil/systest"
 )
 
@@ -18,8 +20,8 @@ const inNamespace = "SLUICE_TEST_DNS_FILES"
 // TestFilesOfTheSystem: a source without resolvers goes by the resolv.conf and the hosts file of the machine it is on, here
 // one that has nothing but two servers on port 53. Both files change while it runs.
 func TestFilesOfTheSystem(t *testing.T) {
-	if dir := os.Getenv(inNamespace); dir != "" {
-		changeFiles(t, dir)
+	if os.Getenv(inNamespace) != "" {
+		changeFiles(t)
 		return
 	}
 	dir := t.TempDir()
@@ -31,18 +33,15 @@ func TestFilesOfTheSystem(t *testing.T) {
 	}
 	script := `ip link set lo up && mount --bind "$1/resolv.conf" /etc/resolv.conf && mount --bind "$1/hosts" /etc/hosts && exec "$2" -test.run "^$3\$" -test.v`
 	cmd := exec.Command("unshare", append(args, "sh", "-c", script, "sh", dir, os.Args[0], t.Name())...)
-	cmd.Env = append(os.Environ(), inNamespace+"="+dir, "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	cmd.Env = append(os.Environ(), inNamespace+"=yes", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }
 
-func changeFiles(t *testing.T, dir string) {
+func changeFiles(t *testing.T) {
 	for address, name := range map[string]string{"127.0.0.1": "one", "::1": "two"} {
-		hosts := at(t, filepath.Join(dir, name), fmt.Sprintf("10.0.0.%d app.%s.internal\n", len(address), name))
-		args := []string{"--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--log-facility=-", "--pid-file=", "--bind-interfaces",
-			"--listen-address=" + address, "--local=/internal/", "--addn-hosts=" + hosts, "--user=root"}
-		run(t, "dnsmasq", args...)
+		dnstest.NewDnsmasq(t, netip.AddrPortFrom(netip.MustParseAddr(address), 53)).Serve(fmt.Sprintf("10.0.0.%d app.%s.internal\n", len(address), name))
 	}
 	source := New(DefaultConfig("app", 80))
 	until := func(want string) {
