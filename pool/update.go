@@ -102,17 +102,14 @@ func (p *Pool) checkFixed(c Config) error {
 
 // plan works out an update. Pool.changing is held.
 func (p *Pool) plan(c Config) *Update {
-	u := &Update{pool: p, config: c, all: make([]*Backend, len(c.Backends))}
-	before := p.Backends()
-	known := make(map[string][]*Backend, len(before))
-	for _, b := range p.All() {
-		known[b.name] = append(known[b.name], b)
-	}
+	u := &Update{pool: p, config: c, anew: p.policy != c.Balance}
+	p.mu.Lock()
+	leaving := slices.Clone(p.leaving)
+	p.mu.Unlock()
+	u.all, u.change.Removed = match(p.Backends(), leaving, c.Backends)
 	weights := make([]int, len(c.Backends))
-	kept := make(map[*Backend]bool, len(before))
-	u.anew = p.policy != c.Balance
 	for i, bc := range c.Backends {
-		b := find(known[bc.Name], bc)
+		b := u.all[i]
 		switch {
 		case b == nil:
 			b = newBackend(p, bc)
@@ -120,15 +117,10 @@ func (p *Pool) plan(c Config) *Update {
 		case b.removed:
 			u.change.Added = append(u.change.Added, b)
 		default:
-			u.change.Kept, kept[b] = append(u.change.Kept, b), true
+			u.change.Kept = append(u.change.Kept, b)
 			u.anew = u.anew || b.weight != bc.Weight
 		}
 		u.all[i], weights[i] = b, bc.Weight
-	}
-	for _, b := range before {
-		if !kept[b] {
-			u.change.Removed = append(u.change.Removed, b)
-		}
 	}
 	if u.balancer = p.balancer; u.anew || len(u.change.Added)+len(u.change.Removed) > 0 {
 		u.balancer = newBalancer(c.Balance, u.all, weights)
