@@ -19,6 +19,6 @@
 // with its health and its counters, and is what it was if it comes back. One that leaves with its entry is gone at once, and
 // is new when it is back.
 //
-// Nothing here looks at a clock of its own: who calls Next says how late it is, and Due says when to call it again. Saved and
-// Restore of both let a process go on where the one before was, so that a start does not wait for a source.
+// Members look at no clock: who calls Next says how late it is, and Due says when to call it again. Saved and Restore of
+// both let a process go on where the one before was, so that a start does not wait for a source.
 package discovery
