@@ -47,10 +47,17 @@ func ResolveBackend(ctx context.Context, text, name string) (pool.BackendConfig,
 }
 
 // CheckOwn returns why an address cannot be a backend's: it is one that this configuration listens on.
-func (f *File) CheckOwn(a pool.Address) error {
-	if name, own := f.OwnListener(a); own {
+func (f *File) CheckOwn(a pool.Address) error { return f.Barred()(a) }
+
+// Barred returns CheckOwn for many addresses.
+func (f *File) Barred() func(pool.Address) error {
+	find := f.OwnListener()
+	return func(a pool.Address) error {
+		name, own := find(a)
+		if !own {
+			return nil
+		}
 		return errors.New(bindText(a) + " is an address that this sluice listens on itself (listener " + quote(name) +
 			"), so every session would open another one: write the server's own address")
 	}
-	return nil
 }

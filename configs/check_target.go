@@ -105,11 +105,7 @@ func (d *decoder) tryCheck(at place, p *Pool) {
 		return
 	}
 	for _, b := range p.Config.Backends {
-		address := b.Address
-		if b.Host != "" { // any that has the port
-			address.TCP = netip.AddrPortFrom(netip.IPv6Loopback(), address.TCP.Port())
-		}
-		if err := tryProbe(p.Health.Probe, address); err != nil {
+		if err := tryProbe(p.Health.Probe, b.Address); err != nil {
 			d.report(at, "check cannot ask backend %s: %v", quote(b.Name), err)
 			return
 		}

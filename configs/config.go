@@ -21,7 +21,7 @@ import (
 )
 
 // File is a complete configuration. Everything in it has been checked: names are unique, pools exist, host names are
-// resolved. Only a backend may have a Host in place of its IP, which had no address yet.
+// resolved but for those of backends, which are Pool.Entries.
 type File struct {
 	Loops     int // event loops; 0 = one per CPU this process may use
 	Admin     Admin
@@ -189,8 +189,8 @@ const tooLarge = "the file is larger than 1 MiB: this is not a configuration of 
 // Load reads, checks and resolves a configuration: that of a file, of several, or of every *.yaml and *.yml in a folder,
 // by name. "-" is the standard input. The error is Problems, also when a file cannot be read.
 //
-// Host names are resolved once, now, all within 5 seconds. A backend's that has no address is a warning. A name with several addresses stands for one of them: the
-// first IPv4 address, or the first IPv6 address when there is no IPv4.
+// Host names, but for those of backends, are resolved once, now, all within 5 seconds. A name with several addresses stands
+// for one of them: the first IPv4 address, or the first IPv6 address when there is no IPv4.
 func Load(paths ...string) (*File, error) {
 	return load(paths, false)
 }

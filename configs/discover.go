@@ -41,7 +41,7 @@ func readDiscover(d *decoder, v value, to *poolDraft) {
 			continue
 		}
 		first[key] = item.at
-		to.Entries = append(to.Entries, Entry{Source: s.SourceConfig})
+		to.Entries = append(to.Entries, Entry{Source: s.SourceConfig, At: item.at.problem("", &d.shown)})
 	}
 }
 
@@ -79,7 +79,7 @@ func (p *poolDraft) finishDiscover(d *decoder) {
 		e := &p.Entries[i]
 		if e.Name == "" {
 			found = true
-			e.Before, e.Template = p.written, p.template
+			e.Before, e.Template = len(p.Config.Backends), p.template
 		}
 	}
 	// Backends with a host name first, wherever discover stands.

@@ -35,7 +35,7 @@ func onePool(t *testing.T, lines string) Pool {
 	if len(got.Warnings) > 0 {
 		t.Errorf("%s: %v", lines, got.Warnings)
 	}
-	return got.Pools[0]
+	return unwritten(got.Pools[0]).(Pool)
 }
 
 // TestDiscoverSources: what each form of each source comes to.

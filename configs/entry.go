@@ -19,6 +19,8 @@ type Entry struct {
 
 	// Template is what a backend has of which the source says nothing else. It has no name and no address.
 	Template pool.BackendConfig
+
+	At Problem // where it is written; it has no message
 }
 
 // SourceConfig is a source of backends: exactly one of its fields is there.
@@ -49,9 +51,9 @@ const (
 )
 
 // hostEntry is the entry of a backend whose address has a host name.
-func hostEntry(b pool.BackendConfig, host string, named bool, before int) Entry {
+func hostEntry(b pool.BackendConfig, host string, named bool, before int, at Problem) Entry {
 	source := dns.DefaultConfig(host, b.Address.TCP.Port())
-	e := Entry{Source: SourceConfig{DNS: &source}, Name: b.Name, Named: named, Before: before, Template: b}
+	e := Entry{Source: SourceConfig{DNS: &source}, Name: b.Name, Named: named, Before: before, Template: b, At: at}
 	e.Template.Name, e.Template.Address = "", pool.Address{}
 	return e
 }

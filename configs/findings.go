@@ -56,28 +56,28 @@ func (f *findings) result() Problems {
 	return shown
 }
 
-// address parses text by rules into to. A host name is noted and returned, and to is
-// filled in by resolve.
-func (f *findings) address(at place, text string, rules addressRules, to *pool.Address) (host string) {
+// address parses text by rules into to. A host name is noted, and to is filled in by resolve.
+func (f *findings) address(at place, text string, rules addressRules, to *pool.Address) {
 	a, host, err := parseAddress(text, rules)
 	if err != nil {
 		f.report(at, "%v", err)
-		return ""
+		return
 	}
 	*to = a
 	if host != "" {
 		f.hosts = append(f.hosts, hostName{at: at, host: host, to: to})
 	}
-	return host
 }
 
-// backendAddress is address for a backend, which may wait for its name to resolve.
-func (f *findings) backendAddress(at place, text string, to *pool.BackendConfig) (host string) {
-	names := len(f.hosts)
-	host = f.address(at, text, addressRules{}, &to.Address)
-	for i := range f.hosts[names:] {
-		f.hosts[names+i].backend = to
+// backendAddress is address for a backend. A host name is returned: to has the port alone then.
+func (f *findings) backendAddress(at place, text string, to *pool.Address) (host string) {
+	a, host, err := parseAddress(text, addressRules{})
+	if err != nil {
+		f.report(at, "%v", err)
+		return ""
 	}
-	f.backends = append(f.backends, backendSite{at, to})
+	if *to = a; host == "" {
+		f.backends = append(f.backends, backendSite{at, to})
+	}
 	return host
 }

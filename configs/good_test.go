@@ -304,16 +304,4 @@ func TestParseBackends(t *testing.T) {
 	f("[{address: 10.0.0.1:80, weight: 0, backup: false, state: drain}, {address: 10.0.0.2:80, weight: 0, state: ready}]",
 		pool.BackendConfig{Name: "10.0.0.1:80", Address: tcp("10.0.0.1:80"), State: pool.Drain},
 		pool.BackendConfig{Name: "10.0.0.2:80", Address: tcp("10.0.0.2:80")})
-
-	// A name with several addresses: the first IPv4 one; without any, the first IPv6 one. The same name twice is looked
-	// up once and gives both their own port.
-	resolved := func(name, address, host string) pool.BackendConfig {
-		b := backend(name, address)
-		b.Host = host
-		return b
-	}
-	f("[db.example:5432, six.example:5432, db.example:5433]",
-		resolved("db.example:5432", "10.0.0.5:5432", "db.example"),
-		resolved("six.example:5432", "[2001:db8::6]:5432", "six.example"),
-		resolved("db.example:5433", "10.0.0.5:5433", "db.example"))
 }

@@ -25,14 +25,13 @@ func TestLoad(t *testing.T) {
 	if got, err := Load(path); err != nil || !equal(got, minimalFile()) {
 		t.Errorf("got %+v, error %v", got, err)
 	}
-	// localhost needs no name server: it is in /etc/hosts, or the resolver's own.
 	write(strings.Replace(minimalText, "10.0.0.1:80", "localhost:80", 1))
 	got, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ip := got.Pools[0].Config.Backends[0].Address.TCP; !ip.Addr().IsLoopback() || ip.Port() != 80 {
-		t.Errorf("localhost:80 is %v", ip)
+	if p := got.Pools[0]; len(p.Config.Backends) > 0 || len(p.Entries) != 1 || p.Entries[0].Source.Key() != "dns localhost:80" {
+		t.Errorf("localhost:80 is %+v", p)
 	}
 
 	f("no file", path+".old", path+".old: read file: no such file or directory")

@@ -5,14 +5,15 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"sync"
 
 	"sluice/pool"
 )
 
 // A backendSite is the address of a backend and where it is said.
 type backendSite struct {
-	at     place
-	config *pool.BackendConfig
+	at      place
+	address *pool.Address
 }
 
 // checkOwn reports backends that are listeners of this configuration: each session, and each check, would open the next.
@@ -25,31 +26,35 @@ func (f *findings) checkOwn() {
 	}
 	local := localAddresses()
 	for _, b := range f.backends {
-		if i, ok := own.find(b.config.Address, local); ok {
+		if i, ok := own.find(*b.address, local); ok {
 			l := f.binds[i]
 			owner := l.owner
 			if l.at.line == 0 {
 				owner = l.at.file
 			}
 			f.report(b.at, "%s is an address that this sluice listens on itself (%s%s), so every session would open another one: "+
-				"write the server's own address", bindText(b.config.Address), owner, onLine(l.at, b.at))
+				"write the server's own address", bindText(*b.address), owner, onLine(l.at, b.at))
 		}
 	}
 }
 
-// OwnListener returns the listener that listens at an address of a backend, and whether there is one.
-func (f *File) OwnListener(a pool.Address) (name string, own bool) {
+// OwnListener returns what finds the listener that listens at an address of a backend. It asks once which addresses this
+// machine has.
+func (f *File) OwnListener() func(pool.Address) (name string, own bool) {
 	listeners := make(ownListeners)
 	for i, l := range f.Listeners {
 		for _, bind := range l.Bind {
 			listeners.add(i, bind)
 		}
 	}
-	i, own := listeners.find(a, localAddresses())
-	if own {
-		name = f.Listeners[i].Name
+	local := sync.OnceValue(localAddresses)
+	return func(a pool.Address) (name string, own bool) {
+		i, own := listeners.find(a, local())
+		if own {
+			name = f.Listeners[i].Name
+		}
+		return name, own
 	}
-	return name, own
 }
 
 // ownListeners has a number for each address that is listened on. An address without IP, and 0.0.0.0 and [::], are every

@@ -13,24 +13,23 @@ type backendDraft struct {
 	host string // in place of the IP of its address
 }
 
-// readBackends reads into elements that stay where they are: a host name's address is filled in after all was read.
+// readBackends reads into elements that stay where they are: addresses are held against each other after all was read. A
+// backend with a host name is an entry: nobody knows yet how many it stands for.
 func readBackends(d *decoder, v value, to *poolDraft) {
 	items := d.items(v, "an address or a mapping with the key address, for example [10.0.0.1:80]")
-	to.Config.Backends = make([]pool.BackendConfig, len(items))
+	written := make([]pool.BackendConfig, 0, len(items))
 	names := backendNames{of: "pool " + quote(to.Config.Name), first: make(map[string]place)}
-	for i, item := range items {
-		b := backendDraft{BackendConfig: &to.Config.Backends[i]}
-		*b.BackendConfig = defaultBackend()
-		if !names.read(d, item, &b) {
-			continue
-		}
-		if b.host != "" {
+	for _, item := range items {
+		at := len(written)
+		written = append(written, defaultBackend())
+		b := backendDraft{BackendConfig: &written[at]}
+		if names.read(d, item, &b) && b.host != "" {
 			_, named := b.given["name"]
-			to.Entries = append(to.Entries, hostEntry(*b.BackendConfig, b.host, named, to.written))
-			continue
+			to.Entries = append(to.Entries, hostEntry(written[at], b.host, named, at, d.place(item.node).problem("", &d.shown)))
+			written = written[:at]
 		}
-		to.written++
 	}
+	to.Config.Backends = written
 }
 
 // backendNames is where each name of a list of backends is.
@@ -76,7 +75,7 @@ func readBackendAddress(d *decoder, v value, to *backendDraft) {
 	if to.Name == "" {
 		to.Name = text
 	}
-	to.host = d.backendAddress(d.place(v.node), text, to.BackendConfig)
+	to.host = d.backendAddress(d.place(v.node), text, &to.Address)
 }
 
 func readBackendName(d *decoder, v value, to *backendDraft) {

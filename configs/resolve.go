@@ -16,12 +16,12 @@ import (
 // lookupFunc finds the addresses of a host name; network is "ip".
 type lookupFunc func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
-// A hostName is an address with a name where its IP should be.
+// A hostName is an address with a name where its IP should be, without which nothing works. Those of backends are found
+// later on, by a source.
 type hostName struct {
-	at      place
-	host    string
-	to      *pool.Address       // has the port already
-	backend *pool.BackendConfig // whose address it is; nil: another one, without which nothing works
+	at   place
+	host string
+	to   *pool.Address // has the port already
 }
 
 const (
@@ -29,11 +29,12 @@ const (
 	resolveAtOnce  = 16              // lookups at a time: resolvers drop what comes in floods
 )
 
-// resolve looks up every host name that was noted and fills in its address. The backends of a name that has none yet get
-// the name: they wait for it, and nothing else does.
+// resolve looks up every host name that was noted and fills in its address.
 func (f *findings) resolve(ctx context.Context, lookup lookupFunc) {
-	if f.offline {
-		f.standIn()
+	if f.offline { // the checks go on that want an address
+		for _, h := range f.hosts {
+			*h.to = pool.Address{}
+		}
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
@@ -42,14 +43,7 @@ func (f *findings) resolve(ctx context.Context, lookup lookupFunc) {
 	for _, h := range f.hosts {
 		a := answers[h.host]
 		ip, err := choose(a)
-		if h.backend != nil { // by it a backend is known again when its name does not resolve at the next reload
-			h.backend.Host = h.host
-		}
-		switch {
-		case err != nil && h.backend != nil:
-			f.warn(h.at, "host name %s does not resolve, so this backend is down until it does: %v", quote(h.host), err)
-			continue
-		case err != nil:
+		if err != nil {
 			f.report(h.at, "host name %s does not resolve: %v", quote(h.host), err)
 			*h.to = pool.Address{}
 			continue
@@ -69,17 +63,6 @@ func alike(addrs []netip.Addr, one netip.Addr) (count int) {
 		}
 	}
 	return count
-}
-
-// standIn lets the checks go on that want an address, where no name is to be looked up.
-func (f *findings) standIn() {
-	for _, h := range f.hosts {
-		if h.backend != nil {
-			h.backend.Host = h.host
-			continue
-		}
-		*h.to = pool.Address{}
-	}
 }
 
 // Resolve returns the address that a host name stands for: the first IPv4 address, else the first IPv6 address.

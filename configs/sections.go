@@ -238,7 +238,6 @@ type poolDraft struct {
 	onDown    onDown
 	sourcesAt place
 	failback  bool
-	written   int                // how many of its backends have an address
 	template  pool.BackendConfig // of what discover finds
 }
 

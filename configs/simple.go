@@ -53,27 +53,27 @@ func (f *findings) simpleListener(listen []string) Listener {
 }
 
 func (f *findings) simplePool(backends []string) Pool {
-	at := place{file: "--backend"}
+	flag := place{file: "--backend"}
 	p := defaultPool("default")
-	p.Config.Backends = make([]pool.BackendConfig, len(backends))
 	seen := make(map[string]bool)
-	written := 0
-	for i, text := range backends {
-		b := &p.Config.Backends[i]
-		*b = defaultBackend()
+	written := make([]pool.BackendConfig, 0, len(backends)) // they stay where they are
+	for _, text := range backends {
+		at := len(written)
+		written = append(written, defaultBackend())
+		b := &written[at]
 		b.Name = text
-		if host := f.backendAddress(at, text, b); host != "" {
-			p.Entries = append(p.Entries, hostEntry(*b, host, false, written))
-		} else {
-			written++
+		if host := f.backendAddress(flag, text, &b.Address); host != "" {
+			p.Entries = append(p.Entries, hostEntry(*b, host, false, at, flag.problem("", &f.shown)))
+			written = written[:at]
 		}
 		if seen[text] {
-			f.report(at, "duplicate backend %s", quote(text))
+			f.report(flag, "duplicate backend %s", quote(text))
 		}
 		seen[text] = true
 	}
+	p.Config.Backends = written
 	if len(backends) == 0 {
-		f.report(at, "no backend: write one, for example --backend 10.0.0.1:80")
+		f.report(flag, "no backend: write one, for example --backend 10.0.0.1:80")
 	}
 	return p
 }

@@ -29,7 +29,6 @@ func TestSimple(t *testing.T) {
 	f([]string{"127.0.0.1:0", "unix:/s"}, []string{"seven.example:80", "unix:/b"}, func(w *File) {
 		w.Listeners[0].Bind = []pool.Address{tcp("127.0.0.1:0"), {Unix: "/s"}}
 		w.Pools[0].Config.Backends = []pool.BackendConfig{
-			{Name: "seven.example:80", Address: tcp("10.0.0.7:80"), Host: "seven.example", Weight: 1},
 			{Name: "unix:/b", Address: pool.Address{Unix: "/b"}, Weight: 1},
 		}
 		w.Pools[0].Entries = []Entry{hostNamed("seven.example", 80)}

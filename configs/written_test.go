@@ -30,14 +30,17 @@ func unwritten(v any) any {
 	case []Pool:
 		v = slices.Clone(v)
 		for i := range v {
-			v[i].Written = nil
+			v[i] = unwritten(v[i]).(Pool)
 		}
 		return v
 	case Listener:
 		v.Written = nil
 		return v
 	case Pool:
-		v.Written = nil
+		v.Written, v.Entries = nil, slices.Clone(v.Entries)
+		for i := range v.Entries {
+			v.Entries[i].At = Problem{}
+		}
 		return v
 	}
 	return v

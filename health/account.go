@@ -24,8 +24,8 @@ type Account struct {
 // BackendAccount is what is known of a backend.
 type BackendAccount struct {
 	Name    string       `json:"name"`
-	Address pool.Address `json:"address"`        // without an IP as long as Host has none
-	Host    string       `json:"host,omitempty"` // the name that stands for the IP; "" = there is none
+	Address pool.Address `json:"address"`
+	Host    string       `json:"host,omitempty"` // of version 1.0, and not used: the name that Address was found by
 
 	Removed bool           `json:"removed,omitempty"`
 	Maint   bool           `json:"maint,omitempty"`
@@ -156,9 +156,8 @@ func (w *poolWatch) account(now time.Time) Account {
 
 // account is Account of a backend. The mutex is held.
 func (b *member) account(now time.Time) BackendAccount {
-	is := b.backend.Identity()
 	a := BackendAccount{
-		Name: is.Name, Address: is.Address, Host: is.Host,
+		Name: b.backend.Name(), Address: b.backend.Address(),
 		Removed: b.removed, Maint: b.maint, Drain: b.drain, Verdict: b.verdict.account(), Since: ago(b.since, now),
 		Promoted: b.promoted, Lag: b.lag.account(), Behind: b.behind, BehindKnown: b.behindKnown, Failing: b.failing.account(now),
 	}

@@ -1,7 +1,6 @@
 package health
 
 import (
-	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -9,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sluice/health/probe"
 	"sluice/pool"
 )
 
@@ -232,54 +230,6 @@ func TestApplyBeforeRun(t *testing.T) {
 		after(time.Minute)
 		if n := len(r.servers["c"].times()); n != 0 {
 			t.Errorf("%d probes before Run", n)
-		}
-	})
-}
-
-// A backend that waited for its address is the same when it has it, and the way it is asked has changed since.
-func TestApplyAndLateAddress(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		port := netip.AddrPortFrom(netip.Addr{}, 80)
-		p, err := pool.New(pool.Config{Name: "web", Backends: []pool.BackendConfig{
-			{Name: "a", Host: "a.example", Weight: 1, Address: pool.Address{TCP: port}},
-			{Name: "b", Host: "b.example", Weight: 1, Address: pool.Address{TCP: port}},
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := &server{lost: make(chan struct{})}
-		m, err := New([]Watched{{Pool: p, Config: steady()}}, Options{NewProber: func(probe.Config, pool.Address) (probe.Prober, error) {
-			s.probers++
-			return s, nil
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		go m.Run(t.Context())
-		a := p.Backends()[0]
-		after(10 * time.Second)
-		if err := m.Apply([]Watched{{Pool: p, Config: with(func(c *Config) { c.Rise = 3 })}}); err != nil {
-			t.Fatal(err)
-		}
-		failures := m.Status(a).Failures
-		if failures < 3 {
-			t.Errorf("%d failures while there is no address", failures)
-		}
-		a.SetAddress(pool.Address{TCP: netip.MustParseAddrPort("127.0.0.1:80")})
-		synctest.Wait()
-		before := m.Status(a)
-		if before.Successes != 1 {
-			t.Errorf("%+v when the address has come", before)
-		}
-		if err := m.Apply([]Watched{{Pool: p, Config: steady()}}); err != nil {
-			t.Fatal(err)
-		}
-		if got := m.Status(a); got.Successes != 1 || got.LastProbe != before.LastProbe || s.open() != 1 {
-			t.Errorf("%+v, %d probers, before %+v", got, s.open(), before)
-		}
-		after(500 * time.Millisecond)
-		if !m.Status(a).Up || !a.Usable() {
-			t.Errorf("%+v after two successes", m.Status(a))
 		}
 	})
 }

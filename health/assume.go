@@ -106,7 +106,7 @@ func (s *successor) assumePool(w *poolWatch, a *Account) {
 
 // is reports whether the account is that of a backend, as pool.Update knows it.
 func (a *BackendAccount) is(b *pool.Backend) bool {
-	return b.Identity().Same(pool.BackendConfig{Name: a.Name, Address: a.Address, Host: a.Host})
+	return b.Name() == a.Name && b.Address() == a.Address
 }
 
 // assumeMember takes over what is known of a backend that both have. The mutex is held.
@@ -217,7 +217,7 @@ func (s *successor) settle(w *poolWatch, assumed bool) {
 			continue
 		}
 		b.backend.SetEjected(b.evidence.ejected())
-		if b.backend.Lost() == "" && !b.backend.Unproven() && b.backend.Stats().Up != b.verdict.up {
+		if !b.backend.Unproven() && b.backend.Stats().Up != b.verdict.up {
 			b.backend.SetUp(b.verdict.up)
 		}
 		w.keeps = w.keeps || b.closing != nil && b.closing.kept

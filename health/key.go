@@ -20,20 +20,12 @@ type targetKey struct {
 type question struct {
 	text    string // of a way
 	address pool.Address
-	late    *pool.Backend // whose address is not known: two of them may get the same one; nil: it is known
 }
 
-// id returns what is the same in every process that asks the question. Passwords may be in it: it tells nothing of it.
+// id returns what is the same in every process that asks the question. Passwords may be in it: it tells nothing of it. The
+// empty text is where version 1.0 of the hand-over had a backend without an address.
 func (q question) id() string {
-	address, late := q.address, ""
-	switch b := q.late; {
-	case b == nil:
-	case b.Lost() == "": // its address is known by now
-		address = b.Address()
-	default:
-		late = b.Pool().Name() + "/" + b.Name()
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", q.text, address.String(), late))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", q.text, q.address.String(), ""))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -50,17 +42,7 @@ func wayOf(c *Config) way {
 		c.Rise, c.Fall, c.Jitter)}
 }
 
-// keyFor returns the key of a backend's probe.
-func (y way) keyFor(b *pool.Backend) targetKey {
-	lost := b.Lost() != "" // before the address is read
-	key := y.keyOf(b.Address())
-	if lost {
-		key.question.late = b
-	}
-	return key
-}
-
-// keyOf is keyFor of a backend whose address is known.
+// keyOf returns the key of the probe of a backend there.
 func (y way) keyOf(address pool.Address) targetKey {
 	return targetKey{question{text: y.text, address: address}, y.rhythm}
 }

@@ -183,11 +183,7 @@ func (m *Monitor) planMember(p *plan, planned *plannedPool, b *pool.Backend) {
 		planned.targets = append(planned.targets, nil)
 		return
 	}
-	key := planned.way.keyFor(b)
-	if so := one.target; so != nil && so.key.question.late == b && key.question.late == nil { // its address is known by now
-		so.key.question.address, so.key.question.late = b.Address(), nil
-	}
-	planned.targets = append(planned.targets, p.share(key, planned.cfg, one))
+	planned.targets = append(planned.targets, p.share(planned.way.keyOf(b.Address()), planned.cfg, one))
 }
 
 // share returns the target of a member, which it has for itself or together with others.
@@ -231,9 +227,11 @@ func (p *plan) choose(targets []*target) {
 	}
 }
 
+type newProber func(probe.Config, pool.Address) (probe.Prober, error)
+
 // make makes a new target.
 func (n *plannedTarget) make(newProber newProber) {
-	prober, err := proberOf(n.cfg.Probe, n.members[0].backend, newProber)
+	prober, err := newProber(n.cfg.Probe, n.key.question.address)
 	if err != nil {
 		n.err = err
 		return

@@ -32,14 +32,6 @@ type Status struct {
 
 // Status returns a copy of what is known of a backend of the pools, and the zero Status for any other.
 func (m *Monitor) Status(b *pool.Backend) Status {
-	s := m.status(b)
-	if lost := b.Lost(); lost != "" {
-		s.Up, s.Reason = false, lost
-	}
-	return s
-}
-
-func (m *Monitor) status(b *pool.Backend) Status {
 	one := m.member(b)
 	if one == nil {
 		return Status{}

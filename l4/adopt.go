@@ -87,7 +87,7 @@ func (a *Arrival) match(records []Record, files []int) error {
 func (a *Arrival) harbour() {
 	for _, c := range a.come {
 		if b := c.record.Backend; b != nil && !c.refused {
-			c.backend = c.target.config.Pool.Harbour(pool.BackendConfig{Name: b.Name, Address: b.Address, Host: b.Host})
+			c.backend = c.target.config.Pool.Harbour(pool.BackendConfig{Name: b.Name, Address: b.Address})
 		}
 	}
 }

@@ -137,9 +137,6 @@ func (c *cancellation) send(ctx, patience context.Context, to addressee) error {
 		ctx, stop = context.WithTimeout(ctx, downTimeout)
 		defer stop()
 	}
-	if lost := b.Lost(); lost != "" { // it never had a session
-		return errors.New(lost)
-	}
 	a := b.Address()
 	at := a.Unix
 	if !a.IsUnix() {

@@ -164,19 +164,3 @@ func TestCancelFromSource(t *testing.T) {
 	r.expectFIN(c)
 	r.expectEnd(ServerClosed)
 }
-
-// A backend whose address is not known at the start is connected to where it is then.
-func TestLateAddress(t *testing.T) {
-	at := listenTCP(t, "127.0.0.1:0")
-	p := must(pool.New(pool.Config{Name: "pool", QueueMax: 1, Backends: []pool.BackendConfig{{
-		Name: "late", Host: "late.example", Weight: 1,
-		Address: pool.Address{TCP: netip.AddrPortFrom(netip.Addr{}, tcpAddress(at.Addr()).TCP.Port())},
-	}}}))
-	r := newRig(t, rigConfig{backends: []pool.Address{tcpAddress(at.Addr())}, listener: func(l *ListenerConfig) { l.Target.Pool = p }})
-	c := r.dial()
-	r.until("it waits", func() bool { return r.newest() != nil && r.newest().state == stateWaiting })
-	if !p.Backends()[0].SetAddress(tcpAddress(at.Addr())) {
-		t.Fatal("the address is not taken")
-	}
-	r.exchange(c, r.acceptFrom(at), 2)
-}

@@ -74,7 +74,7 @@ func termsOf(r *rules, t *target) Terms {
 type BackendRecord struct {
 	Name    string       `json:"name"`
 	Address pool.Address `json:"address"`
-	Host    string       `json:"host,omitempty"`
+	Host    string       `json:"host,omitempty"` // of version 1.0, and not used: the name that Address was found by
 }
 
 // An EndRecord is what is known of one socket. What it is ready for is no part of that: the
@@ -212,7 +212,9 @@ func ahead(until, now time.Duration) time.Duration {
 	return now + until
 }
 
-func recordOf(b *pool.Backend) BackendRecord { return BackendRecord{b.Name(), b.Address(), b.Host()} }
+func recordOf(b *pool.Backend) BackendRecord {
+	return BackendRecord{Name: b.Name(), Address: b.Address()}
+}
 
 func recordsOf(list []*pool.Backend) (records []BackendRecord) {
 	for _, b := range list {

@@ -24,7 +24,7 @@ type BackendRemaining struct {
 	Pool    string       `json:"pool"`
 	Name    string       `json:"name"`
 	Address pool.Address `json:"address"`
-	Host    string       `json:"host,omitempty"` // as in pool.BackendAccount
+	Host    string       `json:"host,omitempty"` // of version 1.0, and not used
 	Active  int          `json:"active"`
 }
 
@@ -45,8 +45,7 @@ func (d *Departure) Remaining(back ...int) (r Remaining) {
 	for _, p := range d.srv.pools() {
 		for _, b := range p.All() {
 			if n := b.Held() - slots[b]; n > 0 {
-				is := b.Identity()
-				r.Backends = append(r.Backends, BackendRemaining{p.Name(), is.Name, is.Address, is.Host, n})
+				r.Backends = append(r.Backends, BackendRemaining{Pool: p.Name(), Name: b.Name(), Address: b.Address(), Active: n})
 			}
 		}
 	}
@@ -135,7 +134,7 @@ func expectOf(p *pool.Pool, held []BackendRemaining) {
 	expected := make(map[*pool.Backend]int)
 	for i := range held {
 		if b := &held[i]; b.Active > 0 {
-			expected[p.Harbour(pool.BackendConfig{Name: b.Name, Address: b.Address, Host: b.Host})] += b.Active
+			expected[p.Harbour(pool.BackendConfig{Name: b.Name, Address: b.Address})] += b.Active
 		}
 	}
 	for _, b := range p.All() {

@@ -17,8 +17,8 @@ type Account struct {
 // BackendAccount is what the next process must know of a backend. Durations are in nanoseconds.
 type BackendAccount struct {
 	Name    string  `json:"name"`
-	Address Address `json:"address"`        // without an IP as long as Host has none
-	Host    string  `json:"host,omitempty"` // the name that stands for the IP; "" = there is none
+	Address Address `json:"address"`
+	Host    string  `json:"host,omitempty"` // of version 1.0, and not used: the name that Address was found by
 
 	Removed          bool       `json:"removed,omitempty"` // and it has sessions still
 	State            AdminState `json:"state"`
@@ -30,7 +30,7 @@ type BackendAccount struct {
 	Up       bool   `json:"up"`
 	Unproven bool   `json:"unproven,omitempty"`
 	Ejected  bool   `json:"ejected,omitempty"`
-	Lost     string `json:"lost,omitempty"` // why there is no address yet; "" = there is one
+	Lost     string `json:"lost,omitempty"` // of version 1.0, and not used: why Address is not whole
 
 	Ramp    time.Duration `json:"ramp,omitempty"` // how long its slow start has lasted; 0 = it is whole
 	Credit  int           `json:"credit,omitempty"`
@@ -61,11 +61,10 @@ func (p *Pool) Account() Account {
 
 // account returns what the next process must know of the backend. The pool's mutex is held.
 func (b *Backend) account(now time.Time) BackendAccount {
-	is := b.identity()
 	a := BackendAccount{
-		Name: is.Name, Address: is.Address, Host: is.Host,
+		Name: b.name, Address: b.address,
 		Removed: b.removed, State: b.admin, Vanished: b.config.Vanished, Weight: b.weight, Backup: b.backup, BackupConfigured: b.config.Backup,
-		Up: b.up, Unproven: b.unproven, Ejected: b.ejected, Lost: b.lost,
+		Up: b.up, Unproven: b.unproven, Ejected: b.ejected,
 		Credit: b.credit, Active: b.held(), Changes: b.changes,
 	}
 	if b.share != whole {
@@ -76,10 +75,10 @@ func (b *Backend) account(now time.Time) BackendAccount {
 
 // config returns what tells which backend it is.
 func (a *BackendAccount) config() BackendConfig {
-	return BackendConfig{Name: a.Name, Address: a.Address, Host: a.Host, Weight: a.Weight, Backup: a.BackupConfigured, State: a.State}
+	return BackendConfig{Name: a.Name, Address: a.Address, Weight: a.Weight, Backup: a.BackupConfigured, State: a.State}
 }
 
 // usable reports whether the backend could be given sessions.
 func (a *BackendAccount) usable() bool {
-	return !a.Removed && a.State == Ready && !a.Vanished && a.Up && a.Lost == "" && !a.Ejected && a.Weight > 0
+	return !a.Removed && a.State == Ready && !a.Vanished && a.Up && !a.Ejected && a.Weight > 0
 }

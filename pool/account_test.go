@@ -126,37 +126,24 @@ func TestAssumeTier(t *testing.T) {
 	}
 }
 
-func TestAssumeAddress(t *testing.T) {
-	host := func(name string, port uint16) BackendConfig {
-		return BackendConfig{Name: name, Host: name + ".example", Address: Address{TCP: netip.AddrPortFrom(netip.Addr{}, port)}, Weight: 1}
-	}
-	c := Config{Name: "test", Backends: []BackendConfig{host("a", 80), host("b", 80), host("c", 80)}}
-	old, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := Address{TCP: netip.AddrPortFrom(testAddr(0).TCP.Addr(), 80)}
-	old.Lookup("a").SetAddress(a)
-	old.Lookup("b").SetLost("no such host")
-	old.Lookup("c").SetAddress(a)
+// TestAssumeNames: version 1.0 tells which name an address was found by, and of names that have none. It is the address that
+// counts; what has none never had a session.
+func TestAssumeNames(t *testing.T) {
+	c := Config{Name: "test", Backends: weights(1, 1)}
+	old := newPool(t, RoundRobin, c.Backends)
+	old.Lookup("a").SetUp(false)
 	take(old.Lookup("a"))
-	take(old.Lookup("c"))
-	next := c
-	next.Backends = []BackendConfig{host("a", 80), host("b", 80), host("c", 81)}
-	p := handOver(t, old, next)
-	if got := p.Lookup("a"); got.Address() != a || got.Lost() != "" || got.Active() != 1 || !got.Usable() {
-		t.Errorf("a: %+v, lost: %q", got.Stats(), got.Lost())
+	account := old.Account()
+	account.Backends[0].Host = "a.example"
+	account.Backends[1].Host, account.Backends[1].Lost = "b.example", "no such host"
+	account.Backends[1].Address = Address{TCP: netip.AddrPortFrom(netip.Addr{}, 80)}
+	p := newPool(t, RoundRobin, c.Backends)
+	p.Assume(account)
+	if a := p.Lookup("a"); a.Stats().Up || a.Active() != 1 {
+		t.Errorf("a: %+v", a.Stats())
 	}
-	select {
-	case <-p.Lookup("a").Located():
-	default:
-		t.Error("nobody was told that a is located")
-	}
-	if got := p.Lookup("b").Lost(); got != "no such host" {
-		t.Errorf("b is lost: %q", got)
-	}
-	if got := p.Lookup("c"); got.Lost() == "" || got.Active() != 0 {
-		t.Errorf("c, which has another port: %+v", got.Stats())
+	if b := p.Lookup("b"); !b.Usable() || len(p.All()) != 2 {
+		t.Errorf("b: %+v, %d backends", b.Stats(), len(p.All()))
 	}
 }
 

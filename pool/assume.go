@@ -48,13 +48,6 @@ func (p *Pool) meet(accounts []BackendAccount, now time.Time) []*Backend {
 
 // assume takes over what the account says of a backend. Both mutexes are held.
 func (b *Backend) assume(a *BackendAccount, now time.Time) {
-	if b.lost != "" {
-		if a.Address.dialable() {
-			b.locate(a.Address)
-		} else if a.Lost != "" {
-			b.lost = a.Lost
-		}
-	}
 	b.up, b.ejected, b.changes = a.Up, a.Ejected, a.Changes
 	if b.admin != a.State {
 		b.changes++

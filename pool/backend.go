@@ -13,7 +13,6 @@ const MaxWeight = 256
 type BackendConfig struct {
 	Name     string // unique in the pool
 	Address  Address
-	Host     string     // the name that stands for the IP as long as Address has none; "" = Address is whole
 	Weight   int        // share of the sessions, 0 to MaxWeight; 0 = no new sessions
 	MaxConns int        // active connections at most; 0 = no limit
 	Backup   bool       // used only while no backend that is not a backup is usable
@@ -27,9 +26,7 @@ type BackendConfig struct {
 type Backend struct {
 	pool    *Pool
 	name    string
-	host    string                  // of BackendConfig
-	address atomic.Pointer[Address] // set once more at most, when host resolves
-	located chan struct{}           // closed when the address is known
+	address Address
 
 	// Guarded by pool.mu.
 	config    BackendConfig // the latest
@@ -39,7 +36,6 @@ type Backend struct {
 	up        bool
 	ejected   bool
 	unproven  bool      // began so, and SetUp was not called since
-	lost      string    // why there is no address yet; "" = there is one
 	wasUsable bool      // at the last Pool.refresh
 	tried     bool      // only while a slot is looked for: its session failed here before
 	weight    int       // to change it takes pool.changing too
@@ -59,72 +55,18 @@ type Backend struct {
 }
 
 func newBackend(p *Pool, c BackendConfig) *Backend {
-	b := &Backend{
-		pool: p, name: c.Name, host: c.Host, located: make(chan struct{}), config: c,
+	return &Backend{
+		pool: p, name: c.Name, address: c.Address, config: c,
 		backup: c.Backup, admin: c.State, up: !c.Down && !c.Unproven, unproven: c.Unproven, weight: c.Weight, share: whole, maxConns: c.MaxConns,
 		traffic: make([]traffic, p.shards),
 	}
-	b.address.Store(&c.Address)
-	if c.Address.dialable() {
-		b.host = ""
-		close(b.located)
-	} else {
-		b.lost = "the address of " + c.Host + " is not known yet"
-	}
-	return b
 }
 
 // Name returns the backend's name, unique in its pool.
 func (b *Backend) Name() string { return b.name }
 
-// Address returns where the backend listens. Until Located is closed it has no IP, and the backend is not usable.
-func (b *Backend) Address() Address { return *b.address.Load() }
-
-// Located is closed when the backend's address is known: at once, unless its configuration has a Host.
-func (b *Backend) Located() <-chan struct{} { return b.located }
-
-// Host returns the name that stands for the IP of the backend's address; "" when the configuration had the IP.
-func (b *Backend) Host() string { return b.host }
-
-// SetAddress tells the address of a backend that was made without one, which may take sessions from now on. It returns
-// false, and changes nothing, when the address is known already or cannot be connected to.
-func (b *Backend) SetAddress(a Address) bool {
-	b.pool.changing.Lock() // what an Update decides by stands until it has been done
-	defer b.pool.changing.Unlock()
-	b.pool.mu.Lock()
-	defer b.pool.mu.Unlock()
-	if b.lost == "" || !a.dialable() {
-		return false
-	}
-	b.locate(a)
-	b.pool.refresh()
-	return true
-}
-
-// locate sets the address of a backend that has none yet. Both of the pool's mutexes are held.
-func (b *Backend) locate(a Address) {
-	b.address.Store(&a)
-	b.lost = ""
-	close(b.located)
-}
-
-// SetLost says why a backend has no address yet, and reports whether that is new. One that has an address keeps it.
-func (b *Backend) SetLost(reason string) (changed bool) {
-	b.pool.mu.Lock()
-	defer b.pool.mu.Unlock()
-	if b.lost == "" || b.lost == reason {
-		return false
-	}
-	b.lost = reason
-	return true
-}
-
-// Lost returns why the backend has no address yet; "" when it has one.
-func (b *Backend) Lost() string {
-	b.pool.mu.Lock()
-	defer b.pool.mu.Unlock()
-	return b.lost
-}
+// Address returns where the backend listens.
+func (b *Backend) Address() Address { return b.address }
 
 // Pool returns the pool that the backend is in.
 func (b *Backend) Pool() *Pool { return b.pool }
@@ -173,7 +115,7 @@ func (b *Backend) Wanted() bool {
 }
 
 // Usable reports whether the backend could be given sessions: it is ready, up, not ejected, not removed, has not vanished
-// and has an address and a weight.
+// and has a weight.
 func (b *Backend) Usable() bool {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
@@ -298,7 +240,7 @@ func (b *Backend) SetMaxConns(limit int) error {
 
 // usable reports whether the backend's states let it take sessions. The pool's mutex is held.
 func (b *Backend) usable() bool {
-	return !b.removed && b.wanted() && b.up && b.lost == "" && !b.ejected
+	return !b.removed && b.wanted() && b.up && !b.ejected
 }
 
 // wanted is Wanted. The pool's mutex is held.

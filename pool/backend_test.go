@@ -127,41 +127,10 @@ func take(b *Backend) {
 	b.active++
 }
 
-// TestBackendWithoutAddress: it takes sessions from when its address is known, which is told once.
+// TestBackendWithoutAddress: there is none.
 func TestBackendWithoutAddress(t *testing.T) {
-	p, err := New(Config{Name: "web", QueueMax: 1, Backends: []BackendConfig{
-		{Name: "a", Weight: 1, Host: "a.example", Address: Address{TCP: netip.AddrPortFrom(netip.Addr{}, 80)}},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := p.Backends()[0]
-	if _, err := p.Reserve(netip.Addr{}, nil); err != ErrNoBackend || b.Usable() || b.Stats().Up || b.Lost() == "" {
-		t.Errorf("error %v, %+v", err, b.Stats())
-	}
-	if !b.SetLost("no such host") || b.SetLost("no such host") || b.Lost() != "no such host" {
-		t.Errorf("lost is %q", b.Lost())
-	}
-	if b.SetAddress(Address{}) {
-		t.Error("no address was taken for one")
-	}
-	select {
-	case <-b.Located():
-		t.Error("it is located")
-	default:
-	}
-	address := Address{TCP: netip.MustParseAddrPort("10.0.0.1:80")}
-	if !b.SetAddress(address) || b.SetAddress(Address{Unix: "/b"}) || b.SetLost("gone") {
-		t.Error("the address is set twice, or not at all")
-	}
-	<-b.Located()
-	if got, err := p.Reserve(netip.Addr{}, nil); got != b || err != nil || b.Address() != address || b.Lost() != "" {
-		t.Errorf("error %v, %+v", err, b.Stats())
-	}
-	for _, bad := range []BackendConfig{
-		{Name: "a", Host: "a.example"}, {Name: "a", Address: Address{TCP: netip.AddrPortFrom(netip.Addr{}, 80)}},
-	} {
-		if _, err := New(Config{Name: "web", Backends: []BackendConfig{bad}}); err == nil {
+	for _, bad := range []Address{{}, {TCP: netip.AddrPortFrom(netip.Addr{}, 80)}, {TCP: netip.MustParseAddrPort("10.0.0.1:0")}} {
+		if _, err := New(Config{Name: "web", Backends: []BackendConfig{{Name: "a", Weight: 1, Address: bad}}}); err == nil {
 			t.Errorf("%+v is taken", bad)
 		}
 	}

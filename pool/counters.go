@@ -19,7 +19,7 @@ func (p *Pool) Counters() []BackendCounters {
 	for i, b := range all {
 		s := b.Stats()
 		c := BackendCounters{
-			Name: s.Name, Address: s.Address, Host: b.Host(), Received: s.Received, Sent: s.Sent,
+			Name: s.Name, Address: s.Address, Received: s.Received, Sent: s.Sent,
 			Dials: make(map[string]uint64), Obstacles: make(map[string]uint64),
 		}
 		for r := range b.dials {
@@ -45,7 +45,7 @@ func (p *Pool) AddCounters(counters []BackendCounters) {
 	p.changing.Lock() // who is who stands until it has been done
 	defer p.changing.Unlock()
 	for _, c := range counters {
-		if b := p.known(BackendConfig{Name: c.Name, Address: c.Address, Host: c.Host}); b != nil {
+		if b := p.known(BackendConfig{Name: c.Name, Address: c.Address}); b != nil {
 			b.carry(c)
 		}
 	}

@@ -114,8 +114,7 @@ func (c BackendConfig) check() error {
 	if c.Name == "" {
 		name = errors.New("name is empty")
 	}
-	late := c.Host != "" && c.Address.Unix == "" && c.Address.TCP.Port() != 0
-	if !c.Address.dialable() && !late {
+	if !c.Address.dialable() {
 		address = fmt.Errorf("address %q: want an address and a port, or a socket path", c.Address)
 	}
 	if int(c.State) >= len(adminStateWords.Words) {

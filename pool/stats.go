@@ -53,11 +53,10 @@ type BackendStats struct {
 	Pool    string  `json:"-"`
 	Name    string  `json:"name"`
 	Address Address `json:"address"`
-	Host    string  `json:"-"` // the name that stands for the IP of Address; "" = it was configured
 	Backup  bool    `json:"backup"`
 
 	State    AdminState `json:"state"`
-	Up       bool       `json:"up"`                 // by active checks, and its address is known
+	Up       bool       `json:"up"`                 // by active checks
 	Ejected  bool       `json:"ejected"`            // by passive evidence
 	Vanished bool       `json:"vanished,omitempty"` // as in BackendConfig
 	Usable   bool       `json:"usable"`             // could be given sessions: ready, up, not ejected, not vanished, weight > 0
@@ -99,8 +98,8 @@ func (b *Backend) state() BackendStats {
 	defer b.pool.mu.Unlock()
 	b.pool.ramp()
 	return BackendStats{
-		Pool: b.pool.name, Name: b.name, Address: *b.address.Load(), Host: b.host, Backup: b.backup,
-		State: b.admin, Up: b.up && b.lost == "", Ejected: b.ejected, Vanished: b.config.Vanished, Usable: b.usable(),
+		Pool: b.pool.name, Name: b.name, Address: b.address, Backup: b.backup,
+		State: b.admin, Up: b.up, Ejected: b.ejected, Vanished: b.config.Vanished, Usable: b.usable(),
 		Weight: b.weight, Share: b.share, MaxConns: b.maxConns, Active: b.active, Changes: b.changes,
 	}
 }

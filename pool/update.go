@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,10 +17,9 @@ type Change struct {
 // Waiter.Granted; of several calls one comes after the other. It is all or nothing: an error, which lists everything that
 // is wrong with the configuration, means that nothing has changed. Name and Shards stay as they are.
 //
-// A backend is its name and its address, and one without an IP its name, Host and port. One that is in both
-// configurations is kept, the same *Backend: its counters, active connections, health, ejection, slow start and turns go
-// on. Its weight, limit and state are as c says, and whether it has vanished. So is its tier if c differs there from the configuration before; if
-// not, what SetBackup made of it stays. One that waits for its address takes that of c.
+// A backend is its name and its address. One that is in both configurations is kept, the same *Backend: its counters,
+// active connections, health, ejection, slow start and turns go on. Its weight, limit and state are as c says, and whether
+// it has vanished. So is its tier if c differs there from the configuration before; if not, what SetBackup made of it stays.
 //
 // A backend that is not in c is removed. It is not usable any more and is given no sessions; slots that were taken, those
 // that a waiter was granted and has not collected among them, are kept until they are released. With the last one the
@@ -42,7 +40,7 @@ func (p *Pool) Update(c Config) (Change, error) {
 }
 
 // Prepare works out an Update, and changes nothing. Until Commit or Abandon is called whoever else wants to update the
-// pool, or to set a weight or an address in it, waits; sessions go on.
+// pool, or to set a weight in it, waits; sessions go on.
 func (p *Pool) Prepare(c Config) (*Update, error) {
 	if err := errors.Join(p.checkFixed(c), c.check()); err != nil {
 		return nil, fmt.Errorf("update pool %q: %w", p.name, err)
@@ -138,39 +136,12 @@ func find(backends []*Backend, c BackendConfig) *Backend {
 	return nil
 }
 
-// is reports whether a configuration is that of b. Pool.changing is held.
-func (b *Backend) is(c BackendConfig) bool {
-	running := BackendConfig{Name: b.name, Address: b.Address(), Host: b.host}
-	if running.Same(c) {
-		return true
-	}
-	running.Host = b.config.Host
-	return running.Same(c)
-}
+// is reports whether a configuration is that of b.
+func (b *Backend) is(c BackendConfig) bool { return b.name == c.Name && b.address == c.Address }
 
-// Same reports whether two configurations are of one backend: of one name and one address, and where an address is not
-// known yet, of one Host and port.
+// Same reports whether two configurations are of one backend: of one name and one address.
 func (c BackendConfig) Same(other BackendConfig) bool {
-	switch {
-	case c.Name != other.Name:
-		return false
-	case c.Address.dialable() && other.Address.dialable():
-		return c.Address == other.Address
-	}
-	return c.Host != "" && c.Host == other.Host && c.Address.TCP.Port() == other.Address.TCP.Port()
-}
-
-// Identity returns what tells which backend it is, also to another process: its name, its address and the Host that it was
-// configured with; "" = none. All else is zero.
-func (b *Backend) Identity() BackendConfig {
-	b.pool.mu.Lock()
-	defer b.pool.mu.Unlock()
-	return b.identity()
-}
-
-// identity is Identity. The pool's mutex is held.
-func (b *Backend) identity() BackendConfig {
-	return BackendConfig{Name: b.name, Address: b.Address(), Host: cmp.Or(b.host, b.config.Host)}
+	return c.Name == other.Name && c.Address == other.Address
 }
 
 // carryOut makes an update the pool's configuration. Both mutexes are held.
@@ -258,7 +229,4 @@ func (b *Backend) configure(c BackendConfig) {
 		b.backup = c.Backup
 	}
 	b.config, b.admin, b.weight, b.maxConns = c, c.State, c.Weight, c.MaxConns
-	if b.lost != "" && c.Address.dialable() {
-		b.locate(c.Address)
-	}
 }

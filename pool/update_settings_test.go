@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -198,45 +197,6 @@ func TestUpdateKeepsTheTier(t *testing.T) {
 	take(a)
 	replace(t, p, c[1])
 	f("it came back", false, false)
-}
-
-// A backend that is a name is the same one as long as name and port are, whatever it has resolved to.
-func TestUpdateOfNames(t *testing.T) {
-	port := func(n uint16) Address { return Address{TCP: netip.AddrPortFrom(netip.Addr{}, n)} }
-	at := func(text string) Address { return Address{TCP: netip.MustParseAddrPort(text)} }
-	f := func(what string, same bool, first, second BackendConfig, resolve Address, want Address) {
-		t.Run(what, func(t *testing.T) {
-			first.Name, first.Weight, second.Name, second.Weight = "a", 1, "a", 1
-			p := newPool(t, First, []BackendConfig{first})
-			b := p.Backends()[0]
-			b.SetAddress(resolve)
-			replace(t, p, second)
-			replace(t, p, second)
-			now := p.Backends()[0]
-			if (now == b) != same || now.Address() != want || now.Usable() != want.dialable() {
-				t.Errorf("same: %v, at %v, usable %v; want %v, %v", now == b, now.Address(), now.Usable(), same, want)
-			}
-			select {
-			case <-now.Located():
-			default:
-				if want.dialable() {
-					t.Error("it is not located")
-				}
-			}
-		})
-	}
-	name, other := BackendConfig{Host: "a.example", Address: port(80)}, BackendConfig{Host: "b.example", Address: port(80)}
-	resolved := BackendConfig{Host: "a.example", Address: at("10.0.0.1:80")}
-	plain := BackendConfig{Address: at("10.0.0.1:80")}
-	f("neither is known", true, name, name, Address{}, port(80))
-	f("it has resolved since", true, name, name, at("10.0.0.7:80"), at("10.0.0.7:80"))
-	f("it resolves now", true, name, resolved, Address{}, at("10.0.0.1:80"))
-	f("it resolves to the same", true, name, plain, at("10.0.0.1:80"), at("10.0.0.1:80"))
-	f("it resolves to another", false, name, resolved, at("10.0.0.7:80"), at("10.0.0.1:80"))
-	f("it does not resolve any more", true, resolved, name, Address{}, at("10.0.0.1:80"))
-	f("another name", false, name, other, Address{}, port(80))
-	f("another port", false, name, BackendConfig{Host: "a.example", Address: port(81)}, Address{}, port(81))
-	f("a name in place of an address", false, plain, name, Address{}, port(80))
 }
 
 // Nothing of a pool keeps a backend that was removed.

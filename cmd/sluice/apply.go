@@ -38,7 +38,8 @@ func (w *world) apply(dry bool, next func(was *generation) (*configs.File, overr
 	if err != nil {
 		return change.Change{}, err
 	}
-	to := &generation{number: was.number + 1, since: time.Now(), file: file, set: set, force: set.Apply(file)}
+	to := &generation{number: was.number + 1, since: time.Now(), file: file, set: set}
+	to.expand(was, w.watch, time.Now())
 	if w.from != nil { // it goes on counting
 		to.number += w.from.state.Generation
 	}
@@ -64,8 +65,9 @@ func (w *world) stay() {
 	w.applying.Lock()
 	defer w.applying.Unlock()
 	if !w.leaving {
-		w.saveNews()
+		w.saveNews(0)
 		w.leaving = true
+		w.endSources()
 	}
 }
 
@@ -77,13 +79,13 @@ func (w *world) difference(was, next *generation) change.Change {
 		c.Pending = nil // it is the start that they wait for
 	}
 	next.pending = mergePending(was.pending, c.Pending)
-	for _, s := range next.set.Hiding(was.file, next.file) {
+	for _, s := range next.set.Hiding(was.known, next.known) {
 		c.Hidden = append(c.Hidden, change.Hidden{
-			Pool: s.Pool, Backend: s.Backend, Key: s.Key, Value: s.Value, InFile: s.InFile(next.file),
+			Pool: s.Pool, Backend: s.Backend, Key: s.Key, Value: s.Value, InFile: s.InFile(next.known),
 		})
 	}
 	for _, s := range next.set.All() {
-		if err := s.Barred(next.file); err != nil {
+		if err := s.Barred(next.known); err != nil {
 			c.Warnings = append(c.Warnings, err.Error())
 		}
 	}
@@ -238,5 +240,8 @@ func (t *transition) commit() {
 	t.watched.Commit()
 	t.listening.Commit()
 	t.replaceAdmin()
-	w.resolver.follow(t.next.pools)
+	w.followSources(t.next)
+	w.foundNews = w.foundNews || len(t.was.found)+len(t.next.found) > 0
+	clear(w.refused)
+	w.noteFound() // of sources that have answered meanwhile
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -39,19 +38,7 @@ func newApplyRig(t *testing.T, text string) *applyRig {
 	}
 	log, out := newLogger(io.Discard, file.Log)
 	t.Cleanup(out.close)
-	if r.world, err = newWorld(file, log, out, bindAdvice{}); err != nil {
-		t.Fatal(err)
-	}
-	r.read = r.parse
-	if err := r.start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.server.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-		r.stop()
-	})
+	r.serve(file, log, out, bindAdvice{})
 	return r
 }
 
@@ -249,7 +236,7 @@ func TestStateIsWrittenWhenItCanBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.applying.Lock()
-	r.saveNews()
+	r.saveNews(0)
 	r.applying.Unlock()
 	if s, err := statefile.Load(path); err != nil || len(s.Overrides) != 1 {
 		t.Errorf("%+v, %v: want the override", s, err)
@@ -266,7 +253,7 @@ func TestStateIsWrittenWhenItCanBe(t *testing.T) {
 	}
 	r.monitor.Restore(health.Timelines{"p": {1: {Timeline: 3, Backend: "a"}}})
 	r.applying.Lock()
-	r.saveNews()
+	r.saveNews(0)
 	r.applying.Unlock()
 	if s, err := statefile.Load(path); err != nil || len(s.Overrides) != 0 {
 		t.Errorf("%+v, %v: what a successor has written is gone", s, err)

@@ -14,6 +14,7 @@ import (
 	"sluice/cmd/sluice/internal/takeover"
 	"sluice/configs"
 	"sluice/l4"
+	"sluice/pool/discovery"
 )
 
 // bindAdvice is what to do when an address cannot be had. It depends on how sluice was started.
@@ -23,6 +24,8 @@ type bindAdvice struct {
 
 	passed passedSockets // need not be bound
 	from   *takeOver     // nor need its
+
+	source func(configs.SourceConfig) discovery.Source // makes the sources; nil: newSource
 }
 
 func advise(err error, advice string) error {

@@ -25,7 +25,8 @@ func newCheckCommand() *cobra.Command {
 		Use:   "check FILE...",
 		Short: "Check a configuration and print everything that is wrong with it",
 		Long: "Check a configuration and print everything that is wrong with it, each with its line and column.\n" +
-			"Host names of backends are looked up; nothing is bound and nothing is connected to.\n\n" +
+			"Sources of backends are asked once, and what they do not answer is a warning. Nothing is bound, and nothing else\n" +
+			"is connected to.\n\n" +
 			"Several files, or a folder of *.yaml and *.yml, are one configuration; - is the standard input.\n" +
 			"The exit status is 3 when something is wrong.",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -38,7 +39,7 @@ func newCheckCommand() *cobra.Command {
 	}
 	configFlag(c, &o.paths)
 	c.Flags().BoolVar(&o.asJSON, "json", false, "print what was found as JSON, on standard output")
-	c.Flags().BoolVar(&o.offline, "offline", false, "look up no host names, and read no other files that the configuration names")
+	c.Flags().BoolVar(&o.offline, "offline", false, "ask no source of backends, look up no host names, and read no other files that the configuration names")
 	c.Flags().BoolVar(&o.strict, "strict", false, "fail on warnings too")
 	return c
 }
@@ -50,7 +51,8 @@ type checkResult struct {
 	Warnings  configs.Problems `json:"warnings"` // what is hardly meant; not looked for while something is wrong
 	Listeners int              `json:"listeners"`
 	Pools     int              `json:"pools"`
-	Backends  int              `json:"backends"`
+	Backends  int              `json:"backends"`          // that are written
+	Sources   int              `json:"sources,omitempty"` // that others come from
 }
 
 // errChecked says that what is wrong has been printed.
@@ -67,6 +69,9 @@ func (o *checkOptions) check(out, problems io.Writer) error {
 		return err
 	}
 	if file != nil {
+		if !o.offline {
+			file.Warnings = append(file.Warnings, askSources(file)...)
+		}
 		result.count(file)
 	}
 	result.OK = err == nil && !(o.strict && len(result.Warnings) > 0)
@@ -89,6 +94,13 @@ func (r *checkResult) count(file *configs.File) {
 	r.Listeners, r.Pools = len(file.Listeners), len(file.Pools)
 	for _, p := range file.Pools {
 		r.Backends += len(p.Config.Backends)
+		for _, e := range p.Entries {
+			if e.Name != "" {
+				r.Backends++
+			} else {
+				r.Sources++
+			}
+		}
 	}
 }
 
@@ -106,8 +118,12 @@ func (o *checkOptions) print(out, problems io.Writer, r *checkResult) error {
 	if !r.OK {
 		return nil
 	}
-	_, err := fmt.Fprintf(out, "%s: ok: %s, %s, %s\n", strings.Join(o.paths, ", "),
-		plural(r.Listeners, "listener"), plural(r.Pools, "pool"), plural(r.Backends, "backend"))
+	sources := ""
+	if r.Sources > 0 {
+		sources = ", " + plural(r.Sources, "source")
+	}
+	_, err := fmt.Fprintf(out, "%s: ok: %s, %s, %s%s\n", strings.Join(o.paths, ", "),
+		plural(r.Listeners, "listener"), plural(r.Pools, "pool"), plural(r.Backends, "backend"), sources)
 	return err
 }
 

@@ -108,11 +108,11 @@ func (w *world) AddBackend(ctx context.Context, pool string, b admin.NewBackend,
 			return was.set, was.noPool(pool)
 		}
 		if other, err := was.backend(pool, config.Name); err == nil {
-			return was.set, admin.Conflictf("pool %s has a backend %s already, at %s", pool, config.Name, other.Address.WithHost(other.Host))
+			return was.set, admin.Conflictf("pool %s has a backend %s already%s", pool, config.Name, atText(other))
 		}
-		if removed, ok := was.set.Get(pool, config.Name, overrides.Removed); ok && removed.InFile(was.file) != "" {
+		if removed, ok := was.set.Get(pool, config.Name, overrides.Removed); ok && removed.InFile(was.known) != "" {
 			return was.set, admin.Conflictf("the configuration has backend %s of pool %s, at %s, and an override has removed it: "+
-				"unset that, or give another name", config.Name, pool, removed.InFile(was.file))
+				"unset that, or give another name", config.Name, pool, removed.InFile(was.known))
 		}
 		if err := was.force.CheckOwn(config.Address); err != nil {
 			return was.set, admin.Invalidf("%v", err)
@@ -129,7 +129,7 @@ func (w *world) RemoveBackend(_ context.Context, pool, backend string, by admin.
 			return was.set, err
 		}
 		next := was.set.Without(func(s overrides.Setting) bool { return s.Pool == pool && s.Backend == backend })
-		if s := setting(pool, backend, overrides.Removed, "true", by); s.InFile(was.file) != "" {
+		if s := setting(pool, backend, overrides.Removed, "true", by); s.InFile(was.known) != "" {
 			next = next.With(s)
 		}
 		return next, nil
@@ -170,24 +170,47 @@ func overridden(before, after overrides.Set) (keys []change.Key) {
 	return keys
 }
 
+// atText says where a backend is; of an entry nobody can say.
+func atText(b pool.BackendConfig) string {
+	if b.Address == (pool.Address{}) {
+		return ""
+	}
+	return ", at " + b.Address.String()
+}
+
 func setting(pool, backend, key, value string, by admin.By) overrides.Setting {
 	return overrides.Setting{Pool: pool, Backend: backend, Key: key, Value: value, Since: time.Now(), By: by.User}
 }
 
-// backend returns the configuration in force of a backend. The error says what there is instead.
+// backend returns the configuration in force of a backend, or of an entry, whose backends sources find. The error says what
+// there is instead.
 func (g *generation) backend(poolName, name string) (pool.BackendConfig, error) {
 	p := g.force.Pool(poolName)
 	if p == nil {
 		return pool.BackendConfig{}, g.noPool(poolName)
 	}
+	if b, found := g.lookUp(p, name); found {
+		return b, nil
+	}
 	var names []string
 	for _, b := range p.Config.Backends {
-		if b.Name == name {
-			return b, nil
-		}
 		names = append(names, b.Name)
 	}
 	return pool.BackendConfig{}, admin.NotFoundf("pool %s has no backend %.64q: there is %s", poolName, name, someOf(names))
+}
+
+// lookUp is backend of a pool of the configuration in force.
+func (g *generation) lookUp(p *configs.Pool, name string) (b pool.BackendConfig, found bool) {
+	if i := slices.IndexFunc(p.Config.Backends, func(b pool.BackendConfig) bool { return b.Name == name }); i >= 0 {
+		return p.Config.Backends[i], true
+	}
+	i := slices.IndexFunc(p.Entries, func(e configs.Entry) bool { return e.Name == name })
+	if i < 0 || name == "" || g.set.Removed(p.Config.Name)(name) {
+		return b, false
+	}
+	b = p.Entries[i].Template
+	b.Name = name
+	return b, true
 }
 
 func (g *generation) noPool(name string) error {
@@ -215,20 +238,23 @@ func (w *world) Overrides() []admin.OverrideStatus {
 	g := w.now.Load()
 	all := []admin.OverrideStatus{}
 	for _, s := range g.set.All() {
-		all = append(all, admin.OverrideStatus{Setting: s, InFile: s.InFile(g.file), Dormant: g.dormant(s)})
+		all = append(all, admin.OverrideStatus{Setting: s, InFile: s.InFile(g.known), Dormant: g.dormant(s)})
 	}
 	return all
 }
 
 // dormant reports whether a setting has no effect.
 func (g *generation) dormant(s overrides.Setting) bool {
-	inFile := s.InFile(g.file) != ""
+	inFile := s.InFile(g.known) != ""
 	if s.Key == overrides.Removed {
 		return !inFile
 	}
 	p := g.force.Pool(s.Pool)
-	return s.Key == overrides.Added && inFile || p == nil ||
-		!slices.ContainsFunc(p.Config.Backends, func(b pool.BackendConfig) bool { return b.Name == s.Backend })
+	if s.Key == overrides.Added && inFile || p == nil {
+		return true
+	}
+	_, found := g.lookUp(p, s.Backend)
+	return !found
 }
 
 // Generation says which configuration is in force, and how the last reload went.

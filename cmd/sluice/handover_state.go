@@ -27,6 +27,7 @@ func (w *world) unhold() {
 	w.applying.Lock()
 	defer w.applying.Unlock()
 	w.held = false
+	w.noteFound() // meanwhile it was passed over
 }
 
 // pauseAdmin lets requests wait for the process that will take them.
@@ -41,6 +42,7 @@ func (w *world) pauseAdmin() error {
 func (w *world) handOver(pid int, kept []string) {
 	w.applying.Lock()
 	w.leaving = true // without a word to the state file
+	w.endSources()
 	w.applying.Unlock()
 	for of, l := range w.adminSockets() {
 		if !slices.Contains(kept, of) {
@@ -89,13 +91,7 @@ func (w *world) state() (s takeover.State, files stateFiles, err error) {
 	if s.Timelines, err = w.timelines(); err != nil {
 		return s, files, err
 	}
-	for _, p := range g.pools {
-		for _, b := range p.Backends() {
-			if b.Host() != "" && b.Lost() == "" {
-				s.Addresses = append(s.Addresses, takeover.Address{Pool: p.Name(), Backend: b.Name(), Host: b.Host(), Address: b.Address()})
-			}
-		}
-	}
+	s.Answers, s.Vanished = w.watch.Saved(), g.vanished()
 	for _, k := range w.server.Sockets() {
 		s.Sockets = append(s.Sockets, k)
 		files.all = append(files.all, k.FD)

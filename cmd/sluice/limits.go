@@ -32,6 +32,10 @@ const (
 	metricsDescriptors = 1 + admin.TCPConns
 	// cancelShare: where descriptors are few, cancel requests get no more than one in so many.
 	cancelShare = 16
+	// sourceDescriptors: a question under way to each of some resolvers, or a connection and what watches a file; and the
+	// checks of so many backends as nobody knows that it will find.
+	sourceDescriptors = 4
+	foundBackends     = 16
 	// programDescriptors: standard input, output and the log; the runtime's epoll instance and eventfd; /proc for a
 	// scrape and a file that is read again. The rest is slack.
 	programDescriptors = 24
@@ -76,7 +80,8 @@ func reserveOf(file *configs.File, loops int, files uint64) uint64 {
 		n += len(l.Bind) // a listening socket each
 	}
 	for _, p := range file.Pools {
-		n += checkDescriptors(p.Health.Probe.Kind) * len(p.Config.Backends)
+		n += checkDescriptors(p.Health.Probe.Kind) * (len(p.Config.Backends) + foundBackends*len(p.Entries))
+		n += sourceDescriptors * len(p.Entries)
 	}
 	return uint64(n + cancelsOf(file, files))
 }

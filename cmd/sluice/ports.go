@@ -46,17 +46,16 @@ const portLines = 10
 // portBound is how many connections a pool can have when each of its sources, or the one that the kernel chooses, has so
 // many ports to each server. A Unix socket needs none: servers is then 0, for no bound.
 func portBound(p *configs.Pool, ports int) (most, servers int) {
-	type server struct {
-		address pool.Address
-		host    string // that has no address yet
+	if len(p.Entries) > 0 { // nobody knows how many servers there will be
+		return 0, 0
 	}
-	seen := make(map[server]bool)
+	seen := make(map[pool.Address]bool)
 	for _, b := range p.Config.Backends {
 		if b.Address.IsUnix() {
 			return 0, 0
 		}
-		if one := (server{b.Address, b.Host}); !seen[one] {
-			seen[one] = true
+		if !seen[b.Address] {
+			seen[b.Address] = true
 			most += ports * max(len(pool.SourcesFor(b.Address, p.Sources)), 1)
 		}
 	}

@@ -54,10 +54,6 @@ func TestPortsAreLogged(t *testing.T) {
 	if n := strings.Count(out.String(), "\n"); n != portLines+1 || !strings.Contains(out.String(), "more pools\" pools=3\n") {
 		t.Errorf("of %d pools there are %d lines:\n%s", len(many), n, out.String())
 	}
-	later := []pool.BackendConfig{ // whose names do not resolve yet: two servers, until one knows better
-		{Host: "a.example", Address: pool.Address{TCP: netip.AddrPortFrom(netip.Addr{}, 80)}},
-		{Host: "b.example", Address: pool.Address{TCP: netip.AddrPortFrom(netip.Addr{}, 80)}},
-	}
-	f(configs.Pool{Config: pool.Config{Backends: later}}, 201, "connections=200 servers=2")
+	f(configs.Pool{Config: pool.Config{Backends: two}, Entries: make([]configs.Entry, 1)}, 1000) // nobody knows how many there will be
 	f(configs.Pool{Config: pool.Config{Backends: append(one, pool.BackendConfig{Address: pool.Address{Unix: "/x"}})}}, 1000)
 }

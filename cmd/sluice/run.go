@@ -185,7 +185,6 @@ func (o *runOptions) begin(flags *pflag.FlagSet) (*configs.File, *takeOver, erro
 	}
 	_, o.passed = from.sockets()
 	o.passed.giveTo(file)
-	from.resolve(file)
 	return file, from, nil
 }
 

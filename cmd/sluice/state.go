@@ -13,10 +13,14 @@ import (
 	"sluice/cmd/sluice/internal/statefile"
 	"sluice/configs"
 	"sluice/health"
+	"sluice/pool/discovery"
 )
 
 // stateInterval is how often it is looked whether there is something to write that no command has said.
 const stateInterval = 5 * time.Second
+
+// foundInterval is how often what sources have found is written at most: ten thousand backends take a megabyte.
+const foundInterval = 30 * time.Second
 
 // loadState returns what the process before has left. A file that cannot be read is no reason not to serve.
 func (w *world) loadState(file *configs.File) overrides.Set {
@@ -33,6 +37,7 @@ func (w *world) loadState(file *configs.File) overrides.Set {
 		return overrides.Set{}
 	}
 	w.restoreTimelines(s.Timelines)
+	w.restoreFound(s.Answers, s.Vanished)
 	w.written, _ = w.timelines() // an error comes again where they are written
 	if n := len(s.Overrides); n > 0 {
 		w.log.Info("overrides are in force again", "count", n, "file", path, "written", s.Written)
@@ -44,6 +49,7 @@ func (w *world) loadState(file *configs.File) overrides.Set {
 func (w *world) adoptState(file *configs.File) overrides.Set {
 	s := &w.from.state
 	w.restoreTimelines(s.Timelines)
+	w.restoreFound(w.from.answers(), s.Vanished)
 	w.foreign = s.Unreadable
 	if s.LastReload != nil {
 		last := &lastReload{at: s.LastReload.At}
@@ -64,6 +70,32 @@ func (w *world) restoreTimelines(text []byte) {
 		w.log.Error("the timelines of before are not used", "error", err)
 	}
 	w.monitor.Restore(known)
+}
+
+// restoreFound makes what sources have found before what they have found here, until they answer. It is called before the
+// first apply.
+func (w *world) restoreFound(answers []discovery.Saved, vanished []statefile.Vanished) {
+	w.watch.Restore(answers)
+	of := make(map[string][]discovery.SavedMember)
+	for _, v := range vanished {
+		of[v.Pool] = append(of[v.Pool], v.SavedMember)
+	}
+	g := *w.now.Load()
+	g.found = make(map[string]*found, len(of))
+	for pool, saved := range of {
+		g.found[pool] = &found{members: discovery.RestoreMembers(saved)}
+	}
+	w.now.Store(&g)
+}
+
+// vanished returns the backends that no source has any more.
+func (g *generation) vanished() (all []statefile.Vanished) {
+	for _, p := range g.pools {
+		for _, s := range g.membersOf(p.Name()).Saved() {
+			all = append(all, statefile.Vanished{Pool: p.Name(), SavedMember: s})
+		}
+	}
+	return all
 }
 
 func (w *world) setOf(file *configs.File, settings []overrides.Setting) overrides.Set {
@@ -92,11 +124,13 @@ func (w *world) saveState(g *generation, c *change.Change) {
 	case path == w.foreign:
 		err = errForeign
 	default:
-		err = statefile.Save(path, statefile.State{Overrides: g.set.All(), Timelines: timelines})
+		err = statefile.Save(path, statefile.State{
+			Overrides: g.set.All(), Timelines: timelines, Answers: w.watch.Saved(), Vanished: g.vanished(),
+		})
 	}
 	if err != nil {
 		if !w.unsaved {
-			w.log.Error("the state file cannot be written, and is tried again: overrides and timelines would not outlive a restart",
+			w.log.Error("the state file cannot be written, and is tried again: overrides, timelines and answers of sources would not outlive a restart",
 				"error", err)
 		}
 		w.unsaved = true
@@ -107,6 +141,7 @@ func (w *world) saveState(g *generation, c *change.Change) {
 		w.log.Info("the state file is written again", "file", path)
 	}
 	w.written, w.unsaved = timelines, false
+	w.foundNews, w.foundSaved = false, time.Now()
 }
 
 // keepState writes the timelines that checks have seen, and what could not be written before, until ctx is done. stay
@@ -118,7 +153,7 @@ func (w *world) keepState(ctx context.Context) {
 		select {
 		case <-look.C:
 			w.applying.Lock()
-			w.saveNews()
+			w.saveNews(foundInterval)
 			w.applying.Unlock()
 		case <-ctx.Done():
 			return
@@ -126,14 +161,15 @@ func (w *world) keepState(ctx context.Context) {
 	}
 }
 
-// saveNews writes the state when there are other timelines than were written last, or when the last attempt failed.
-// applying is held.
-func (w *world) saveNews() {
+// saveNews writes the state when there are other timelines than were written last, or when the last attempt failed, and what
+// sources have found since, unless that was written not longer ago than pause. applying is held.
+func (w *world) saveNews(pause time.Duration) {
 	if w.leaving || w.held {
 		return
 	}
 	now, err := w.timelines()
-	if w.unsaved || err == nil && !bytes.Equal(now, w.written) {
+	found := w.foundNews && time.Since(w.foundSaved) >= pause
+	if w.unsaved || found || err == nil && !bytes.Equal(now, w.written) {
 		w.saveState(w.now.Load(), new(change.Change))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sluice/cmd/sluice/internal/admin"
 	"sluice/cmd/sluice/internal/takeover"
 	"sluice/configs"
+	"sluice/pool/discovery"
 )
 
 // TestSuccessorThatNeverAsks: why a process did not come as far as a hand-over is kept for the status, and the next one may
@@ -48,7 +49,7 @@ func TestSuccessorThatNeverAsks(t *testing.T) {
 // TestFailedReloadIsOver: who takes over has read the configuration that was wrong before.
 func TestFailedReloadIsOver(t *testing.T) {
 	failed := time.Now().Add(-time.Hour)
-	w := &world{from: &takeOver{state: takeover.State{LastReload: &admin.LastReload{At: failed, Error: "no"}}}}
+	w := &world{watch: discovery.NewWatch(discovery.Options{}), from: &takeOver{state: takeover.State{LastReload: &admin.LastReload{At: failed, Error: "no"}}}}
 	w.now.Store(&generation{})
 	w.adoptState(&configs.File{})
 	if last := w.Generation().LastReload; last == nil || !last.OK || last.Error != "" || !last.At.After(failed) {

@@ -16,6 +16,7 @@ import (
 	"sluice/configs"
 	"sluice/l4"
 	"sluice/pool"
+	"sluice/pool/discovery"
 	"sluice/sysutil"
 	"sluice/sysutil/handoff"
 )
@@ -149,20 +150,24 @@ func (t *takeOver) sockets() (inherited []l4.InheritedSocket, passed passedSocke
 	return inherited, passed
 }
 
-// resolve gives backends the addresses that their names had for the other process: that is who the sessions are on.
-func (t *takeOver) resolve(file *configs.File) {
-	for i := range file.Pools {
-		config := &file.Pools[i].Config
-		for j := range config.Backends {
-			b := &config.Backends[j]
-			k := slices.IndexFunc(t.state.Addresses, func(a takeover.Address) bool {
-				return a.Pool == config.Name && a.Backend == b.Name && a.Host == b.Host && a.Address.TCP.Port() == b.Address.TCP.Port()
-			})
-			if b.Host != "" && k >= 0 {
-				b.Address = t.state.Addresses[k].Address
-			}
-		}
+// answers returns what the sources of the other process have said. One of version 1.0 has looked up the names of backends
+// once: that is the answer of the sources that stand for them now.
+func (t *takeOver) answers() []discovery.Saved {
+	all := t.state.Answers
+	if len(all) > 0 {
+		return all
 	}
+	for _, a := range t.state.Addresses {
+		found := discovery.Found{Host: a.Host, Address: a.Address}
+		source := hostSource(&found)
+		found.Host = ""
+		i := slices.IndexFunc(all, func(s discovery.Saved) bool { return s.Source == source.Key() })
+		if i < 0 {
+			i, all = len(all), append(all, discovery.Saved{Source: source.Key(), At: time.Now(), Generation: 1})
+		}
+		all[i].Found = append(all[i].Found, found)
+	}
+	return all
 }
 
 // adminSocket returns a listener of the admin API that the other process has had at an address; nil: it had none.

@@ -294,6 +294,7 @@ func (w *world) forsake(why error) error {
 	w.applying.Lock()
 	defer w.applying.Unlock()
 	w.leaving = true // without a word to the state file
+	w.endSources()
 	if why == io.EOF {
 		why = errors.New("it has hung up")
 	}

@@ -22,6 +22,7 @@ import (
 	"sluice/health/probe"
 	"sluice/l4"
 	"sluice/pool"
+	"sluice/pool/discovery"
 	"sluice/sysutil"
 )
 
@@ -37,7 +38,7 @@ type world struct {
 	metrics  *admin.Metrics
 	sessions *sessionLog
 	server   *l4.Server
-	resolver *resolver
+	watch    *discovery.Watch
 	admin    *admin.Server
 	advice   bindAdvice
 	read     func() (*configs.File, error) // reads the configuration again; nil: there is none to read
@@ -51,27 +52,35 @@ type world struct {
 
 	reloading sync.Mutex // one reload at a time; taken before applying
 
-	applying sync.Mutex                 // one apply at a time; guards what follows
-	started  bool                       // the admin API is asked
-	leaving  bool                       // nothing changes any more
-	held     bool                       // nothing changes for the time being
-	foreign  string                     // a state file that could not be read; "" = none
-	written  []byte                     // the timelines of the state file
-	unsaved  bool                       // the last attempt to write the state file failed
-	asked    chan string                // one place: a reload that waits to be carried out stands for those that follow
-	now      atomic.Pointer[generation] // changed by apply
-	last     atomic.Pointer[lastReload] // nil: there was none
+	applying   sync.Mutex                 // one apply at a time; guards what follows
+	started    bool                       // the admin API is asked
+	leaving    bool                       // nothing changes any more
+	held       bool                       // nothing changes for the time being
+	refused    map[string]string          // why what sources have found of a pool is not in force
+	foreign    string                     // a state file that could not be read; "" = none
+	written    []byte                     // the timelines of the state file
+	unsaved    bool                       // the last attempt to write the state file failed
+	foundSaved time.Time                  // when the state file had what sources have found
+	foundNews  bool                       // the state file does not have what sources have found since
+	news       chan struct{}              // one place: sources have found something
+	asked      chan string                // one place: a reload that waits to be carried out stands for those that follow
+	now        atomic.Pointer[generation] // changed by apply
+	last       atomic.Pointer[lastReload] // nil: there was none
 
-	checks     sync.WaitGroup // the monitor's goroutine, and the resolver's
-	stopChecks context.CancelFunc
+	checks      sync.WaitGroup // the goroutines of the monitor, the sources and others
+	stopChecks  context.CancelFunc
+	stopSources context.CancelFunc
+	newSource   func(configs.SourceConfig) discovery.Source
 }
 
 // A generation is one configuration in force. It does not change.
 type generation struct {
 	number uint64
 	since  time.Time
-	file   *configs.File // as it was written
-	force  *configs.File // the same with what an operator has set
+	file   *configs.File     // as it was written
+	known  *configs.File     // the same with the backends that sources have found
+	force  *configs.File     // known, with what an operator has set
+	found  map[string]*found // by pool, of those with sources
 	set    overrides.Set
 	pools  []*pool.Pool // in the order of force.Pools
 	byName map[string]*pool.Pool
@@ -93,14 +102,18 @@ type lastReload struct {
 // newWorld makes a world that serves nothing yet; out is what log writes to. It takes all that can be refused, such as
 // ports; start only lets it go. On an error nothing stays bound.
 func newWorld(file *configs.File, log *slog.Logger, out *logWriter, advice bindAdvice) (*world, error) {
-	w := &world{log: log, level: out.level, advice: advice, loops: file.Loops, asked: make(chan string, 1), handed: make(chan struct{}), from: advice.from}
+	w := &world{log: log, level: out.level, advice: advice, loops: file.Loops, asked: make(chan string, 1), handed: make(chan struct{}), from: advice.from,
+		news: make(chan struct{}, 1), newSource: newSource}
+	if advice.source != nil {
+		w.newSource = advice.source
+	}
 	if w.loops == 0 {
 		w.loops = runtime.GOMAXPROCS(0)
 	}
 	w.files = raiseFileLimit(log) // first: the number of pipes depends on it
 	w.pipes = sysutil.PlanPipes(l4.PipeSize)
-	w.now.Store(&generation{file: &configs.File{}, force: &configs.File{}})
-	w.resolver = newResolver(w)
+	w.now.Store(&generation{file: &configs.File{}, known: &configs.File{}, force: &configs.File{}})
+	w.watch = discovery.NewWatch(discovery.Options{Logger: log, Changed: w.noteFound})
 	w.metrics = admin.NewMetrics()
 	w.sessions = openSessionLog(log, file.Log.Sessions, out.drop)
 	var err error
@@ -210,7 +223,7 @@ func (w *world) startParts() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stopChecks = cancel
 	w.checks.Go(func() { w.monitor.Run(ctx) })
-	w.resolver.start(ctx)
+	w.startSources(ctx)
 	go w.reloadWhenAsked(ctx)
 	w.checks.Go(func() { w.keepState(ctx) })
 	w.checks.Go(func() { w.rebalance(ctx) })
@@ -218,6 +231,22 @@ func (w *world) startParts() error {
 		return fmt.Errorf("start to accept: %w", err)
 	}
 	return nil
+}
+
+// startSources lets sources be asked, until ctx is done or nothing changes here any more.
+func (w *world) startSources(ctx context.Context) {
+	w.applying.Lock()
+	ctx, w.stopSources = context.WithCancel(ctx)
+	w.applying.Unlock()
+	w.checks.Go(func() { w.watch.Run(ctx) })
+	w.checks.Go(func() { w.followFound(ctx) })
+}
+
+// endSources lets no source be asked any more: what they find changes nothing. applying is held.
+func (w *world) endSources() {
+	if w.stopSources != nil {
+		w.stopSources()
+	}
 }
 
 // startAdmin lets the admin API be asked.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strconv"
 
@@ -65,10 +64,9 @@ func (m *Metrics) assume(c Carried) {
 	}
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	now := m.now.Load()
 	for i := range c.Histograms {
 		h := &c.Histograms[i]
-		if l, known := m.labelsOf(h, now); known && h.fits() {
+		if l, known := m.labelsOf(h); known && h.fits() {
 			h.fill(next.lines, l)
 		}
 	}
@@ -76,19 +74,22 @@ func (m *Metrics) assume(c Carried) {
 }
 
 // labelsOf returns the labels that a histogram has here, and whether there is such a one.
-func (m *Metrics) labelsOf(h *CarriedHistogram, now *observed) (labels, bool) {
-	if h.Backend == "" {
-		return labelled("pool", h.Pool), now.pools[h.Pool] != nil && slices.Contains(poolHistograms, h.Family)
+func (m *Metrics) labelsOf(h *CarriedHistogram) (labels, bool) {
+	of := (*m.pools.Load())[h.Pool]
+	switch {
+	case of == nil:
+		return "", false
+	case h.Backend == "":
+		return labelled("pool", h.Pool), slices.Contains(poolHistograms, h.Family)
 	}
-	for b, of := range now.backends {
-		if b.Name() == h.Backend && b.Pool().Name() == h.Pool && placeOf(b) == h.Address && slices.Contains(backendHistograms, h.Family) {
-			if h.Family == answerHistogram { // which is there from the first answer on
-				m.answersOf(of)
-			}
-			return of.labels, true
-		}
+	one, known := of.backends.Load(h.Backend)
+	if !known || one.(*backendMetrics).address != h.Address || !slices.Contains(backendHistograms, h.Family) {
+		return "", false
 	}
-	return "", false
+	if h.Family == answerHistogram { // which is there from the first answer on
+		m.answersOf(one.(*backendMetrics))
+	}
+	return one.(*backendMetrics).labels, true
 }
 
 // fits reports whether a histogram is like those that are written here. One with other bounds begins anew.
@@ -110,7 +111,6 @@ func (m *Metrics) carry() (all []CarriedHistogram) {
 	var text bytes.Buffer
 	m.write(&text)
 	lines := parseLines(text.Bytes())
-	now := m.now.Load()
 	take := func(names []string, l labels, of CarriedHistogram) {
 		for _, name := range names {
 			if of.Family = name; lines[name+"_count"+string(l)] > 0 {
@@ -118,11 +118,12 @@ func (m *Metrics) carry() (all []CarriedHistogram) {
 			}
 		}
 	}
-	for name := range now.pools {
+	for name := range *m.pools.Load() {
 		take(poolHistograms, labelled("pool", name), CarriedHistogram{Pool: name})
 	}
-	for b, of := range now.backends {
-		take(backendHistograms, of.labels, CarriedHistogram{Pool: b.Pool().Name(), Backend: b.Name(), Address: placeOf(b)})
+	for b, of := range m.backends.Range {
+		b, of := b.(*pool.Backend), of.(*backendMetrics)
+		take(backendHistograms, of.labels, CarriedHistogram{Pool: b.Pool().Name(), Backend: b.Name(), Address: of.address})
 	}
 	return all
 }
@@ -160,15 +161,6 @@ func parseLines(text []byte) map[string]float64 {
 		}
 	}
 	return lines
-}
-
-// placeOf returns where a backend is: two with different places have nothing in common but a name.
-func placeOf(b *pool.Backend) string {
-	address := b.Config().Address
-	if host := b.Host(); host != "" {
-		return net.JoinHostPort(host, strconv.Itoa(int(address.TCP.Port())))
-	}
-	return address.String()
 }
 
 // without returns what there is but for some histograms with these labels.

@@ -270,16 +270,6 @@ func TestCarryLeavesOut(t *testing.T) {
 	}
 }
 
-// TestPlaceOf: a backend is known by its name on the network where that is what it has.
-func TestPlaceOf(t *testing.T) {
-	p := usedPool(t)
-	for i, want := range []string{"[::1]:80", "db.invalid:5432", "unix:/run/c.sock"} {
-		if got := placeOf(p.Backends()[i]); got != want {
-			t.Errorf("%s, want %s", got, want)
-		}
-	}
-}
-
 // TestUpgradeStatus: the last upgrade is in the status and in the metrics.
 func TestUpgradeStatus(t *testing.T) {
 	o := options(newPool(t, "web", "a"))

@@ -27,31 +27,27 @@ var (
 // Metrics is what is collected for /metrics as it happens: distributions. What sluice counts anyhow is in counters, and
 // read when somebody asks. Its methods hold a mutex for a moment, and may be called on event loops.
 type Metrics struct {
-	set *metrics.Set
-	now atomic.Pointer[observed] // replaced as a whole by Follow
+	set      *metrics.Set
+	pools    atomic.Pointer[map[string]*poolMetrics] // by name; replaced as a whole by Follow
+	backends sync.Map                                // *backendMetrics by *pool.Backend
 
-	changing sync.Mutex                // taken to replace now, and before
+	changing sync.Mutex                // taken to change pools, backends and before
 	before   atomic.Pointer[inherited] // replaced as a whole
 
 	upgrades upgrades
 }
 
-// An observed is what there is to be observed. It does not change.
-type observed struct {
-	pools    map[string]*poolMetrics
-	backends map[*pool.Backend]*backendMetrics
-}
-
 type poolMetrics struct {
 	sessions, waits *metrics.PrometheusHistogram
 
-	backends map[string]*backendMetrics // by name
+	backends sync.Map // *backendMetrics by name
 }
 
 type backendMetrics struct {
 	connects, checks, sessions *metrics.PrometheusHistogram
 
-	labels labels
+	labels  labels
+	address string
 	// answers is made with the first answer that is seen: most listeners have no first packet.
 	answers atomic.Pointer[metrics.PrometheusHistogram]
 }
@@ -60,42 +56,65 @@ type backendMetrics struct {
 func NewMetrics() *Metrics {
 	metrics.ExposeMetadata(true) // HELP and TYPE lines; the library has only this switch for the whole process
 	m := &Metrics{set: metrics.NewSet()}
-	m.now.Store(new(observed))
+	m.pools.Store(new(map[string]*poolMetrics))
 	m.before.Store(new(inherited))
 	return m
 }
 
 // Follow makes the metrics those of these pools. What is gone is forgotten; a backend that has come in place of another one
-// of its name begins anew. It is called by one goroutine at a time.
+// of its name begins anew.
 func (m *Metrics) Follow(pools []*pool.Pool) {
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	was := m.now.Load()
-	next := &observed{pools: make(map[string]*poolMetrics, len(pools)), backends: make(map[*pool.Backend]*backendMetrics)}
+	was, next := *m.pools.Load(), make(map[string]*poolMetrics, len(pools))
+	stay := make(map[*pool.Backend]bool)
 	for _, p := range pools {
-		next.pools[p.Name()] = nil
+		if next[p.Name()] = was[p.Name()]; next[p.Name()] == nil {
+			next[p.Name()] = m.newPool(p.Name())
+		}
 		for _, b := range p.Backends() {
-			next.backends[b] = nil
+			stay[b] = true
 		}
 	}
-	m.forget(was, next)
-	for _, p := range pools {
-		next.pools[p.Name()] = m.ofPool(p, was, next)
+	for b := range m.backends.Range {
+		if b := b.(*pool.Backend); !stay[b] {
+			m.forget(b)
+		}
 	}
-	m.now.Store(next)
-}
-
-// forget drops what is not among next.
-func (m *Metrics) forget(was, next *observed) {
-	for name := range was.pools {
-		if _, stays := next.pools[name]; !stays {
+	for name := range was {
+		if next[name] == nil {
 			m.drop(poolHistograms, labelled("pool", name))
 		}
 	}
-	for b, of := range was.backends {
-		if _, stays := next.backends[b]; !stays {
-			m.drop(backendHistograms, of.labels)
+	m.pools.Store(&next)
+	for _, p := range pools {
+		for _, b := range p.Backends() {
+			m.follow(b)
 		}
+	}
+}
+
+// FollowChange is Follow of one of the pools that has changed so.
+func (m *Metrics) FollowChange(c pool.Change) {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	for _, b := range c.Removed {
+		m.forget(b)
+	}
+	for _, b := range c.Added {
+		m.follow(b)
+	}
+}
+
+// forget drops the metrics of a backend. changing is held.
+func (m *Metrics) forget(b *pool.Backend) {
+	of, known := m.backends.LoadAndDelete(b)
+	if !known {
+		return
+	}
+	m.drop(backendHistograms, of.(*backendMetrics).labels)
+	if p := (*m.pools.Load())[b.Pool().Name()]; p != nil {
+		p.backends.CompareAndDelete(b.Name(), of)
 	}
 }
 
@@ -129,28 +148,39 @@ var bounds = map[string][]float64{
 	answerHistogram:                           connectBounds,
 }
 
-// ofPool returns the metrics of a pool, those that it has so far if it has some.
-func (m *Metrics) ofPool(p *pool.Pool, was, next *observed) *poolMetrics {
-	l := labelled("pool", p.Name())
-	of := &poolMetrics{
+func (m *Metrics) newPool(name string) *poolMetrics {
+	l := labelled("pool", name)
+	return &poolMetrics{
 		sessions: m.histogram("sluice_session_duration_seconds", l),
 		waits:    m.histogram("sluice_pool_queue_wait_seconds", l),
-		backends: make(map[string]*backendMetrics, len(p.Backends())),
 	}
-	for _, b := range p.Backends() {
-		one := was.backends[b]
-		if one == nil {
-			l := backendLabels(b)
-			one = &backendMetrics{
-				connects: m.histogram("sluice_backend_connect_seconds", l),
-				checks:   m.histogram("sluice_check_seconds", l),
-				sessions: m.histogram("sluice_backend_session_duration_seconds", l),
-				labels:   l,
-			}
-		}
-		next.backends[b], of.backends[b.Name()] = one, one
+}
+
+// follow makes the metrics of a backend that has none. changing is held.
+func (m *Metrics) follow(b *pool.Backend) {
+	if m.of(b) != nil {
+		return
 	}
-	return of
+	l := backendLabels(b)
+	one := &backendMetrics{
+		connects: m.histogram("sluice_backend_connect_seconds", l),
+		checks:   m.histogram("sluice_check_seconds", l),
+		sessions: m.histogram("sluice_backend_session_duration_seconds", l),
+		labels:   l,
+		address:  b.Address().String(),
+	}
+	m.backends.Store(b, one)
+	if p := (*m.pools.Load())[b.Pool().Name()]; p != nil {
+		p.backends.Store(b.Name(), one)
+	}
+}
+
+// of returns the metrics of a backend; nil: it has none.
+func (m *Metrics) of(b *pool.Backend) *backendMetrics {
+	if of, known := m.backends.Load(b); known {
+		return of.(*backendMetrics)
+	}
+	return nil
 }
 
 func (m *Metrics) histogram(name string, l labels) *metrics.PrometheusHistogram {
@@ -163,34 +193,37 @@ func (m *Metrics) SessionEnded(end *l4.End) {
 	if end.Pool == "" {
 		return
 	}
-	p := m.now.Load().pools[end.Pool]
+	p := (*m.pools.Load())[end.Pool]
 	if p == nil {
 		return
 	}
 	took := end.Duration.Seconds()
 	p.sessions.Update(took)
-	if b := p.backends[end.Backend]; b != nil && end.ConnectTime > 0 {
-		b.sessions.Update(took)
+	if end.ConnectTime <= 0 {
+		return
+	}
+	if b, known := p.backends.Load(end.Backend); known {
+		b.(*backendMetrics).sessions.Update(took)
 	}
 }
 
 // Waited counts how long a session waited in a pool's queue, whether a backend came of it or not.
 func (m *Metrics) Waited(p *pool.Pool, took time.Duration) {
-	if of := m.now.Load().pools[p.Name()]; of != nil {
+	if of := (*m.pools.Load())[p.Name()]; of != nil {
 		of.waits.Update(took.Seconds())
 	}
 }
 
 // Dialed counts how long a connect took that was successful.
 func (m *Metrics) Dialed(b *pool.Backend, took time.Duration, result pool.DialResult) {
-	if of := m.now.Load().backends[b]; of != nil && result == pool.DialOK {
+	if of := m.of(b); of != nil && result == pool.DialOK {
 		of.connects.Update(took.Seconds())
 	}
 }
 
 // Answered counts how long a backend took to answer a client's first packet.
 func (m *Metrics) Answered(b *pool.Backend, took time.Duration) {
-	if of := m.now.Load().backends[b]; of != nil {
+	if of := m.of(b); of != nil {
 		m.answersOf(of).Update(took.Seconds())
 	}
 }
@@ -206,7 +239,7 @@ func (m *Metrics) answersOf(of *backendMetrics) *metrics.PrometheusHistogram {
 
 // Checked counts how long a health check took, whatever its result.
 func (m *Metrics) Checked(b *pool.Backend, took time.Duration) {
-	if of := m.now.Load().backends[b]; of != nil {
+	if of := m.of(b); of != nil {
 		of.checks.Update(took.Seconds())
 	}
 }

@@ -174,7 +174,7 @@ func (s *Server) poolStatus(p *pool.Pool) PoolStatus {
 
 func backendStatus(b pool.BackendStats, h health.Status) BackendStatus {
 	status := BackendStatus{
-		BackendStats: b, Address: b.Address.WithHost(b.Host), State: b.State.String(),
+		BackendStats: b, Address: b.Address.String(), State: b.State.String(),
 		ConnectFailures: map[string]uint64{}, Obstacles: map[string]uint64{},
 		Check: CheckStatus{Status: h, Took: h.Took.Seconds()},
 	}

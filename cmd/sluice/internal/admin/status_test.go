@@ -42,7 +42,7 @@ func usedPool(t *testing.T) *pool.Pool {
 	t.Helper()
 	p, err := pool.New(pool.Config{Name: "shop", Balance: pool.First, QueueMax: 7, Backends: []pool.BackendConfig{
 		{Name: "a", Weight: 3, MaxConns: 9, Backup: true, Address: pool.Address{TCP: netip.MustParseAddrPort("[::1]:80")}},
-		{Name: "b", Weight: 1, State: pool.Drain, Host: "db.invalid", Address: pool.Address{TCP: netip.AddrPortFrom(netip.Addr{}, 5432)}},
+		{Name: "b", Weight: 1, State: pool.Drain, Vanished: true, Address: pool.Address{TCP: netip.MustParseAddrPort("10.0.0.5:5432")}},
 		{Name: "c", Weight: 1, Address: pool.Address{Unix: "/run/c.sock"}, Down: true},
 	}})
 	if err != nil {
@@ -99,7 +99,7 @@ func TestPoolFields(t *testing.T) {
 				"since": "2026-01-02T03:04:05Z", "last": "2026-01-02T03:04:06Z", "took_seconds": 0.0015,
 				"error": "connection refused", "successes": 5, "failures": 6, "ejected_until": "2026-01-02T03:05:05Z",
 				"certificate_ends": "2026-01-02T04:04:05Z", "reason": "gone", "role": "replica", "timeline": 2, "lag_seconds": 2.5}},
-			{"name": "b", "address": "db.invalid:5432", "state": "drain", "up": false, "ejected": false, "usable": false, "backup": false,
+			{"name": "b", "address": "10.0.0.5:5432", "state": "drain", "up": true, "ejected": false, "vanished": true, "usable": false, "backup": false,
 			"weight": 1, "share_percent": 100, "max_conns": 0, "active": 0, "connects": 0,
 			"connect_failures": {"refused": 0, "timeout": 0, "error": 0},
 			"connect_obstacles": {"no_port": 0, "backlog_full": 0, "no_resources": 0},

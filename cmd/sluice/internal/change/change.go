@@ -160,14 +160,14 @@ func backends(from, to []pool.BackendConfig) (all []Thing) {
 		}
 		switch keys := backendKeys(was, b); {
 		case !known:
-			all = append(all, Thing{Name: b.Name, What: Added, Address: b.Address.WithHost(b.Host)})
+			all = append(all, Thing{Name: b.Name, What: Added, Address: b.Address.String()})
 		case len(keys) > 0:
 			all = append(all, Thing{Name: b.Name, What: Changed, Keys: keys})
 		}
 	}
 	for _, b := range from {
 		if !kept[b.Name] {
-			all = append(all, Thing{Name: b.Name, What: Removed, Address: b.Address.WithHost(b.Host)})
+			all = append(all, Thing{Name: b.Name, What: Removed, Address: b.Address.String()})
 		}
 	}
 	return all

@@ -10,8 +10,11 @@ import (
 )
 
 // Apply returns the configuration with what is set in place of what it says. A setting of a pool or backend that it does
-// not have has no effect, until it has it again. file does not change.
-func (s Set) Apply(file *configs.File) *configs.File {
+// not have has no effect, until it has it again. What is set of an entry is set of all its backends, but for those of which
+// something else is. file does not change.
+//
+// entryOf returns the name of the entry that a backend is of; "" = none.
+func (s Set) Apply(file *configs.File, entryOf func(pool, backend string) string) *configs.File {
 	if len(s.all) == 0 {
 		return file
 	}
@@ -20,10 +23,18 @@ func (s Set) Apply(file *configs.File) *configs.File {
 	for i := range next.Pools {
 		p := &next.Pools[i].Config
 		if of := s.ofPool(p.Name); len(of) > 0 {
-			p.Backends = apply(file, of, p.Backends)
+			p.Backends = apply(file, of, applyToEntries(of, p.Backends, func(backend string) string { return entryOf(p.Name, backend) }))
 		}
 	}
 	return &next
+}
+
+// Removed returns what reports whether an entry of a pool is not to be used.
+func (s Set) Removed(pool string) func(entry string) bool {
+	return func(entry string) bool {
+		_, removed := s.Get(pool, entry, Removed)
+		return removed
+	}
 }
 
 // ofPool returns the settings of one pool.
@@ -36,9 +47,25 @@ func (s Set) ofPool(name string) []Setting {
 	return s.all[from:to]
 }
 
-// apply returns the backends of a pool as its settings want them. Those that are added come last.
-func apply(file *configs.File, settings []Setting, backends []pool.BackendConfig) []pool.BackendConfig {
+// applyToEntries returns the backends of a pool as the settings of their entries want them.
+func applyToEntries(settings []Setting, backends []pool.BackendConfig, entryOf func(backend string) string) []pool.BackendConfig {
 	next := slices.Clone(backends)
+	for i := range next {
+		entry := entryOf(next[i].Name)
+		if entry == "" {
+			continue
+		}
+		for _, s := range settings {
+			if s.Backend == entry {
+				s.set(&next[i])
+			}
+		}
+	}
+	return next
+}
+
+// apply returns the backends of a pool as its settings want them. Those that are added come last. It changes next.
+func apply(file *configs.File, settings []Setting, next []pool.BackendConfig) []pool.BackendConfig {
 	find := func(name string) int {
 		return slices.IndexFunc(next, func(b pool.BackendConfig) bool { return b.Name == name })
 	}
@@ -90,17 +117,25 @@ func (s Setting) set(b *pool.BackendConfig) {
 	}
 }
 
-// InFile returns what a configuration says in place of a setting; "" when it does not have the backend.
+// InFile returns what a configuration says in place of a setting; "" when it has neither the backend nor the entry.
 func (s Setting) InFile(file *configs.File) string {
 	p := file.Pool(s.Pool)
 	if p == nil {
 		return ""
 	}
-	i := slices.IndexFunc(p.Config.Backends, func(b pool.BackendConfig) bool { return b.Name == s.Backend })
-	if i < 0 {
-		return ""
+	if i := slices.IndexFunc(p.Config.Backends, func(b pool.BackendConfig) bool { return b.Name == s.Backend }); i >= 0 {
+		b := &p.Config.Backends[i]
+		return s.in(b, b.Address.String())
 	}
-	b := p.Config.Backends[i]
+	if i := slices.IndexFunc(p.Entries, func(e configs.Entry) bool { return e.Name == s.Backend }); i >= 0 && s.Backend != "" {
+		e := &p.Entries[i]
+		return s.in(&e.Template, e.Source.Key())
+	}
+	return ""
+}
+
+// in returns what stands in place of a setting; at is where that is.
+func (s Setting) in(b *pool.BackendConfig, at string) string {
 	switch s.Key {
 	case State:
 		return b.State.String()
@@ -111,7 +146,7 @@ func (s Setting) InFile(file *configs.File) string {
 	case Backup:
 		return strconv.FormatBool(b.Backup)
 	case Added, Removed:
-		return b.Address.String()
+		return at
 	}
 	return ""
 }

@@ -1,4 +1,5 @@
-// Package statefile keeps what is to outlive the process: what an operator has set, and which timelines were seen.
+// Package statefile keeps what is to outlive the process: what an operator has set, which timelines were seen, and what
+// sources have found.
 package statefile
 
 import (
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"sluice/cmd/sluice/internal/overrides"
+	"sluice/pool/discovery"
 )
 
 // version is that of the format. A file of another one is not read.
@@ -27,6 +29,14 @@ type State struct {
 	Written   time.Time           `json:"written"`
 	Overrides []overrides.Setting `json:"overrides"`
 	Timelines json.RawMessage     `json:"timelines,omitempty"` // of health.Monitor
+	Answers   []discovery.Saved   `json:"answers,omitempty"`   // of discovery.Watch
+	Vanished  []Vanished          `json:"vanished,omitempty"`
+}
+
+// Vanished is a backend that no source of its pool has any more.
+type Vanished struct {
+	Pool string `json:"pool"`
+	discovery.SavedMember
 }
 
 // Load reads the file. One that is not there is an empty State. One that cannot be understood is put aside, under its name

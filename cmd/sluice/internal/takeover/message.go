@@ -8,9 +8,11 @@ import (
 
 	"sluice/cmd/sluice/internal/admin"
 	"sluice/cmd/sluice/internal/overrides"
+	"sluice/cmd/sluice/internal/statefile"
 	"sluice/health"
 	"sluice/l4"
 	"sluice/pool"
+	"sluice/pool/discovery"
 	"sluice/sysutil"
 	"sluice/sysutil/handoff"
 )
@@ -31,15 +33,17 @@ func (v Version) Understood() bool { return v.Major == Major }
 
 // State is what is not a session. With it come the descriptors of Sockets, of Passed and of Admin, in this order.
 type State struct {
-	Generation uint64              `json:"generation,omitempty"`
-	Overrides  []overrides.Setting `json:"overrides,omitempty"`
-	Timelines  json.RawMessage     `json:"timelines,omitempty"`  // of health.Monitor
-	Unreadable string              `json:"unreadable,omitempty"` // the path of a state file that must not be overwritten
-	Addresses  []Address           `json:"addresses,omitempty"`
-	LastReload *admin.LastReload   `json:"last_reload,omitempty"`
-	Sockets    []l4.HandedSocket   `json:"sockets"`
-	Passed     []Passed            `json:"passed,omitempty"`
-	Admin      []AdminSocket       `json:"admin,omitempty"`
+	Generation uint64               `json:"generation,omitempty"`
+	Overrides  []overrides.Setting  `json:"overrides,omitempty"`
+	Timelines  json.RawMessage      `json:"timelines,omitempty"`  // of health.Monitor
+	Unreadable string               `json:"unreadable,omitempty"` // the path of a state file that must not be overwritten
+	Addresses  []Address            `json:"addresses,omitempty"`  // of version 1.0: what the sources of host names have answered
+	Answers    []discovery.Saved    `json:"answers,omitempty"`    // of discovery.Watch
+	Vanished   []statefile.Vanished `json:"vanished,omitempty"`
+	LastReload *admin.LastReload    `json:"last_reload,omitempty"`
+	Sockets    []l4.HandedSocket    `json:"sockets"`
+	Passed     []Passed             `json:"passed,omitempty"`
+	Admin      []AdminSocket        `json:"admin,omitempty"`
 }
 
 // An Address is what the host name of a backend has resolved to.

@@ -11,7 +11,7 @@ func Since(before, now []pool.BackendCounters) []pool.BackendCounters {
 	var since []pool.BackendCounters
 	for _, c := range now {
 		for i := range before {
-			if b := &before[i]; b.Name == c.Name && b.Address == c.Address && b.Host == c.Host {
+			if b := &before[i]; b.Name == c.Name && b.Address == c.Address {
 				c.Received -= b.Received
 				c.Sent -= b.Sent
 				c.Dials, c.Obstacles = less(c.Dials, b.Dials), less(c.Obstacles, b.Obstacles)

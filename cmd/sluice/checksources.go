@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"sluice/configs"
+	"sluice/pool"
+	"sluice/pool/discovery"
+)
+
+const (
+	askTime   = 5 * time.Second // for all sources together
+	askAtOnce = 16              // resolvers drop what comes in floods
+)
+
+// askSources asks every source of a configuration once, and returns what it does not answer as warnings.
+func askSources(file *configs.File) (warnings configs.Problems) {
+	answers := askAll(entrySources(file))
+	own := file.Barred()
+	for i := range file.Pools {
+		p := &file.Pools[i]
+		for j := range p.Entries {
+			e := &p.Entries[j]
+			for _, text := range answers[e.Source.Key()].warnings(barred(p, own)) {
+				warning := e.At
+				warning.Message = e.Source.Key() + ": " + text
+				warnings = append(warnings, warning)
+			}
+		}
+	}
+	return warnings
+}
+
+// asked is what a source has answered.
+type asked struct {
+	found []discovery.Found
+	err   error
+}
+
+// askAll asks sources once, and returns their answers by key.
+func askAll(sources map[string]configs.SourceConfig) map[string]asked {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	var (
+		mu      sync.Mutex
+		all     sync.WaitGroup
+		answers = make(map[string]asked, len(sources))
+		tokens  = make(chan struct{}, askAtOnce)
+	)
+	for key, source := range sources {
+		tokens <- struct{}{}
+		all.Go(func() {
+			defer func() { <-tokens }()
+			found, err := newSource(source).Ask(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			answers[key] = asked{found, err}
+		})
+	}
+	all.Wait()
+	return answers
+}
+
+// entrySources returns the sources of all pools, by their keys.
+func entrySources(file *configs.File) map[string]configs.SourceConfig {
+	all := make(map[string]configs.SourceConfig)
+	for i := range file.Pools {
+		for _, e := range file.Pools[i].Entries {
+			all[e.Source.Key()] = e.Source
+		}
+	}
+	return all
+}
+
+// warnings returns what whoever writes a configuration should know of the answer.
+func (a asked) warnings(barred func(pool.Address) error) (texts []string) {
+	switch {
+	case errors.Is(a.err, context.DeadlineExceeded):
+		return []string{"no answer in time: there are no backends of it until there is one"}
+	case a.err != nil:
+		return []string{a.err.Error() + ": there are no backends of it until it answers"}
+	case len(a.found) == 0:
+		return []string{"it has no backends now"}
+	}
+	for i := range a.found {
+		if f := &a.found[i]; f.Host == "" {
+			if err := barred(f.Address); err != nil && !slices.Contains(texts, err.Error()) {
+				texts = append(texts, err.Error())
+			}
+		}
+	}
+	return texts
+}
