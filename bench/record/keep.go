@@ -22,6 +22,7 @@ func Root(ctx context.Context) (string, error) {
 func Build(ctx context.Context, root, bin, from string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(bin, filepath.Base(from)), from)
 	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as releases are built
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", from, err, said)
 	}

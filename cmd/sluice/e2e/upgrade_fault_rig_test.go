@@ -25,7 +25,7 @@ var faultyProgram = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	program := filepath.Join(dir, "sluice") // the name by which the test binary is sluice
-	if out, err := exec.Command("go", "test", "-c", "-o", program, "sluice/cmd/sluice").CombinedOutput(); err != nil {
+	if out, err := goCommand("test", "-c", "-o", program, "sluice/cmd/sluice").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the test binary of cmd/sluice: %w\n%s", err, out)
 	}
 	return program, nil
