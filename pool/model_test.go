@@ -290,7 +290,7 @@ func TestPoolIsLikeTheModel(t *testing.T) {
 }
 
 func testLikeTheModel(t *testing.T, policy Policy, keeps bool) {
-	steps := 20000
+	steps := 10000
 	if policy == SourceHash {
 		steps = 1500 // each change of weight makes a table of 65537 entries
 	}
