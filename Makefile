@@ -37,7 +37,7 @@ demo: build ## the whole thing on loopback in one process: three backends, a bal
 .PHONY: test
 test: deps check-format ## vet, then every test with the race detector; installs what they need when root
 	$(GO) vet $(PACKAGES)
-	@tables=$$(mktemp); SLUICE_TEST_TABLES=$$tables CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 60m $(LONGEST) $(PACKAGES); \
+	@tables=$$(mktemp); SLUICE_TEST_TABLES=$$tables CGO_ENABLED=1 GORACE=atexit_sleep_ms=100 $(GO) test -race -count=1 -timeout 60m $(LONGEST) $(PACKAGES); \
 	status=$$?; cat $$tables; rm -f $$tables; exit $$status
 
 .PHONY: deps
@@ -98,7 +98,7 @@ bench-quick: deps ## the main rows in two minutes
 bench-upgrade: deps ## what upgrades cost long sessions, beside HAProxy and nginx; two minutes; writes bench/results
 	$(GO) run ./bench/upgrade
 
-.PHONY: reloads
+.PHONY: upgrade-faults
 upgrade-faults: ## upgrades that go wrong at each point, each in three ways, for 10 seconds where something stands still; six minutes
 	SLUICE_UPGRADE_FAULTS=full $(GO) test -count=1 -v -timeout 30m -parallel 10 -run '^TestUpgradeFaults$$' ./cmd/sluice/e2e
 
