@@ -76,8 +76,10 @@ func RestoreMembers(saved []SavedMember) *Members {
 		}
 		m.groups[at].members = append(m.groups[at].members, member{found: &s.Found, name: s.Backend, since: s.Since})
 	}
-	for _, g := range m.groups {
+	for i := range m.groups {
+		g := &m.groups[i]
 		slices.SortStableFunc(g.members, func(a, b member) int { return compareAddresses(&a.found.Address, &b.found.Address) })
+		g.members = slices.CompactFunc(g.members, func(a, b member) bool { return a.found.Address == b.found.Address })
 	}
 	return m
 }

@@ -235,6 +235,8 @@ func TestRestoreMembers(t *testing.T) {
 	restored.next("3!? web/2@2?", -1, nil, silent("x"), silent("y"))
 	restored.m = RestoreMembers(append(saved, saved[0], SavedMember{}, SavedMember{Source: "x", Backend: "9", Since: start}))
 	restored.next("web@1 3!? web/2@2?", 0, nil, feed("x", "web=1"), feed("y"))
+	restored.m = RestoreMembers(append(saved, saved...))
+	restored.next("3!", 0, nil, feed("x", "3!"))
 	if (*Members)(nil).Saved() != nil || (*Members)(nil).Problems() != nil || (*Members)(nil).Origin("1") != (Origin{}) {
 		t.Error("no Members have something")
 	}

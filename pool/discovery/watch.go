@@ -2,7 +2,9 @@ package discovery
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -108,13 +110,23 @@ func (w *Watch) start() {
 func (w *Watch) report(ctx context.Context, s *watched, r Report) {
 	var set []Found
 	if r.Err == nil {
-		var warnings []string
-		set, warnings = tidy(r.Found)
-		r.Warnings = append(r.Warnings[:len(r.Warnings):len(r.Warnings)], warnings...)
+		set, r = usable(r)
 	}
 	if w.take(ctx, s, r, set) {
 		w.changed()
 	}
+}
+
+// usable returns the set of a report, and the report with what is wrong with the rest. One that has backends of which none
+// can be used is no answer: it does not say that there are none.
+func usable(r Report) ([]Found, Report) {
+	set, warnings := tidy(r.Found)
+	if len(r.Found) > 0 && len(set) == 0 {
+		return nil, Report{Err: fmt.Errorf("no backend can be used: %s", warnings[0]), Next: r.Next}
+	}
+	r.Warnings = slices.Concat(r.Warnings, warnings)
+	slices.Sort(r.Warnings)
+	return set, r
 }
 
 // take is report with the mutex held; it reports whether there is anything to tell.

@@ -209,10 +209,20 @@ func TestWatchWarnings(t *testing.T) {
 		w.said(x, Report{Found: bad}, 0)
 		w.said(x, Report{Found: bad, Warnings: []string{"db2 is starting"}}, 1,
 			`level=WARN msg="source has a backend that is left out" source=x reason="db2 is starting"`)
+		w.said(x, Report{Found: bad, Warnings: []string{"db3 is starting", "db2 is starting"}}, 1,
+			`level=WARN msg="source has a backend that is left out" source=x reason="db3 is starting"`)
+		w.said(x, Report{Found: bad, Warnings: []string{"db2 is starting", "db3 is starting"}}, 0)
+		w.said(x, Report{Found: bad, Warnings: []string{"db2 is starting"}}, 1)
 		if got := w.Status()[0].Warnings; len(got) != 2 {
 			t.Errorf("warnings %q", got)
 		}
-		w.said(x, Report{Found: found("1")}, 1)
+		w.said(x, Report{Found: bad, Warnings: []string{"db2 is starting"}}, 0)
+		w.said(x, Report{Found: bad[1:]}, 1, `level=WARN msg="source does not answer" source=x error="no backend can be used: `+
+			`backend unix:/run/x: weight 257: want 0 to 256"`)
+		if a := w.Answer("x"); len(a.Latest) != 1 {
+			t.Errorf("%+v after an answer of which nothing can be used", a)
+		}
+		w.said(x, Report{Found: found("1")}, 1, `level=INFO msg="source answers again" source=x`)
 		for i := range 100 {
 			bad = append(bad, Found{Address: testAddress(i), Settings: Settings{MaxConns: new(-1)}})
 		}
