@@ -96,13 +96,13 @@ func (g *generation) entryOf(pool, backend string) string {
 // host names, they are fed by sources of their own, as those in the configuration are.
 func feedsOf(p *configs.Pool, removed func(entry string) bool, watch *discovery.Watch) (feeds []discovery.Feed) {
 	keep := p.OnEmpty == configs.OnEmptyKeep
-	feed := func(entries []configs.Entry) {
+	feed := func(entries []configs.Entry, under string) {
 		for i := range entries {
 			e := &entries[i]
 			if e.Name != "" && removed(e.Name) {
 				continue
 			}
-			f := discovery.Feed{Source: e.Source.Key(), Entry: e.Name, Before: e.Before, Template: e.Template}
+			f := discovery.Feed{Source: e.Source.Key(), Entry: e.Name, Under: under, Before: e.Before, Template: e.Template}
 			if e.Named {
 				f.Prefix = e.Name + "/"
 			}
@@ -111,8 +111,10 @@ func feedsOf(p *configs.Pool, removed func(entry string) bool, watch *discovery.
 			feeds = append(feeds, f)
 		}
 	}
-	feed(p.Entries)
-	feed(hostEntries(p.Entries, feeds)[len(p.Entries):])
+	feed(p.Entries, "")
+	for i := range p.Entries {
+		feed(hostEntries(p.Entries[i:i+1], feeds)[1:], p.Entries[i].Source.Key())
+	}
 	slices.SortStableFunc(feeds, func(a, b discovery.Feed) int { return a.Before - b.Before })
 	return feeds
 }

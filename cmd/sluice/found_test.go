@@ -135,7 +135,8 @@ func TestFoundHosts(t *testing.T) {
 	}
 	r.until("one is set", "10.0.9.1:80 10.0.9.2:80 10.0.1.1:80,w3 10.0.1.2:80,w3 w/10.0.1.3:81=10.0.1.3:81,w9,drain w/10.0.1.4:81=10.0.1.4:81,w9,drain")
 	s.answers(list, "10.0.1.1:80")
-	r.until("they are not in it any more", "10.0.9.1:80 10.0.9.2:80 10.0.1.1:80,w3")
+	r.until("they are not in it any more", "10.0.9.1:80 10.0.9.2:80 10.0.1.1:80,w3 10.0.1.2:80,w3,vanished "+
+		"w/10.0.1.3:81=10.0.1.3:81,w9,drain,vanished w/10.0.1.4:81=10.0.1.4:81,w9,drain,vanished")
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		web := s.source("dns web:80")
 		web.mu.Lock()
