@@ -176,7 +176,11 @@ func (n *next) vanish(m member) (member, bool) {
 	if n.addresses[m.found.Address] || n.refuse(m.found) != nil {
 		return m, false
 	}
-	if m.since.IsZero() || m.since.After(n.now) { // somebody may have set the clock back
+	if m.since.IsZero() {
+		alone := *m.found // a pointer into the answer would keep all of it
+		m.found, m.since = &alone, n.now
+	}
+	if m.since.After(n.now) { // somebody has set the clock back
 		m.since = n.now
 	}
 	if n.now.Sub(m.since) >= n.rules.RemoveAfter {

@@ -3,8 +3,10 @@ package discovery
 import (
 	"encoding/json"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"sluice/pool"
 )
@@ -209,6 +211,20 @@ func TestClockSetBack(t *testing.T) {
 	s.next("1?", -3600, nil, feed("x"))
 	s.next("1?", 29, nil, feed("x"))
 	s.next("", 1, nil, feed("x"))
+}
+
+// TestAnswersAreForgotten: one that has vanished does not keep the whole answer that it was in.
+func TestAnswersAreForgotten(t *testing.T) {
+	s := newStory(t)
+	first := feed("x", "1", "2", "3")
+	answer := weak.Make(&first.Found[0])
+	s.next("1 2 3", 0, nil, first)
+	first = Feed{}
+	s.next("1 2? 3", 1, nil, feed("x", "1", "3"))
+	if runtime.GC(); answer.Value() != nil {
+		t.Error("the answer before is still there")
+	}
+	runtime.KeepAlive(s)
 }
 
 // TestRestoreMembers: another process goes on with those that have vanished, and with nothing else.
