@@ -47,6 +47,11 @@ func (f *fault) at(c *net.UnixConn, point string) {
 		runtime.LockOSThread()
 		_, _, _ = syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(os.Getpid()), uintptr(syscall.Gettid()), uintptr(syscall.SIGSTOP))
 		runtime.UnlockOSThread()
+	case "ask": // it goes on when it has heard, and gives up
+		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+		if raw, err := c.SyscallConn(); err == nil {
+			_ = raw.Read(func(uintptr) bool { return false }) // until the deadline is over
+		}
 	case "cut": // what came before can be read: nothing that was sent is lost between two processes that live
 		_ = errors.Join(c.CloseRead(), c.CloseWrite())
 	}

@@ -16,13 +16,21 @@ import (
 // either case. The service manager is told.
 func (w *world) serve(signals <-chan os.Signal, notifier *systemd.Notifier) error {
 	defer w.stop()
-	if err := w.start(); err != nil {
+	ended, err := w.startHeeding(signals)
+	if err != nil {
 		w.letEnd(err, signals)
+		if errors.Is(err, errAsked) {
+			w.log.Info("upgrade: given up, the process before goes on")
+			return nil
+		}
 		return err
 	}
 	signs := newLifeSigns(notifier, w.server.Responds, w.openSessions, w.log)
 	w.signs.Store(signs)
 	defer signs.start()()
+	if ended != nil {
+		return w.leave(ended, signals, signs)
+	}
 	for {
 		select {
 		case err := <-w.server.Failed():

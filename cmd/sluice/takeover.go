@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"sluice/cmd/sluice/internal/admin"
@@ -48,6 +49,10 @@ type takeOver struct {
 	taken    map[string]bool                   // admin sockets that there is a use for
 	counted  map[string][]pool.BackendCounters // by pool, what was told last
 	upgrade  admin.UpgradeStatus
+
+	mu     sync.Mutex // guards what follows
+	asked  bool       // this process is to end: it gives up
+	serves bool       // this process is the one that serves: it is too late for that
 }
 
 // connectTo asks the sluice at a control socket to be taken over.

@@ -26,20 +26,20 @@ func (t *takeOver) died(why error) bool {
 	if !t.dead && !t.hangUp(why) {
 		t.dead = sysutil.Exited(t.pidfd, deathTime) && !t.followed()
 	}
-	if a := t.arrival; a != nil {
-		if t.arrival = nil; t.dead {
-			t.waiting = append(t.waiting, a)
-			t.adopted += t.arriving
-		} else {
-			a.Drop()
-		}
+	if t.dead {
+		t.own()
+	}
+	if t.arrival != nil {
+		t.arrival.Drop()
+		t.arrival = nil
 	}
 	t.letGo()
 	return t.dead
 }
 
 // hangUp ends the connection, so that the other process need not wait until the time is over. It reports whether that one
-// has said that it goes on. That may have come before, unread: what this one has sent since had failed.
+// has said that it goes on. That may have come before, unread: what this one has sent since had failed. So may have the go
+// of a batch, which is this one's then.
 func (t *takeOver) hangUp(why error) (goesOn bool) {
 	_ = t.conn.SetDeadline(time.Now().Add(wordTime))
 	_ = t.conn.Send(handoff.Failed, peerError(why)) // it finds out anyhow
@@ -50,7 +50,9 @@ func (t *takeOver) hangUp(why error) (goesOn bool) {
 			break
 		}
 		m.CloseFiles()
-		goesOn = m.Kind == handoff.Failed
+		if goesOn = m.Kind == handoff.Failed; m.Kind == handoff.Go {
+			t.own()
+		}
 	}
 	_ = t.conn.Close()
 	return goesOn

@@ -24,7 +24,7 @@ func (w *world) startFrom(t *takeOver) error {
 	if err := w.hold(); err != nil {
 		return err
 	}
-	err := w.ready(t)
+	err := t.explain(w.ready(t))
 	if err != nil && !t.died(err) {
 		return w.forsake(err)
 	}
@@ -36,9 +36,10 @@ func (w *world) startFrom(t *takeOver) error {
 		if err = t.conn.Send(handoff.Ack, takeover.Ack{}); err == nil {
 			err = w.receive(t)
 		}
+		err = t.explain(err)
 	}
 	if err == nil {
-		err = w.commit(t)
+		err = t.explain(w.commit(t))
 	}
 	if err != nil && !t.died(err) {
 		return w.forsake(err)
@@ -49,7 +50,7 @@ func (w *world) startFrom(t *takeOver) error {
 
 // ready says that all is built, and takes in how everything fares over there.
 func (w *world) ready(t *takeOver) error {
-	_ = t.conn.SetDeadline(time.Time{}) // the other process bounds how long it takes
+	t.unbind()
 	ready := takeover.Ready{Untaken: w.server.Decline(), UntakenAdmin: t.untakenAdmin()}
 	if err := t.conn.Send(handoff.Ready, ready); err != nil || !t.from.Understood() {
 		return err
@@ -103,10 +104,7 @@ func (w *world) session(t *takeOver, m *handoff.Message) error {
 	if m.Kind == handoff.Batch {
 		return w.adopt(t, m)
 	}
-	if t.arrival != nil { // whatever else it says: the other process has forgotten them
-		t.waiting, t.arrival = append(t.waiting, t.arrival), nil
-		t.adopted += t.arriving
-	}
+	t.own() // whatever else it says: the other process has forgotten them
 	var g takeover.Go
 	if err := m.Decode(&g); err != nil {
 		return err
@@ -144,6 +142,14 @@ func (w *world) adopt(t *takeOver, m *handoff.Message) error {
 	return t.conn.Send(handoff.Ack, takeover.Ack{Refused: refused})
 }
 
+// own makes the batch that has come, if there is one, this process's.
+func (t *takeOver) own() {
+	if t.arrival != nil {
+		t.waiting, t.arrival = append(t.waiting, t.arrival), nil
+		t.adopted += t.arriving
+	}
+}
+
 // letGo lets the sessions go on that are this process's.
 func (t *takeOver) letGo() {
 	for _, a := range t.waiting {
@@ -166,8 +172,10 @@ func (w *world) commit(t *takeOver) error {
 	if err := t.conn.Send(handoff.Serving, nil); err != nil {
 		return err
 	}
-	_, err := t.conn.Expect(handoff.Go)
-	return err
+	if _, err := t.conn.Expect(handoff.Go); err != nil {
+		return err
+	}
+	return t.decide()
 }
 
 // succeed makes this process the one that serves.

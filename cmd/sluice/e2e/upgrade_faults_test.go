@@ -15,7 +15,7 @@ import (
 type faultCase struct {
 	point  string
 	nth    int
-	action string // kill, stop or cut, which ends the connection: between the halves of a message too
+	action string // kill, stop, ask, which is SIGTERM, or cut, which ends the connection: between the halves of a message too
 }
 
 func (c faultCase) String() string { return fmt.Sprintf("%s#%d=%s", c.point, c.nth, c.action) }
@@ -37,17 +37,20 @@ var someFaults = []faultCase{
 	{"sending state", 1, "kill"},
 	{"sent state", 1, "kill"},
 	{"received ready", 1, "cut"},
+	{"received accounts", 1, "ask"},
 	{"received accounts", 1, "stop"},
 	{"sending batch", 1, "cut"},
 	{"sending batch", 2, "kill"},
 	{"receive ack", 2, "kill"},
 	{"received ack", 3, "stop"},
 	{"received batch", 2, "kill"},
+	{"sent ack", 2, "ask"},
 	{"sent ack", 3, "stop"},
 	{"sending go", 3, "cut"},
 	{"sending go", 4, "kill"},
 	{"received go", 3, "kill"},
 	{"sent over", 1, "kill"},
+	{"sent serving", 1, "ask"},
 	{"sent serving", 1, "kill"},
 	{"sending serving", 1, "cut"},
 	{"received go", 5, "kill"},
