@@ -79,7 +79,9 @@ func (l *loop) takeBack(list []*frozen) {
 			l.end(l.seat(&f.session), ConnectFailed, errno)
 			continue
 		}
-		l.resume(s, f)
+		if l.resume(s, f); l.cutting && s.state != stateClosed {
+			l.cutOff(s, Shutdown)
+		}
 	}
 }
 

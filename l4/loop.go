@@ -48,6 +48,7 @@ type loop struct {
 	shortBy  time.Duration // until when sessions at hand come first with descriptors and memory
 	freed    bool          // a session ended since resting sockets were last looked at
 	draining bool          // close drained when the last session has ended
+	cutting  bool          // a session that comes back is cut off, as those were that there are
 	stopped  bool          // leave run
 	drained  chan struct{}
 	log      *slog.Logger
@@ -221,6 +222,7 @@ func (l *loop) readInbox() {
 		case reportDrained:
 			l.draining = true
 		case cutSessions:
+			l.cutting = true
 			l.endAll(func(s *session) { l.cutOff(s, Shutdown) })
 		case endSessions:
 			l.endAll(func(s *session) { l.end(s, Shutdown, 0) })
