@@ -1,6 +1,7 @@
 package l4
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -29,7 +30,7 @@ func handedListener(p *pool.Pool, sessions int) ListenerConfig {
 // succeed starts a server that takes over from one that departs, and accepts.
 func succeed(t *testing.T, d *Departure, c Config) *Server {
 	t.Helper()
-	c.Loops, c.Hold, c.Inherited, c.Logger = 2, true, handed(t, d.srv), slog.New(slog.NewTextHandler(io.Discard, nil))
+	c.Loops, c.Hold, c.Inherited, c.Logger = cmp.Or(c.Loops, 2), true, handed(t, d.srv), slog.New(slog.NewTextHandler(io.Discard, nil))
 	second := must(New(c))
 	if err := second.Assume(sent(t, d.Account())); err != nil {
 		t.Fatal(err)
