@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -72,6 +73,14 @@ func readSourceFile(d *decoder, v value, to *sourceDraft) {
 	}
 }
 
+// number sorts what discover finds behind the rest.
+func (e *Entry) number() int {
+	if e.Name == "" {
+		return 1
+	}
+	return 0
+}
+
 // finishDiscover gives the entries what may be written after them, and refuses what nothing uses.
 func (p *poolDraft) finishDiscover(d *decoder) {
 	found := false // by discover
@@ -83,7 +92,7 @@ func (p *poolDraft) finishDiscover(d *decoder) {
 		}
 	}
 	// Backends with a host name first, wherever discover stands.
-	slices.SortStableFunc(p.Entries, func(a, b Entry) int { return a.Before - b.Before })
+	slices.SortStableFunc(p.Entries, func(a, b Entry) int { return cmp.Compare(a.number(), b.number()) })
 	_, discovers := p.given["discover"]
 	for _, key := range []string{"on_empty", "remove_after", "template"} {
 		v, ok := p.given[key]

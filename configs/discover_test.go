@@ -99,10 +99,10 @@ backends:
   - seven.example:80
   - 10.0.0.1:80
   - {name: db, address: seven.example:81, weight: 3, state: maint}
-  - {weight: 2, backup: true, max_conns: 9, address: "seven.example:82"}
-  - unix:/x`)
+  - unix:/x
+  - {weight: 2, backup: true, max_conns: 9, address: "Seven.example:82"}`)
 	third := hostNamed("seven.example", 82)
-	third.Before, third.Name, third.Template = 1, "seven.example:82", pool.BackendConfig{Weight: 2, Backup: true, MaxConns: 9}
+	third.Before, third.Name, third.Template = 2, "Seven.example:82", pool.BackendConfig{Weight: 2, Backup: true, MaxConns: 9}
 	second := hostNamed("seven.example", 81)
 	second.Before, second.Name, second.Named, second.Template = 1, "db", true, pool.BackendConfig{Weight: 3, State: pool.Maint}
 	template := pool.BackendConfig{MaxConns: 7, Backup: true, State: pool.Drain}
