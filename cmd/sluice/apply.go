@@ -242,6 +242,6 @@ func (t *transition) commit() {
 	t.replaceAdmin()
 	w.followSources(t.next)
 	w.foundNews = w.foundNews || len(t.was.found)+len(t.next.found) > 0
-	clear(w.refused)
+	w.refused.Clear()
 	w.noteFound() // of sources that have answered meanwhile
 }

@@ -192,7 +192,9 @@ func TestStateCommands(t *testing.T) {
 	s.run("drain web/one --wait 1ns", []reply{draining, left}, 1, "generation 7", `^sluice: web/one still has 2 sessions after 1ns\n$`)
 	s.run("drain web/one --wait 5m", []reply{draining, left, backend(`{"state": "ready", "active": 3}`)}, 1, "waiting",
 		`^sluice: web/one has 3 sessions, and is ready now: somebody has changed it\n$`)
-	s.run("drain web/one --wait 5m", []reply{draining, {"GET " + path, 404, `{"error": "gone"}`}}, 1, "generation 7", "was removed")
+	s.run("drain web/one --wait 5m", []reply{
+		draining, {"GET " + path, 404, `{"error": "gone"}`}, {"GET /api/v1/status", 200, `{}`},
+	}, 1, "generation 7", "was removed")
 	s.run("drain web/one --wait 5m", []reply{draining, {"GET " + path, 500, `{"error": "trouble"}`}}, 1, "generation 7", "trouble")
 	s.run("drain web/one --wait 0s", nil, 2, "", "--wait 0s: want a time above zero")
 	s.run("drain web/one --wait 5m --dry-run", nil, 2, "", "--wait cannot be combined with --dry-run")
@@ -225,9 +227,24 @@ func TestStateCommands(t *testing.T) {
 
 	removed := reply{"DELETE " + path, 200, someChange}
 	s.run("remove web/one", []reply{removed}, 0, "generation 7", "")
-	s.run("remove web/one --wait 2m", []reply{removed, left, {"GET " + path, 404, `{"error": "gone"}`}}, 0,
+	s.run("remove web/one --wait 2m", []reply{left, removed, left, {"GET " + path, 404, `{"error": "gone"}`}}, 0,
 		`2 sessions: waiting\nweb/one has no sessions\n$`, "")
-	s.run("remove web/one --wait 1ns", []reply{removed, left}, 1, "generation 7", "still has 2 sessions")
+	entry := reply{"GET /api/v1/status", 200, `{"pools": [{"name": "web", "backends": [
+		{"name": "a", "entry": "one"}, {"name": "b", "entry": "two"}, {"name": "c", "entry": "one"}]}]}`}
+	none := reply{"GET " + path, 404, `{"error": "none"}`}
+	of := func(name, text string) reply { return reply{"GET /api/v1/pools/web/backends/" + name, 200, text} }
+	s.run("drain web/one --wait 5m", []reply{
+		draining, none, entry, of("a", `{"state": "drain", "active": 2}`), of("c", `{"state": "drain", "active": 1}`),
+		of("a", `{"state": "drain"}`), {"GET /api/v1/pools/web/backends/c", 404, `{"error": "gone"}`},
+	}, 0, `web/one has 3 sessions: waiting\nweb/one has no sessions\n$`, "")
+	s.run("ready web/one --wait 1ns", []reply{
+		inFile, unset, none, entry, of("a", `{"state": "ready", "usable": true}`), of("c", `{"state": "ready", "vanished": true}`),
+	}, 0, `web/one is up\n$`, "")
+	s.run("remove web/one --wait 5m", []reply{
+		none, entry, removed, of("a", `{"active": 1}`), {"GET /api/v1/pools/web/backends/c", 404, `{"error": "gone"}`},
+		{"GET /api/v1/pools/web/backends/a", 404, `{"error": "gone"}`}, {"GET /api/v1/pools/web/backends/c", 404, `{"error": "gone"}`},
+	}, 0, `web/one has 1 session: waiting\nweb/one has no sessions\n$`, "")
+	s.run("remove web/one --wait 1ns", []reply{left, removed, left}, 1, "generation 7", "still has 2 sessions")
 	s.run("remove web", nil, 2, "", "want POOL/BACKEND")
 }
 

@@ -50,8 +50,12 @@ const completeTimeout = time.Second
 // completeBackend completes the first argument with what a running sluice has, and the others with next.
 func (a *asker) completeBackend(next ...string) cobra.CompletionFunc {
 	return a.complete(next, func(p *admin.PoolStatus) (names []string) {
+		seen := make(map[string]bool) // an entry has several backends
 		for _, b := range p.Backends {
-			names = append(names, p.Name+"/"+b.Name)
+			if names = append(names, p.Name+"/"+b.Name); b.Entry != "" && !seen[b.Entry] {
+				seen[b.Entry] = true
+				names = append(names, p.Name+"/"+b.Entry)
+			}
 		}
 		return names
 	})

@@ -13,7 +13,8 @@ import (
 )
 
 // until is how long a state holds that is set.
-const until = "\nThat holds until sluice unset or another state, over every reload."
+const until = "\nThat holds until sluice unset or another state, over every reload. A backend with a host name is all addresses that\n" +
+	"this has, now and later."
 
 func newDrainCommand() *cobra.Command {
 	return newStateCommand(pool.Drain, &cobra.Command{
@@ -69,7 +70,7 @@ func newStateCommand(state pool.AdminState, c *cobra.Command) *cobra.Command {
 		if state == pool.Ready {
 			return o.awaitUsable(out, name, w.wait)
 		}
-		return o.awaitLast(out, name, state.String(), w.wait)
+		return o.awaitLast(out, name, []backendName{name}, state.String(), w.wait)
 	}
 	o.flags(c)
 	w.flag(c)

@@ -72,7 +72,7 @@ func (w *world) applyFound(now time.Time) (due time.Time) {
 			w.refuseFound(was.file.Pools[one[0].pool].Config.Name, w.enactFound(w.now.Load(), one))
 		}
 	} else if len(news) > 0 {
-		clear(w.refused)
+		w.refused.Clear()
 	}
 	return w.now.Load().due()
 }
@@ -207,15 +207,11 @@ func removedFrom(before, after *discovery.Members) (names []string) {
 // refuseFound notes why what sources have found of a pool cannot be put in force, or that it is; err is nil then.
 func (w *world) refuseFound(name string, err error) {
 	if err == nil {
-		delete(w.refused, name)
+		w.refused.Delete(name)
 		return
 	}
 	text := strings.TrimSpace(err.Error())
-	if w.refused[name] != text {
+	if before, _ := w.refused.Swap(name, text); before != text {
 		w.log.Error("what sources have found is not in force", "pool", name, "error", text)
 	}
-	if w.refused == nil {
-		w.refused = make(map[string]string)
-	}
-	w.refused[name] = text
 }

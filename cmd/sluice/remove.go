@@ -28,6 +28,12 @@ func newRemoveCommand() *cobra.Command {
 			if err := w.check(c, o.dryRun); err != nil {
 				return err
 			}
+			var all []backendName
+			if w.wait > 0 { // before: an entry that is removed has none
+				if all, err = o.backendsOf(name); err != nil {
+					return err
+				}
+			}
 			out := c.OutOrStdout()
 			if err := o.carryOut(out, admin.Request{Method: http.MethodDelete, Path: name.path()}); err != nil || w.wait == 0 {
 				return err
@@ -35,7 +41,7 @@ func newRemoveCommand() *cobra.Command {
 			if o.asJSON {
 				out = io.Discard
 			}
-			return o.awaitLast(out, name, "", w.wait)
+			return o.awaitLast(out, name, all, "", w.wait)
 		},
 		ValidArgsFunction: o.completeBackend(),
 	}

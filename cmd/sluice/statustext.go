@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +35,10 @@ func printStatus(w io.Writer, s admin.Status) error {
 	}
 	b.WriteByte('\n')
 	backendTable(s.Pools).print(&b)
+	if len(s.Sources) > 0 {
+		b.WriteByte('\n')
+		sourceTable(s.Sources).print(&b)
+	}
 	for _, p := range s.Pools {
 		b.WriteString(poolNotice(p))
 	}
@@ -97,28 +103,37 @@ func listenerNotice(l l4.ListenerStats) (text string) {
 }
 
 func backendTable(pools []admin.PoolStatus) *table {
-	t := newTable("POOL", "BACKEND", "ADDRESS", "STATE", "ROLE", "ACTIVE>", "WEIGHT>", "CONNECTS>", "FAILED>", "RECEIVED>",
-		"SENT>", "LAST CHECK")
+	columns := []string{"POOL", "BACKEND", "ADDRESS", "STATE", "ROLE", "ACTIVE>", "WEIGHT>", "CONNECTS>", "FAILED>", "RECEIVED>", "SENT>"}
+	found := slices.ContainsFunc(pools, func(p admin.PoolStatus) bool {
+		return slices.ContainsFunc(p.Backends, func(b admin.BackendStatus) bool { return b.Source != "" })
+	})
+	if found {
+		columns = append(columns, "SOURCE")
+	}
+	t := newTable(append(columns, "LAST CHECK")...)
 	for _, p := range pools {
 		for _, b := range p.Backends {
-			t.row(backendRow(p.Name, b, backendState(b))...)
+			t.row(backendRow(p.Name, b, backendState(b), found)...)
 		}
 		for _, b := range p.Leaving { // it was removed, and has sessions left
-			t.row(backendRow(p.Name, b, "leaving")...)
+			t.row(backendRow(p.Name, b, "leaving", found)...)
 		}
 	}
 	return t
 }
 
-func backendRow(pool string, b admin.BackendStatus, state string) []any {
+func backendRow(pool string, b admin.BackendStatus, state string, found bool) []any {
 	failed := uint64(0)
 	for _, n := range b.ConnectFailures {
 		failed += n
 	}
-	return []any{
-		pool, b.Name, b.Address, state, roleText(b.Check), b.Active, b.Weight, b.Connects, failed,
-		byteText(b.Received), byteText(b.Sent), checkText(b.Check),
+	row := []any{
+		pool, b.Name, b.Address, state, roleText(b.Check), b.Active, b.Weight, b.Connects, failed, byteText(b.Received), byteText(b.Sent),
 	}
+	if found {
+		row = append(row, cmp.Or(b.Source, "-"))
+	}
+	return append(row, checkText(b.Check))
 }
 
 // poolNotice is what somebody who looks must not miss of a pool; "" = nothing.
@@ -129,6 +144,12 @@ func poolNotice(p admin.PoolStatus) (text string) {
 	if p.Waiting > 0 {
 		text += fmt.Sprintf("\npool %s: %s waiting for a backend (at most %d)\n", p.Name, plural(p.Waiting, "session"), p.QueueMax)
 	}
+	if p.FoundProblem != "" {
+		text += fmt.Sprintf("\npool %s: what its sources have found is not in force: %s\n", p.Name, p.FoundProblem)
+	}
+	for _, l := range p.LeftOut[:min(len(p.LeftOut), maxListed)] {
+		text += fmt.Sprintf("\npool %s: %s of %s is left out: %s\n", p.Name, l.Backend, l.Source, l.Problem)
+	}
 	return text
 }
 
@@ -138,6 +159,8 @@ func backendState(b admin.BackendStatus) string {
 	switch {
 	case b.State != pool.Ready.String():
 		state = b.State
+	case b.Vanished:
+		state = "vanished"
 	case !b.Up:
 		state = "down"
 	case b.Ejected:

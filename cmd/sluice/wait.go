@@ -44,49 +44,115 @@ func (a *asker) backend(name backendName) (b admin.BackendStatus, gone bool, err
 	return b, false, err
 }
 
-// awaitLast waits until the last session on a backend has ended; state is the one that it is to stay in, "" for any.
-func (a *asker) awaitLast(out io.Writer, name backendName, state string, wait time.Duration) error {
-	said := false
+// backendsOf returns the backends that a name stands for now: one, or all that were found for an entry.
+func (a *asker) backendsOf(name backendName) (all []backendName, err error) {
+	if _, gone, err := a.backend(name); !gone || err != nil {
+		return []backendName{name}, err
+	}
+	return a.foundFor(name)
+}
+
+// foundFor returns the backends that were found for an entry.
+func (a *asker) foundFor(entry backendName) (all []backendName, err error) {
+	var status admin.Status
+	if _, err := a.fetch(admin.Request{Method: http.MethodGet, Path: statusPath}, &status); err != nil {
+		return nil, err
+	}
+	for _, p := range status.Pools {
+		for _, b := range p.Backends {
+			if p.Name == entry.pool && b.Entry == entry.backend {
+				all = append(all, backendName{p.Name, b.Name})
+			}
+		}
+	}
+	return all, nil
+}
+
+// awaited is what somebody waits for: a backend, or those of an entry.
+type awaited struct {
+	*asker
+	name  backendName
+	all   []backendName // that name stands for
+	entry bool          // name is an entry's
+}
+
+// ask asks for all of them, those that are gone left out.
+func (w *awaited) ask() (there []admin.BackendStatus, err error) {
+	for _, one := range w.all {
+		b, gone, err := w.backend(one)
+		if err != nil {
+			return nil, err
+		}
+		if b.Name = one.backend; !gone {
+			there = append(there, b)
+		}
+	}
+	if len(there) > 0 || w.entry {
+		return there, nil
+	}
+	w.entry = true // or it was removed
+	if w.all, err = w.foundFor(w.name); err != nil || len(w.all) == 0 {
+		return nil, err
+	}
+	return w.ask()
+}
+
+// awaitLast waits until the last session on some backends has ended, which name stands for; state is the one that they are
+// to stay in, "" for any.
+func (a *asker) awaitLast(out io.Writer, name backendName, all []backendName, state string, wait time.Duration) error {
+	w, said := awaited{asker: a, name: name, all: all, entry: state == ""}, false
 	return poll(wait, func(over bool) (bool, error) {
-		b, gone, err := a.backend(name)
+		there, err := w.ask()
+		active := 0
+		for _, b := range there {
+			if active += b.Active; state != "" && b.State != state && b.Active > 0 {
+				return true, fmt.Errorf("%s has %s, and is %s now: somebody has changed it", backendName{name.pool, b.Name},
+					plural(b.Active, "session"), b.State)
+			}
+		}
 		switch {
 		case err != nil:
 			return true, err
-		case state != "" && gone:
+		case state != "" && len(there) == 0:
 			return true, fmt.Errorf("%s was removed while its sessions were waited for", name)
-		case gone || b.Active == 0:
+		case active == 0:
 			_, err = fmt.Fprintf(out, "%s has no sessions\n", name)
 			return true, err
-		case state != "" && b.State != state:
-			return true, fmt.Errorf("%s has %s, and is %s now: somebody has changed it", name, plural(b.Active, "session"), b.State)
 		case over:
-			return true, fmt.Errorf("%s still has %s after %s", name, plural(b.Active, "session"), waitText(wait))
+			return true, fmt.Errorf("%s still has %s after %s", name, plural(active, "session"), waitText(wait))
 		case !said:
 			said = true
-			_, err = fmt.Fprintf(out, "%s has %s: waiting\n", name, plural(b.Active, "session"))
+			_, err = fmt.Fprintf(out, "%s has %s: waiting\n", name, plural(active, "session"))
 		}
 		return false, err
 	})
 }
 
-// awaitUsable waits until a backend can be given sessions.
+// awaitUsable waits until a backend can be given sessions, or all of an entry that have not vanished.
 func (a *asker) awaitUsable(out io.Writer, name backendName, wait time.Duration) error {
+	w := awaited{asker: a, name: name, all: []backendName{name}}
 	return poll(wait, func(over bool) (bool, error) {
-		b, gone, err := a.backend(name)
-		switch {
-		case err != nil:
-			return true, err
-		case gone:
-			return true, fmt.Errorf("%s was removed while it was waited for", name)
-		case b.State != pool.Ready.String():
-			return true, fmt.Errorf("%s is %s now: somebody has changed it", name, b.State)
-		case b.Usable:
-			_, err = fmt.Fprintf(out, "%s is up\n", name)
-			return true, err
-		case over:
-			return true, fmt.Errorf("%s is not usable after %s: %s", name, waitText(wait), whyUnusable(b))
+		there, err := w.ask()
+		if err == nil && len(there) == 0 {
+			err = fmt.Errorf("%s was removed while it was waited for", name)
 		}
-		return false, nil
+		if err != nil {
+			return true, err
+		}
+		for _, b := range there {
+			of := backendName{name.pool, b.Name}
+			switch {
+			case b.Usable, b.Vanished && w.entry:
+			case b.State != pool.Ready.String():
+				return true, fmt.Errorf("%s is %s now: somebody has changed it", of, b.State)
+			case over:
+				return true, fmt.Errorf("%s is not usable after %s: %s", of, waitText(wait), whyUnusable(b))
+			default:
+				return false, nil
+			}
+		}
+		_, err = fmt.Fprintf(out, "%s is up\n", name)
+		return true, err
 	})
 }
 
@@ -94,6 +160,8 @@ func (a *asker) awaitUsable(out io.Writer, name backendName, wait time.Duration)
 func whyUnusable(b admin.BackendStatus) string {
 	why := backendState(b)
 	switch {
+	case b.Vanished:
+		return "no source has it any more"
 	case b.Up && !b.Ejected && b.Weight == 0:
 		return "its weight is 0"
 	case b.Check.Reason != "":

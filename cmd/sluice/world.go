@@ -56,7 +56,7 @@ type world struct {
 	started    bool                       // the admin API is asked
 	leaving    bool                       // nothing changes any more
 	held       bool                       // nothing changes for the time being
-	refused    map[string]string          // why what sources have found of a pool is not in force
+	refused    sync.Map                   // text by pool: why what sources have found of a pool is not in force
 	foreign    string                     // a state file that could not be read; "" = none
 	written    []byte                     // the timelines of the state file
 	unsaved    bool                       // the last attempt to write the state file failed
@@ -159,7 +159,7 @@ func (w *world) adminOptions(out *logWriter) admin.Options {
 		Allow: func() []netip.Prefix { return w.now.Load().force.Admin.Allow },
 		Stats: w.server.Stats, Visit: w.server.VisitSessions, Kill: w.server.Kill,
 		Pools: func() []*pool.Pool { return w.now.Load().pools }, Health: w.monitor.Status, PoolHealth: w.monitor.PoolStatus,
-		Checked: w.checked, Metrics: w.metrics, Logger: w.log, LinesDropped: out.linesDropped, Control: w,
+		Checked: w.checked, Discovery: w, Metrics: w.metrics, Logger: w.log, LinesDropped: out.linesDropped, Control: w,
 	}
 }
 

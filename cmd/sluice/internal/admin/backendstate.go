@@ -6,13 +6,15 @@ import (
 )
 
 // backendStates are the words for what decides whether a backend is given sessions.
-var backendStates = []string{"up", "standby", "down", "ejected", "drain", "maint"}
+var backendStates = []string{"up", "standby", "down", "ejected", "drain", "maint", "vanished"}
 
 // stateOf returns the word that holds for a backend, the strongest reason first.
 func stateOf(b pool.BackendStats, h health.Status) string {
 	switch {
 	case b.State != pool.Ready:
 		return b.State.String()
+	case b.Vanished:
+		return "vanished"
 	case !b.Up && h.Standby:
 		return "standby"
 	case !b.Up:

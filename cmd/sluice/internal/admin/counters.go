@@ -155,6 +155,7 @@ func (c *counters) writeTo(e *exposition) {
 	}
 	c.writeBackends(e, known)
 	c.writeRoles(e, known)
+	c.options.writeDiscovery(e)
 	c.writeResources(e, stats)
 
 	generation := c.options.generation()

@@ -105,31 +105,37 @@ func (s *Server) unready(asked scope) (reasons []string) {
 	return reasons
 }
 
-// unreadyPool returns why a pool is not ready. Backends count as up until their first check, which says nothing yet
-// about whether sessions can be served.
+// unreadyPool returns why a pool is not ready. At the start backends count as up until their first check, which says
+// nothing yet about whether sessions can be served.
 func (s *Server) unreadyPool(p *pool.Pool) []string {
 	backends := p.Backends()
-	if n := s.unprobed(p, backends); n > 0 {
+	usable := p.Usable()
+	if n, trusted := s.unprobed(p, backends); n > 0 && (trusted || usable == 0) {
 		return []string{fmt.Sprintf("pool %q: %d of its %d backends not checked yet", p.Name(), n, len(backends))}
 	}
-	if p.Usable() == 0 {
-		return []string{fmt.Sprintf("pool %q: none of its %d backends is usable", p.Name(), len(backends))}
+	if usable > 0 {
+		return nil
 	}
-	return nil
+	reasons := s.options.unanswered(p.Name())
+	if len(backends) > 0 || len(reasons) == 0 {
+		reasons = append([]string{fmt.Sprintf("pool %q: none of its %d backends is usable", p.Name(), len(backends))}, reasons...)
+	}
+	return reasons
 }
 
-// unprobed counts the backends of a pool whose first check is to come. Those that the operator has taken out are not
-// waited for.
-func (s *Server) unprobed(p *pool.Pool, backends []*pool.Backend) (n int) {
+// unprobed counts the backends of a pool whose first check is to come, and says whether one of them is given sessions all
+// the same. Those that the operator has taken out are not waited for, nor those that have vanished.
+func (s *Server) unprobed(p *pool.Pool, backends []*pool.Backend) (n int, trusted bool) {
 	if !s.options.Checked(p) {
-		return 0
+		return 0, false
 	}
 	for _, b := range backends {
-		if b.Admin() == pool.Ready && s.options.Health(b).LastProbe.IsZero() {
+		if b.Admin() == pool.Ready && !b.Vanished() && s.options.Health(b).LastProbe.IsZero() {
 			n++
+			trusted = trusted || b.Usable()
 		}
 	}
-	return n
+	return n, trusted
 }
 
 func (s *Server) pool(name string) *pool.Pool {

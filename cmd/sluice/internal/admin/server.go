@@ -39,6 +39,7 @@ type Options struct {
 	Logger     *slog.Logger // gets what goes wrong while requests are answered
 
 	LinesDropped func() uint64 // log lines given up
+	Discovery    Discovery     // nil: no backend comes from a source
 	Control      Control       // nil: nothing can be changed
 }
 

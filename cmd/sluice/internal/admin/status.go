@@ -11,6 +11,7 @@ import (
 	"sluice/health"
 	"sluice/l4"
 	"sluice/pool"
+	"sluice/pool/discovery"
 )
 
 // Status is the answer of /api/v1/status. Times are RFC 3339, durations seconds, sizes bytes. What has a word is a
@@ -32,7 +33,8 @@ type Status struct {
 	Pipes     l4.PipeStats       `json:"pipes"`
 	Listeners []l4.ListenerStats `json:"listeners"`
 	Pools     []PoolStatus       `json:"pools"`
-	Ended     []EndedStatus      `json:"ended"` // only what is not zero
+	Sources   []SourceStatus     `json:"sources"` // where backends come from that the configuration does not have
+	Ended     []EndedStatus      `json:"ended"`   // only what is not zero
 }
 
 // Build says which sluice this is.
@@ -62,6 +64,9 @@ type PoolStatus struct {
 	health.PoolStatus
 	Backends []BackendStatus `json:"backends"`
 	Leaving  []BackendStatus `json:"leaving,omitempty"` // backends that were removed, and have sessions left
+
+	LeftOut      []discovery.Problem `json:"left_out,omitempty"`      // what sources have found and cannot be a backend
+	FoundProblem string              `json:"found_problem,omitempty"` // why what sources have found is not in force
 }
 
 // BackendStatus describes one backend. Its own fields stand for those of the same names, in the form of the API.
@@ -72,6 +77,10 @@ type BackendStatus struct {
 	ConnectFailures map[string]uint64 `json:"connect_failures"`  // by reason
 	Obstacles       map[string]uint64 `json:"connect_obstacles"` // by reason
 	Check           CheckStatus       `json:"check"`
+
+	Source    string    `json:"source,omitempty"`    // where it was found; absent: it is in the configuration
+	Entry     string    `json:"entry,omitempty"`     // what it stands for there: a backend with a host name
+	RemovedAt time.Time `json:"removed_at,omitzero"` // when it is removed, if no source has it again
 }
 
 // CheckStatus is what a backend's health checks found.
@@ -104,7 +113,9 @@ func (s *Server) backend(w http.ResponseWriter, r *http.Request, _ url.Values) {
 		s.writeError(w, NotFound{unknownName("backend", r.PathValue("backend"), p.Backends(), (*pool.Backend).Name)})
 		return
 	}
-	s.writeJSON(w, http.StatusOK, backendStatus(all[i].Stats(), s.options.Health(all[i])))
+	status := backendStatus(all[i].Stats(), s.options.Health(all[i]))
+	status.origin(s.options.found(p).Members)
+	s.writeJSON(w, http.StatusOK, status)
 }
 
 func (s *Server) writeJSON(w http.ResponseWriter, status int, answer any) {
@@ -136,6 +147,7 @@ func (s *Server) Status() Status {
 		Loops:     stats.Loops,
 		Listeners: slices.Clone(stats.Listeners),
 		Pools:     []PoolStatus{}, // none is not null
+		Sources:   s.options.sources(),
 		Ended:     make([]EndedStatus, len(stats.Ended)),
 	}
 	if s.options.Control != nil {
@@ -160,9 +172,12 @@ func (s *Server) Status() Status {
 
 func (s *Server) poolStatus(p *pool.Pool) PoolStatus {
 	status := PoolStatus{Stats: p.Stats(), PoolStatus: s.options.PoolHealth(p), Backends: []BackendStatus{}}
+	found := s.options.found(p)
+	status.LeftOut, status.FoundProblem = found.Members.Problems(), found.Refused
 	now := p.Backends()
 	for i, b := range p.All() { // those that are used come first, in the same order if no change comes in between
 		of := backendStatus(b.Stats(), s.options.Health(b))
+		of.origin(found.Members)
 		if i < len(now) && now[i] == b || slices.Contains(now, b) {
 			status.Backends = append(status.Backends, of)
 		} else {

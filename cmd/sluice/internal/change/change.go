@@ -86,7 +86,9 @@ func Between(from, to *configs.File) Change {
 	c.Listeners = things(from.Listeners, to.Listeners, func(l *configs.Listener) string { return l.Name }, listenerKeys, nil)
 	c.Pools = things(from.Pools, to.Pools, func(p *configs.Pool) string { return p.Config.Name },
 		func(from, to *configs.Pool) []Key { return keysBetween(from.Written, to.Written) },
-		func(from, to *configs.Pool) []Thing { return backends(from.Config.Backends, to.Config.Backends) })
+		func(from, to *configs.Pool) []Thing {
+			return append(entries(from.Entries, to.Entries), backends(from.Config.Backends, to.Config.Backends)...)
+		})
 	return c
 }
 
@@ -144,6 +146,35 @@ func networks(n *configs.Networks) string {
 		return "1 network"
 	}
 	return strconv.Itoa(len(n.InForce)) + " networks"
+}
+
+// entries compares the backends of a pool that are host names. What is found for them is compared with all others.
+func entries(from, to []configs.Entry) (all []Thing) {
+	before := make(map[string]*configs.Entry, len(from))
+	for i := range from {
+		before[from[i].Name] = &from[i]
+	}
+	for i := range to {
+		e := &to[i]
+		if e.Name == "" { // of discover, which is a key of the pool
+			continue
+		}
+		was := before[e.Name]
+		if was == nil || was.Source.Key() != e.Source.Key() {
+			all = append(all, Thing{Name: e.Name, What: Added, Address: e.Source.Key()})
+			continue
+		}
+		delete(before, e.Name)
+		if keys := backendKeys(was.Template, e.Template); len(keys) > 0 {
+			all = append(all, Thing{Name: e.Name, What: Changed, Keys: keys})
+		}
+	}
+	for i := range from {
+		if e := &from[i]; e.Name != "" && before[e.Name] != nil {
+			all = append(all, Thing{Name: e.Name, What: Removed, Address: e.Source.Key()})
+		}
+	}
+	return all
 }
 
 // backends compares the backends of a pool. One is its name and its address: another address is another backend.

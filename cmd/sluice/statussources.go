@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"sluice/cmd/sluice/internal/admin"
+)
+
+// sourceTable is where backends come from that are not in the configuration.
+func sourceTable(sources []admin.SourceStatus) *table {
+	t := newTable("SOURCE", "POOLS", "BACKENDS>", "ANSWERED", "FAILURES>", "PROBLEM")
+	for _, s := range sources {
+		t.row(s.Source, listText(s.Pools), s.Backends, answeredText(s), s.Failures, problemText(s))
+	}
+	return t
+}
+
+// answeredText says when a source has answered last.
+func answeredText(s admin.SourceStatus) string {
+	switch {
+	case s.Answered.IsZero():
+		return "never"
+	case s.Restored:
+		return "before, " + agoText(s.Answered)
+	}
+	return agoText(s.Answered)
+}
+
+func agoText(t time.Time) string {
+	return time.Since(t).Round(time.Second).String() + " ago"
+}
+
+// problemText is what is wrong with a source, or with one of the backends that it has.
+func problemText(s admin.SourceStatus) string {
+	switch {
+	case s.Problem != "":
+		return s.Problem
+	case len(s.Warnings) > 1:
+		return fmt.Sprintf("%s (and %d more)", s.Warnings[0], len(s.Warnings)-1)
+	case len(s.Warnings) == 1:
+		return s.Warnings[0]
+	}
+	return "-"
+}
