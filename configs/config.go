@@ -248,13 +248,17 @@ func parse(name string, data []byte, lookup lookupFunc) (*File, error) {
 type SourceText struct {
 	Name string `json:"name"`
 	Text string `json:"text"`
+
+	// Generated says that nobody has written it, and that it may come to nothing: with it a configuration needs no listener
+	// and no pool.
+	Generated bool `json:"-"`
 }
 
 // ReadTexts reads the files that Load would, and nothing of what is in them. The error is Problems.
 func ReadTexts(paths ...string) (texts []SourceText, err error) {
 	sources, err := readSources(paths)
 	for _, s := range sources {
-		texts = append(texts, SourceText{s.file, s.text})
+		texts = append(texts, SourceText{Name: s.file, Text: s.text})
 	}
 	return texts, err
 }
@@ -262,16 +266,20 @@ func ReadTexts(paths ...string) (texts []SourceText, err error) {
 // ParseTexts is Load for files that have been read.
 func ParseTexts(texts ...SourceText) (*File, error) {
 	var sources []*source
+	mayBeEmpty := false
 	for _, t := range texts {
 		if len(t.Text) > maxFileSize {
 			return nil, Problems{{File: t.Name, Message: tooLarge}}
 		}
 		sources = append(sources, newSource(t.Name, []byte(t.Text)))
+		mayBeEmpty = mayBeEmpty || t.Generated
 	}
 	if len(sources) == 0 {
 		return nil, Problems{{File: "configuration", Message: "no file"}}
 	}
-	return newDecoder(sources...).load(net.DefaultResolver.LookupNetIP)
+	d := newDecoder(sources...)
+	d.mayBeEmpty = mayBeEmpty
+	return d.load(net.DefaultResolver.LookupNetIP)
 }
 
 // load makes a File of what was read.

@@ -26,6 +26,7 @@ type decoder struct {
 	checks       []checkSite         // one for each pool
 	sourceSites  []sourceSite        // one for each pool that has source
 	sideFiles    sideFiles
+	mayBeEmpty   bool // see SourceText.Generated
 }
 
 func newDecoder(sources ...*source) *decoder {

@@ -47,7 +47,7 @@ func readDockerSocket(d *decoder, v value, to *docker.Config) {
 	if !ok {
 		return
 	}
-	socket, err := parseDockerSocket(text)
+	socket, err := ParseDockerSocket(text)
 	if err != nil {
 		d.reportAt(v, "%v", err)
 		return
@@ -55,8 +55,8 @@ func readDockerSocket(d *decoder, v value, to *docker.Config) {
 	to.Socket = socket
 }
 
-// parseDockerSocket takes unix:/PATH, also as DOCKER_HOST has it with three slashes, and tcp://HOST:PORT.
-func parseDockerSocket(text string) (string, error) {
+// ParseDockerSocket takes unix:/PATH, also as DOCKER_HOST has it with three slashes, and tcp://HOST:PORT.
+func ParseDockerSocket(text string) (string, error) {
 	if address, ok := strings.CutPrefix(text, "tcp://"); ok {
 		_, _, err := parseAddress(address, addressRules{noUnix: true})
 		return text, err

@@ -116,7 +116,7 @@ func (d *decoder) named(v value, kind string, read func(name string, v value)) {
 	want := fmt.Sprintf("a mapping from the name of each %s to its settings", kind)
 	before := len(d.problems)
 	pairs := d.pairs(v, want, kind)
-	if len(pairs) == 0 && len(d.problems) == before {
+	if len(pairs) == 0 && len(d.problems) == before && !d.mayBeEmpty {
 		d.report(v.at, "%s is empty: write at least one %s", v.name, kind)
 	}
 	for _, p := range pairs {

@@ -33,7 +33,7 @@ func (c *Config) Found(all []Container) (found []discovery.Found, warnings []str
 // backend returns the backend that a container is.
 func (c *Config) backend(one *Container, all []Container) (f discovery.Found, err error) {
 	f.Name = one.Name
-	if err := checkLabels(one.Labels); err != nil {
+	if err := CheckLabels(one.Labels); err != nil {
 		return f, err
 	}
 	if f.Settings, err = settingsOf(one.Labels); err != nil {

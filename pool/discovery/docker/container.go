@@ -43,8 +43,8 @@ const (
 	unhealthy health = "unhealthy"
 )
 
-// older orders containers by their age, and those of one second by their ids, so that everybody has them in one order.
-func older(a, b Container) int {
+// Older orders containers by their age, and those of one second by their ids, so that everybody has them in one order.
+func Older(a, b Container) int {
 	if order := a.Created.Compare(b.Created); order != 0 {
 		return order
 	}
@@ -83,7 +83,7 @@ func parseContainers(data []byte) ([]Container, error) {
 		}
 		all = append(all, entries[i].container())
 	}
-	slices.SortFunc(all, older)
+	slices.SortFunc(all, Older)
 	return all, nil
 }
 

@@ -40,8 +40,8 @@ var Labels = []string{
 	LabelListen, LabelProtocol, LabelSNI, LabelSendProxy, LabelBalance, LabelCheck,
 }
 
-// checkLabels returns what is wrong with the names of a container's labels.
-func checkLabels(labels map[string]string) error {
+// CheckLabels returns what is wrong with the names of a container's labels.
+func CheckLabels(labels map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
 		if !slices.Contains(Labels, name) {
 			return fmt.Errorf("label %s is not known: there are %s", name, listed(Labels))
