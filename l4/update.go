@@ -156,6 +156,21 @@ func (p *Prepared) findSockets() error {
 	return nil
 }
 
+// A BindError is why a listener cannot have one of its addresses.
+type BindError struct {
+	Listener string
+	Address  pool.Address
+	Err      error
+}
+
+// Error says which listener, which address and why.
+func (e *BindError) Error() string {
+	return fmt.Sprintf("listener %q: bind %s: %v", e.Listener, e.Address, e.Err)
+}
+
+// Unwrap returns why.
+func (e *BindError) Unwrap() error { return e.Err }
+
 // bind opens the sockets that a listener has not got.
 func (p *Prepared) bind(n *nextListener) error {
 	config := &n.rules.config
@@ -166,7 +181,7 @@ func (p *Prepared) bind(n *nextListener) error {
 		}
 		k, err := p.open(address, config)
 		if err != nil {
-			return fmt.Errorf("listener %q: bind %s: %w", config.Name, address, err)
+			return &BindError{Listener: config.Name, Address: address, Err: err}
 		}
 		n.sockets[i] = k
 		p.opened = append(p.opened, k)
@@ -264,9 +279,6 @@ func (p *Prepared) closeOpened() {
 func (c *Update) check(loops int) error {
 	if c.MaxSessions < 0 {
 		return fmt.Errorf("%d sessions at most: must not be negative", c.MaxSessions)
-	}
-	if len(c.Listeners) == 0 {
-		return errors.New("no listener")
 	}
 	names := make(map[string]bool)
 	for i := range c.Listeners {

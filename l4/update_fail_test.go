@@ -42,7 +42,6 @@ func TestPrepareFails(t *testing.T) {
 			t.Errorf("%s: something has changed", want)
 		}
 	}
-	f("no listener")
 	f(`"bad": no address`, fresh, bound("bad"))
 	f(`"bad": there are two of that name`, bound("bad", anyPort), bound("bad", anyPort))
 	f("another process listens there", fresh, was, bound("bad", tcpAddress(taken.Addr())))

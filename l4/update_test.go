@@ -105,6 +105,29 @@ func TestLeavingListener(t *testing.T) {
 	}
 }
 
+// A server may have no listener for a while: its sessions go on, and it serves again with the next one.
+func TestNoListener(t *testing.T) {
+	r := newRig(t, rigConfig{})
+	was, at := r.config(0), r.address()
+	ends := r.pair()
+	p, err := r.srv.Prepare(Update{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.while("commit", func() error { p.Commit(); return nil })
+	if c, err := dialAt(at); err == nil {
+		c.Close()
+		t.Error("connects are accepted where no listener is left")
+	}
+	r.exchange(ends[client], ends[server], 3)
+	r.leave(ends)
+	if stats := r.srv.Stats().Listeners; len(stats) != 0 {
+		t.Errorf("%+v: it should have left", stats)
+	}
+	r.update(was)
+	r.leave(r.pair())
+}
+
 // A session goes on as it began, whatever becomes of the rules of its listener.
 func TestSessionsKeepRules(t *testing.T) {
 	r := newRig(t, rigConfig{})
