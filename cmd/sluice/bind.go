@@ -26,6 +26,8 @@ type bindAdvice struct {
 	from   *takeOver     // nor need its
 
 	source func(configs.SourceConfig) discovery.Source // makes the sources; nil: newSource
+
+	labels *labelConfig // a part of the configuration; nil = none
 }
 
 func advise(err error, advice string) error {

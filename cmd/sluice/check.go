@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,12 +10,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sluice/cmd/sluice/internal/labels"
 	"sluice/configs"
+	"sluice/pool/discovery/docker"
 )
 
 // checkOptions are the flags of check.
 type checkOptions struct {
 	paths           []string
+	docker          string
 	asJSON          bool
 	offline, strict bool
 }
@@ -27,17 +31,22 @@ func newCheckCommand() *cobra.Command {
 		Long: "Check a configuration and print everything that is wrong with it, each with its line and column.\n" +
 			"Sources of backends are asked once, and what they do not answer is a warning. Nothing is bound, and nothing else\n" +
 			"is connected to.\n\n" +
-			"Several files, or a folder of *.yaml and *.yml, are one configuration; - is the standard input.\n" +
+			"Several files, or a folder of *.yaml and *.yml, are one configuration; - is the standard input. With --docker,\n" +
+			"labels of containers are a part of it, and what they make is printed as YAML.\n" +
 			"The exit status is 3 when something is wrong.",
 		RunE: func(c *cobra.Command, args []string) error {
 			o.paths = append(o.paths, args...)
-			if len(o.paths) == 0 {
+			switch {
+			case len(o.paths) == 0 && o.docker == "":
 				return misused("no file to check: give one")
+			case o.offline && o.docker != "":
+				return misused("--offline does not go with --docker: a Docker Engine is asked")
 			}
 			return o.check(c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
 	configFlag(c, &o.paths)
+	dockerFlag(c, &o.docker, "make listeners and pools of the labels of containers; `SOCKET` is that of the Docker Engine")
 	c.Flags().BoolVar(&o.asJSON, "json", false, "print what was found as JSON, on standard output")
 	c.Flags().BoolVar(&o.offline, "offline", false, "ask no source of backends, look up no host names, and read no other files that the configuration names")
 	c.Flags().BoolVar(&o.strict, "strict", false, "fail on warnings too")
@@ -53,18 +62,15 @@ type checkResult struct {
 	Pools     int              `json:"pools"`
 	Backends  int              `json:"backends"`          // that are written
 	Sources   int              `json:"sources,omitempty"` // that others come from
+	YAML      string           `json:"yaml,omitempty"`    // what was made of labels
 }
 
 // errChecked says that what is wrong has been printed.
 var errChecked = errors.New("the configuration is wrong")
 
 func (o *checkOptions) check(out, problems io.Writer) error {
-	load := configs.Load
-	if o.offline {
-		load = configs.LoadOffline
-	}
-	file, err := load(o.paths...)
 	result := checkResult{Problems: configs.Problems{}, Warnings: configs.Problems{}}
+	file, err := o.load(&result)
 	if err != nil && !errors.As(err, &result.Problems) {
 		return err
 	}
@@ -87,6 +93,45 @@ func (o *checkOptions) check(out, problems io.Writer) error {
 		return errChecked
 	}
 	return configError{errChecked}
+}
+
+// load reads the configuration, and notes what is said of labels.
+func (o *checkOptions) load(r *checkResult) (*configs.File, error) {
+	switch {
+	case o.docker != "":
+		return o.loadLabels(r)
+	case o.offline:
+		return configs.LoadOffline(o.paths...)
+	}
+	return configs.Load(o.paths...)
+}
+
+func (o *checkOptions) loadLabels(r *checkResult) (*configs.File, error) {
+	socket, err := dockerSocket(o.docker)
+	if err != nil {
+		return nil, err
+	}
+	var files []configs.SourceText
+	if len(o.paths) > 0 {
+		if files, err = configs.ReadTexts(o.paths...); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), firstLabels)
+	defer cancel()
+	containers, err := docker.List(ctx, socket)
+	if err != nil {
+		return nil, err
+	}
+	resolved, err := labels.Resolve(files, socket, containers)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range resolved.Warnings {
+		r.Warnings = append(r.Warnings, configs.Problem{File: socket, Message: w})
+	}
+	r.YAML = resolved.YAML
+	return resolved.File, nil
 }
 
 func (r *checkResult) count(file *configs.File) {
@@ -122,7 +167,14 @@ func (o *checkOptions) print(out, problems io.Writer, r *checkResult) error {
 	if r.Sources > 0 {
 		sources = ", " + plural(r.Sources, "source")
 	}
-	_, err := fmt.Fprintf(out, "%s: ok: %s, %s, %s%s\n", strings.Join(o.paths, ", "),
+	checked := o.paths
+	if r.YAML != "" { // a file that can be used: the rest is a comment
+		checked = append([]string{"# labels"}, o.paths...)
+		if _, err := io.WriteString(out, r.YAML); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(out, "%s: ok: %s, %s, %s%s\n", strings.Join(checked, ", "),
 		plural(r.Listeners, "listener"), plural(r.Pools, "pool"), plural(r.Backends, "backend"), sources)
 	return err
 }

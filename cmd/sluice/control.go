@@ -23,7 +23,7 @@ var _ admin.Control = (*world)(nil)
 func (w *world) Reload(_ context.Context, r admin.Reload) (change.Change, error) {
 	switch {
 	case len(r.Files) > 0:
-		return w.reloadFrom(func() (*configs.File, error) { return configs.ParseTexts(r.Files...) }, true)
+		return w.reloadFrom(func() (*configs.File, error) { return w.labels.texts(r.Files) }, true)
 	case r.DryRun:
 		return w.reloadFrom(w.read, true)
 	}

@@ -68,14 +68,19 @@ func (w *world) reloadFrom(read func() (*configs.File, error), dry bool) (change
 	if read == nil {
 		return change.Change{}, errNothingToRead
 	}
-	file, err := read()
-	if err != nil {
-		return change.Change{}, err
+	for {
+		file, err := read()
+		if err != nil {
+			return change.Change{}, err
+		}
+		if err := readAccess(file); err != nil {
+			return change.Change{}, admin.WrongConfig(err)
+		}
+		c, err := w.apply(dry, func(was *generation) (*configs.File, overrides.Set, error) { return file, was.set, nil })
+		if err == nil || !w.labels.leaveOut(err) {
+			return c, err
+		}
 	}
-	if err := readAccess(file); err != nil {
-		return change.Change{}, admin.WrongConfig(err)
-	}
-	return w.apply(dry, func(was *generation) (*configs.File, overrides.Set, error) { return file, was.set, nil })
 }
 
 // logReloadFailed writes a line for each problem.

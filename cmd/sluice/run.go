@@ -31,17 +31,20 @@ type runOptions struct {
 	drainTimeout  time.Duration
 	takeOver      string
 	pidFile       string
+	docker        string
 
 	passed passedSockets // not a flag: from the environment
+	labels *labelConfig  // of docker; nil = none
 }
 
 func newRunCommand() *cobra.Command {
 	var o runOptions
 	c := &cobra.Command{
-		Use:   "run (-c FILE... | --listen ADDRESS... --backend ADDRESS...)",
+		Use:   "run (-c FILE... | --docker[=SOCKET] | --listen ADDRESS... --backend ADDRESS...)",
 		Short: "Serve",
 		Long: "Serve what a configuration says, or one listener and one pool given by flags. Several files, or a folder of\n" +
-			"*.yaml and *.yml, are one configuration.\n\n" +
+			"*.yaml and *.yml, are one configuration. With --docker, labels of containers are a part of it, or all of it:\n" +
+			"sluice.listen=:5432 and sluice.pool=app make a listener, and a pool of all containers that say so.\n\n" +
 			"SIGTERM and SIGINT end it. For shutdown.delay /readyz says no and connections are still taken; then all\n" +
 			"addresses are given up, and the sessions there are go on until they end by themselves or shutdown.drain\n" +
 			"is over. One more signal ends the delay, the next cuts the sessions, and one more ends the process.\n\n" +
@@ -49,7 +52,8 @@ func newRunCommand() *cobra.Command {
 			"sessions go on, and a configuration that is wrong changes nothing.\n\n" +
 			"SIGUSR2 lets a new process take over, with all sessions, as `sluice upgrade` does.",
 		Example: "  sluice run -c /etc/sluice/sluice.yaml\n" +
-			"  sluice run --listen :8080 --backend 10.0.0.1:80 --backend 10.0.0.2:80",
+			"  sluice run --listen :8080 --backend 10.0.0.1:80 --backend 10.0.0.2:80\n" +
+			"  sluice run --docker",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
@@ -67,6 +71,7 @@ func newRunCommand() *cobra.Command {
 	f.DurationVar(&o.drainTimeout, "drain-timeout", 0,
 		"cut what is left after `DURATION` of draining, in place of shutdown.drain; 0 = never")
 	f.StringVar(&o.takeOver, "take-over", "", "take over all sessions of the sluice with the control socket at `PATH`, which ends then")
+	dockerFlag(c, &o.docker, "make listeners and pools of the labels of containers; `SOCKET` is that of the Docker Engine")
 	f.StringVar(&o.pidFile, "pid-file", "", "write the process id into `FILE` once it serves")
 	return c
 }
@@ -77,11 +82,13 @@ func (o *runOptions) check() error {
 	switch {
 	case len(o.config) > 0 && byFlags:
 		return misused("-c cannot be combined with --listen and --backend: the file has both")
-	case len(o.config) == 0 && !byFlags:
-		return misused("nothing to serve: give -c FILE, or --listen ADDRESS and --backend ADDRESS")
-	case len(o.config) == 0 && len(o.listen) == 0:
+	case o.docker != "" && byFlags:
+		return misused("--docker cannot be combined with --listen and --backend: labels say both")
+	case len(o.config) == 0 && o.docker == "" && !byFlags:
+		return misused("nothing to serve: give -c FILE, or --listen ADDRESS and --backend ADDRESS, or --docker")
+	case byFlags && len(o.listen) == 0:
 		return misused("no address to listen on: give --listen ADDRESS")
-	case len(o.config) == 0 && len(o.backends) == 0:
+	case byFlags && len(o.backends) == 0:
 		return misused("no backend: give --backend ADDRESS")
 	case o.admin != "" && !hostPort(o.admin):
 		return misused("--admin %q: write HOST:PORT, for example 127.0.0.1:9600", o.admin)
@@ -90,7 +97,12 @@ func (o *runOptions) check() error {
 	case o.drainTimeout < 0:
 		return misused("--drain-timeout %v: must not be negative", o.drainTimeout)
 	}
-	return nil
+	if o.docker == "" {
+		return nil
+	}
+	socket, err := dockerSocket(o.docker)
+	o.docker = socket
+	return err
 }
 
 // hostPort reports whether text has the form HOST:PORT. Whether there is such a host is for the network to say.
@@ -117,6 +129,10 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 	if o.passed, err = systemd.Sockets(); err != nil {
 		return err
 	}
+	if o.docker != "" {
+		o.labels = newLabelConfig(o.docker)
+		o.labels.again = func() (*configs.File, error) { return o.overridden(flags, o.labels.Again) }
+	}
 	file, from, err := o.begin(flags)
 	if err != nil {
 		return err
@@ -128,7 +144,7 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 	if o.takeOver != "" && from == nil {
 		log.Warn("upgrade: the process before has ended, and has handed nothing over: this one starts anew")
 	}
-	w, err := newWorld(file, log, out, bindAdvice{
+	w, err := o.newWorld(flags, file, log, out, bindAdvice{
 		admin:  `choose another address with admin.listen or --admin ADDRESS ("" = none)`,
 		socket: `choose another path with admin.socket or --socket PATH ("" = none)`,
 
@@ -147,10 +163,24 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 	switch {
 	case slices.Contains(o.config, "-"):
 		w.read = func() (*configs.File, error) { return nil, errStandardInput }
-	case len(o.config) > 0:
+	case len(o.config) > 0 || o.labels != nil:
 		w.read = func() (*configs.File, error) { return o.read(flags) }
 	}
 	return w.serve(signals, serviceManager(log))
+}
+
+// newWorld makes the world. Listeners of labels whose address cannot be had are left out, as they are later.
+func (o *runOptions) newWorld(flags *pflag.FlagSet, file *configs.File, log *slog.Logger, out *logWriter, advice bindAdvice) (*world, error) {
+	advice.labels = o.labels
+	for {
+		w, err := newWorld(file, log, out, advice)
+		if err == nil || advice.from != nil || !o.labels.leaveOut(err) {
+			return w, err
+		}
+		if file, err = o.labels.again(); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // begin reads the configuration, and asks for what the process before has if there is one. That one learns what is wrong.
@@ -163,11 +193,16 @@ func (o *runOptions) begin(flags *pflag.FlagSet) (*configs.File, *takeOver, erro
 		o.pidFile = path
 	}
 	if o.takeOver == "" {
+		_ = o.labels.load() // who follows them says what is wrong
 		file, err := o.read(flags)
 		return file, nil, err
 	}
 	from, err := connectTo(o.takeOver)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := o.labels.load(); err != nil {
+		from.fail(err)
 		return nil, nil, err
 	}
 	file, err := o.read(flags)
@@ -207,7 +242,12 @@ func logWarnings(log *slog.Logger, warnings configs.Problems) {
 
 // read returns the configuration that the flags say, or name.
 func (o *runOptions) read(flags *pflag.FlagSet) (*configs.File, error) {
-	file, err := o.load()
+	return o.overridden(flags, o.load)
+}
+
+// overridden returns what load does, with the flags that win over it.
+func (o *runOptions) overridden(flags *pflag.FlagSet, load func() (*configs.File, error)) (*configs.File, error) {
+	file, err := load()
 	if err != nil {
 		return nil, err
 	}
@@ -215,6 +255,9 @@ func (o *runOptions) read(flags *pflag.FlagSet) (*configs.File, error) {
 }
 
 func (o *runOptions) load() (*configs.File, error) {
+	if o.labels != nil {
+		return o.loadLabels()
+	}
 	if len(o.config) > 0 {
 		return configs.Load(o.config...)
 	}
@@ -223,6 +266,18 @@ func (o *runOptions) load() (*configs.File, error) {
 		return nil, usageError{err}
 	}
 	return file, err
+}
+
+// loadLabels reads the files there are, and what containers say by now.
+func (o *runOptions) loadLabels() (*configs.File, error) {
+	var files []configs.SourceText
+	if len(o.config) > 0 {
+		var err error
+		if files, err = configs.ReadTexts(o.config...); err != nil {
+			return nil, err
+		}
+	}
+	return o.labels.Read(files)
 }
 
 // unresolved reports whether a problem is of the network, not of the one who wrote the flag.

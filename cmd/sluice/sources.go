@@ -38,5 +38,8 @@ func (w *world) followSources(g *generation) {
 			}
 		}
 	}
+	if w.labels != nil {
+		all = append(all, w.labels)
+	}
 	w.watch.Follow(all)
 }

@@ -42,6 +42,7 @@ type world struct {
 	admin    *admin.Server
 	advice   bindAdvice
 	read     func() (*configs.File, error) // reads the configuration again; nil: there is none to read
+	labels   *labelConfig                  // a part of the configuration; nil: none
 	signs    atomic.Pointer[lifeSigns]     // nil: not started
 	launch   *launch                       // how to start a successor; nil: nobody knows
 	pidFile  pidFile
@@ -102,7 +103,7 @@ type lastReload struct {
 // newWorld makes a world that serves nothing yet; out is what log writes to. It takes all that can be refused, such as
 // ports; start only lets it go. On an error nothing stays bound.
 func newWorld(file *configs.File, log *slog.Logger, out *logWriter, advice bindAdvice) (*world, error) {
-	w := &world{log: log, level: out.level, advice: advice, loops: file.Loops, asked: make(chan string, 1), handed: make(chan struct{}), from: advice.from,
+	w := &world{log: log, level: out.level, advice: advice, loops: file.Loops, asked: make(chan string, 1), handed: make(chan struct{}), from: advice.from, labels: advice.labels,
 		news: make(chan struct{}, 1), newSource: newSource}
 	if advice.source != nil {
 		w.newSource = advice.source
@@ -225,6 +226,9 @@ func (w *world) startParts() error {
 	w.checks.Go(func() { w.monitor.Run(ctx) })
 	w.startSources(ctx)
 	go w.reloadWhenAsked(ctx)
+	if w.labels != nil {
+		go w.followLabels(ctx)
+	}
 	w.checks.Go(func() { w.keepState(ctx) })
 	w.checks.Go(func() { w.rebalance(ctx) })
 	if err := w.server.Start(); err != nil {
