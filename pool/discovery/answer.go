@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -73,17 +74,26 @@ func (f *Found) check() error {
 	at := f.Address
 	switch {
 	case at.IsUnix() && f.Host != "":
-		return fmt.Errorf("has a host and the path of a socket")
+		return errors.New("has a host and the path of a socket")
 	case !at.IsUnix() && at.TCP.Port() == 0:
-		return fmt.Errorf("has no port")
+		return errors.New("has no port")
 	case !at.IsUnix() && !at.TCP.Addr().IsValid() && f.Host == "":
-		return fmt.Errorf("has no host")
-	case f.Weight != nil && (*f.Weight < 0 || *f.Weight > pool.MaxWeight):
-		return fmt.Errorf("weight %d: want 0 to %d", *f.Weight, pool.MaxWeight)
-	case f.MaxConns != nil && *f.MaxConns < 0:
-		return fmt.Errorf("max_conns %d: want 0 (no limit) or more", *f.MaxConns)
-	case f.State != nil && int(*f.State) >= len(pool.AdminStates()):
-		return fmt.Errorf("unknown state %v", *f.State)
+		return errors.New("has no host")
+	}
+	return f.Settings.check()
+}
+
+// check returns what is wrong with settings; nil of them are right.
+func (s *Settings) check() error {
+	switch {
+	case s == nil:
+		return nil
+	case s.Weight != nil && (*s.Weight < 0 || *s.Weight > pool.MaxWeight):
+		return fmt.Errorf("weight %d: want 0 to %d", *s.Weight, pool.MaxWeight)
+	case s.MaxConns != nil && *s.MaxConns < 0:
+		return fmt.Errorf("max_conns %d: want 0 (no limit) or more", *s.MaxConns)
+	case s.State != nil && int(*s.State) >= len(pool.AdminStates()):
+		return fmt.Errorf("unknown state %v", *s.State)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func RestoreMembers(saved []SavedMember) *Members {
 	index := map[[2]string]int{}
 	for i := range saved {
 		s := &saved[i]
-		if s.Backend == "" || s.Found.Host != "" || s.Found.check() != nil {
+		if s.Backend == "" || s.Found.Host != "" || s.Found.check() != nil || s.Template.check() != nil {
 			continue
 		}
 		key := [2]string{s.Source, s.Entry}

@@ -249,7 +249,9 @@ func TestRestoreMembers(t *testing.T) {
 	restored.next("web@1", 1, nil, feed("x", "web=1"), feed("y"))
 	restored.m = RestoreMembers(saved)
 	restored.next("3!? web/2@2?", -1, nil, silent("x"), silent("y"))
-	restored.m = RestoreMembers(append(saved, saved[0], SavedMember{}, SavedMember{Source: "x", Backend: "9", Since: start}))
+	restored.m = RestoreMembers(append(saved, saved[0], SavedMember{},
+		SavedMember{Source: "x", Backend: "9", Since: start},
+		SavedMember{Source: "x", Backend: "9", Since: start, Found: found("9")[0], Template: &Settings{Weight: new(-1)}}))
 	restored.next("web@1 3!? web/2@2?", 0, nil, feed("x", "web=1"), feed("y"))
 	restored.m = RestoreMembers(append(saved, saved...))
 	restored.next("3!", 0, nil, feed("x", "3!"))
