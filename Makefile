@@ -107,6 +107,10 @@ reloads: ## 200 reloads in a minute under load, then what reloads of 10,000 back
 	SLUICE_RELOADS=full $(GO) test -count=1 -v -run '^TestReloads$$' ./cmd/sluice/e2e
 	$(GO) run ./bench/reload
 
+.PHONY: discovery
+discovery: ## a zone that changes in all ways beneath sessions, with a minute of SERVFAIL
+	SLUICE_DISCOVERY=full $(GO) test -count=1 -v -run '^TestDNSUnderLoad$$' ./cmd/sluice/e2e
+
 .PHONY: upgrades
 upgrades: ## 50 upgrades in a row beneath 2,220 sessions
 	SLUICE_UPGRADES=full $(GO) test -count=1 -v -run '^TestUpgrades$$' ./cmd/sluice/e2e

@@ -53,6 +53,9 @@ type poolStatus struct {
 
 type backendStatus struct {
 	Name            string
+	Address         string
+	State           string
+	Vanished        bool
 	Up              bool
 	Usable          bool
 	Active          int
