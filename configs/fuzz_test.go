@@ -12,6 +12,7 @@ import (
 	"sluice/health/probe"
 	"sluice/l4"
 	"sluice/l4/route"
+	"sluice/pool"
 )
 
 // FuzzParse holds every input to the same promises: no panic; a file or problems, never both or neither; each problem in
@@ -105,6 +106,29 @@ func checkFile(t *testing.T, file *File) {
 			}
 		}
 		checkHealth(t, p)
+		checkEntries(t, p)
+	}
+}
+
+// checkEntries holds the sources of a pool to what the packages that ask them take.
+func checkEntries(t *testing.T, p Pool) {
+	t.Helper()
+	for _, e := range p.Entries {
+		s := e.Source
+		byDNS := s.DNS != nil && checkHostName(s.DNS.Name) == nil && (s.DNS.Port != 0 || s.DNS.AsksSRV()) &&
+			0 < s.DNS.MinTTL && s.DNS.MinTTL <= s.DNS.MaxTTL
+		byFile := s.File != nil && filepath.IsAbs(s.File.Path)
+		byDocker := s.Docker != nil && checkName(s.Docker.Pool) == nil && s.Docker.Socket != ""
+		kinds := slices.DeleteFunc([]bool{s.DNS != nil, s.File != nil, s.Docker != nil}, func(there bool) bool { return !there })
+		if len(kinds) != 1 || !byDNS && !byFile && !byDocker {
+			t.Errorf("source of %+v", e)
+		}
+		if e.Before > len(p.Config.Backends) || e.Template.Name != "" || e.Template.Address != (pool.Address{}) || e.Name != "" && !byDNS {
+			t.Errorf("entry %+v of %d backends", e, len(p.Config.Backends))
+		}
+	}
+	if p.RemoveAfter < 0 || p.OnEmpty != OnEmptyKeep && p.OnEmpty != OnEmptyEmpty {
+		t.Errorf("pool %+v", p)
 	}
 }
 
