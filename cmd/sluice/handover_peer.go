@@ -104,26 +104,26 @@ func (h *handover) reason(err error) error {
 // process it is, see sysutil.PeerPIDFile: then the end of the connection is its end.
 func (h *handover) gone() bool { return h.pidfd < 0 || sysutil.Exited(h.pidfd, 2*deathTime) }
 
-// seeOff waits for the end of the other process, which does not take over. If that one could not be told that this one goes
-// on, this process must not end before it has found out: it would take this one for dead.
+// seeOff waits for the end of the other process, which does not take over: until then it may be woken for who connects. If it
+// could not be told that this one goes on, this process must not end before it has found out: it would take this one for dead.
 func (h *handover) seeOff(told bool) {
-	pidfd := h.pidfd // -1 is waited for, too, and never ends
+	pidfd, doubts := h.pidfd, &h.w.succession.doubts // -1 is waited for, too, and never ends
 	h.pidfd = -1
 	if !told {
-		h.w.succession.doubts.Add(1)
+		doubts.Add(1)
 	}
 	go func() {
-		ended := sysutil.Exited(pidfd, 2*deathTime)
 		if !told {
-			h.w.succession.doubts.Done()
+			sysutil.Exited(pidfd, 2*deathTime)
+			doubts.Done()
 		}
 		if pidfd < 0 {
 			return
 		}
-		defer sysutil.Close(pidfd)
-		if (ended || sysutil.Exited(pidfd, forever)) && h.departure != nil {
+		if h.departure != nil && sysutil.Exited(pidfd, forever) {
 			h.departure.PeerEnded()
 		}
+		sysutil.Close(pidfd)
 	}()
 }
 
