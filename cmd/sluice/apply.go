@@ -33,6 +33,7 @@ func (w *world) apply(dry bool, next func(was *generation) (*configs.File, overr
 	case w.held:
 		return change.Change{}, errUnderWay
 	}
+	defer w.watch.Restore(nil) // what was asked for in vain
 	was := w.now.Load()
 	file, set, err := next(was)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -18,14 +19,22 @@ const (
 )
 
 // askSources asks every source of a configuration once, and returns what it does not answer as warnings.
-func askSources(file *configs.File) (warnings configs.Problems) {
-	answers := askAll(entrySources(file))
+func askSources(file *configs.File) configs.Problems {
+	return sourceWarnings(file, askAll(entrySources(file), newSource))
+}
+
+// sourceWarnings returns what is wrong with answers to entries of a configuration.
+func sourceWarnings(file *configs.File, answers map[string]asked) (warnings configs.Problems) {
 	own := file.Barred()
 	for i := range file.Pools {
 		p := &file.Pools[i]
 		for j := range p.Entries {
 			e := &p.Entries[j]
-			for _, text := range answers[e.Source.Key()].warnings(barred(p, own)) {
+			answer, is := answers[e.Source.Key()]
+			if !is {
+				continue
+			}
+			for _, text := range answer.warnings(barred(p, own)) {
 				warning := e.At
 				warning.Message = e.Source.Key() + ": " + text
 				warnings = append(warnings, warning)
@@ -41,21 +50,43 @@ type asked struct {
 	err   error
 }
 
-// askAll asks sources once, and returns their answers by key.
-func askAll(sources map[string]configs.SourceConfig) map[string]asked {
+// askAll asks sources once, and the host names among what they have found, and returns their answers by key.
+func askAll(sources map[string]configs.SourceConfig, source func(configs.SourceConfig) discovery.Source) map[string]asked {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
+	answers := askWithin(ctx, sources, source)
+	maps.Copy(answers, askWithin(ctx, hostSources(answers), source))
+	return answers
+}
+
+// hostSources returns the sources of the host names in answers that are not among these, by their keys.
+func hostSources(answers map[string]asked) map[string]configs.SourceConfig {
+	hosts := make(map[string]configs.SourceConfig)
+	for _, a := range answers {
+		for i := range a.found {
+			if f := &a.found[i]; f.Host != "" {
+				source := hostSource(f)
+				if _, known := answers[source.Key()]; !known {
+					hosts[source.Key()] = source
+				}
+			}
+		}
+	}
+	return hosts
+}
+
+func askWithin(ctx context.Context, sources map[string]configs.SourceConfig, source func(configs.SourceConfig) discovery.Source) map[string]asked {
 	var (
 		mu      sync.Mutex
 		all     sync.WaitGroup
 		answers = make(map[string]asked, len(sources))
 		tokens  = make(chan struct{}, askAtOnce)
 	)
-	for key, source := range sources {
+	for key, config := range sources {
 		tokens <- struct{}{}
 		all.Go(func() {
 			defer func() { <-tokens }()
-			found, err := newSource(source).Ask(ctx)
+			found, err := source(config).Ask(ctx)
 			mu.Lock()
 			defer mu.Unlock()
 			answers[key] = asked{found, err}

@@ -76,7 +76,11 @@ func (w *world) reloadFrom(read func() (*configs.File, error), dry bool) (change
 		if err := readAccess(file); err != nil {
 			return change.Change{}, admin.WrongConfig(err)
 		}
-		c, err := w.apply(dry, func(was *generation) (*configs.File, overrides.Set, error) { return file, was.set, nil })
+		answers := w.askNew(file)
+		c, err := w.apply(dry, func(was *generation) (*configs.File, overrides.Set, error) {
+			w.watch.Restore(answers)
+			return file, was.set, nil
+		})
 		if err == nil || !w.labels.leaveOut(err) {
 			return c, err
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"sluice/cmd/sluice/internal/change"
@@ -49,7 +50,9 @@ func (w *world) loadState(file *configs.File) overrides.Set {
 func (w *world) adoptState(file *configs.File) overrides.Set {
 	s := &w.from.state
 	w.restoreTimelines(s.Timelines)
-	w.restoreFound(w.from.answers(), s.Vanished)
+	answers := w.from.answers()
+	w.restoreFound(answers, s.Vanished)
+	w.watch.Restore(slices.Concat(answers, w.askNew(file))) // the file may have changed
 	w.foreign = s.Unreadable
 	if s.LastReload != nil {
 		last := &lastReload{at: s.LastReload.At}

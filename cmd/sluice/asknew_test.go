@@ -1,0 +1,47 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestReloadToOtherSource: a pool that gets its backends from somewhere else has them at once, the same ones where they are
+// the same, and is not without any until the new source has been asked.
+func TestReloadToOtherSource(t *testing.T) {
+	r, s := newFound(t, "", "")
+	s.answers("dns app:80", "10.0.1.1:80")
+	r.until("found", "10.0.9.1:80 10.0.9.2:80 10.0.1.1:80,w3")
+	was := r.now.Load().pool("p").Backends()
+	s.answers("dns app2:80", "10.0.1.1:80", "10.0.1.2:80")
+	stays := func(want string) {
+		t.Helper()
+		if got := r.backends(); got != want {
+			t.Fatalf("backends %s, want %s", got, want)
+		}
+		for i, b := range r.now.Load().pool("p").Backends()[:len(was)] {
+			if b != was[i] {
+				t.Errorf("backend %s is another one: its sessions are on one that was removed", b.Name())
+			}
+		}
+	}
+	before := r.text.Load()
+	r.text.Store(strings.Replace(before.(string), "{dns: app:80}", "{dns: app2:80}", 1))
+	if c, err := r.reloadFrom(r.read, true); err != nil || !strings.Contains(c.String(), "10.0.1.2:80") {
+		t.Errorf("a dry run does not know what would be found: %s, %v", c.String(), err)
+	}
+	if r.watch.Answer("dns app2:80").Answered() {
+		t.Error("an answer that a dry run has got is kept")
+	}
+	r.text.Store(before)
+	r.change("{dns: app:80}", "{dns: app2:80}")
+	stays("10.0.9.1:80 10.0.9.2:80 10.0.1.1:80,w3 10.0.1.2:80,w3")
+
+	s.answers("file "+r.dir+"/list2", "app3:80")
+	s.answers("dns app3:80", "10.0.1.1:80")
+	r.change("{dns: app2:80}, {file: DIR/list}", "{file: DIR/list2}")
+	stays("10.0.9.1:80 10.0.9.2:80 10.0.1.1:80,w3")
+
+	if c := r.change(`"db:80"`, `"silent:80"`); !strings.Contains(c, "! warning: t.yaml:11:") || !strings.Contains(c, "dns silent:80") {
+		t.Errorf("nothing says that a source does not answer: %s", c)
+	}
+}
