@@ -177,13 +177,31 @@ func (g *generation) sources() (keys []string) {
 func (w *world) logFound(was *generation, n *poolNews) {
 	name := was.file.Pools[n.pool].Config.Name
 	before := was.membersOf(name)
-	for _, p := range n.members.Problems() {
-		if !slices.Contains(before.Problems(), p) {
-			w.log.Warn("a backend that a source has found is left out", "pool", name, "source", p.Source, "backend", p.Backend, "error", p.Problem)
-		}
-	}
+	w.logLeftOut(name, before.Problems(), n.members.Problems())
 	if gone := removedFrom(before, n.members); len(gone) > 0 {
 		w.log.Info("backends that no source has any more are removed", "pool", name, "backends", someOf(gone))
+	}
+}
+
+// leftOutLines is how many backends are logged that cannot be one: an answer may have thousands.
+const leftOutLines = 20
+
+// logLeftOut says which of the backends that sources have found are left out of a pool, and were not before.
+func (w *world) logLeftOut(pool string, before, now []discovery.Problem) {
+	known, fresh := make(map[discovery.Problem]bool, len(before)), 0
+	for _, p := range before {
+		known[p] = true
+	}
+	for _, p := range now {
+		if known[p] {
+			continue
+		}
+		if fresh++; fresh <= leftOutLines {
+			w.log.Warn("a backend that a source has found is left out", "pool", pool, "source", p.Source, "backend", p.Backend, "error", p.Problem)
+		}
+	}
+	if more := fresh - leftOutLines; more > 0 {
+		w.log.Warn("more backends that sources have found are left out", "pool", pool, "backends", more)
 	}
 }
 

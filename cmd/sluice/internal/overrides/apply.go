@@ -78,6 +78,8 @@ func apply(file *configs.File, settings []Setting, next []pool.BackendConfig) []
 				next = append(next, b)
 			}
 		case i < 0:
+		case s.Key == Added:
+			next[i].Vanished = false // whatever sources say
 		case s.Key == Removed:
 			next = slices.Delete(next, i, i+1)
 		default:
