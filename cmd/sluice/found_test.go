@@ -17,6 +17,7 @@ import (
 	"sluice/configs"
 	"sluice/pool"
 	"sluice/pool/discovery"
+	"sluice/sysutil"
 )
 
 const foundText = `
@@ -293,5 +294,29 @@ func TestFoundBefore(t *testing.T) {
 	want := []string{"dns db:80 10.0.0.1:80", "dns db:80 10.0.0.2:80", "dns db:81 10.0.0.1:81"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestFoundHandedOver: an answer that comes while a process hands over, and is not in force any more there, takes no backend
+// from the other process before its time: sessions on it are yet to come.
+func TestFoundHandedOver(t *testing.T) {
+	r, s := newFound(t, "", "")
+	s.answers("dns app:80", "10.0.1.1:80", "10.0.1.2:80")
+	r.until("found", "10.0.9.1:80 10.0.9.2:80 10.0.1.1:80,w3 10.0.1.2:80,w3")
+	if err := r.hold(); err != nil {
+		t.Fatal(err)
+	}
+	defer r.unhold()
+	s.answers("dns app:80", "10.0.1.2:80")
+	state, files, err := r.state()
+	sysutil.CloseFiles(files.own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(state.Answers) != 1 || len(state.Answers[0].Found) != 1 {
+		t.Errorf("answers %+v", state.Answers)
+	}
+	if len(state.Vanished) != 1 || state.Vanished[0].Backend != "10.0.1.1:80" {
+		t.Errorf("vanished: %+v, want the backend that is not in the answer", state.Vanished)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"time"
 
 	"sluice/cmd/sluice/internal/admin"
 	"sluice/cmd/sluice/internal/takeover"
@@ -91,7 +92,8 @@ func (w *world) state() (s takeover.State, files stateFiles, err error) {
 	if s.Timelines, err = w.timelines(); err != nil {
 		return s, files, err
 	}
-	s.Answers, s.Vanished = w.watch.Saved(), g.vanished()
+	s.Answers = w.watch.Saved()
+	s.Vanished = g.vanishedAfter(s.Answers, time.Now())
 	for _, k := range w.server.Sockets() {
 		s.Sockets = append(s.Sockets, k)
 		files.all = append(files.all, k.FD)

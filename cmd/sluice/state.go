@@ -101,6 +101,14 @@ func (g *generation) vanished() (all []statefile.Vanished) {
 	return all
 }
 
+// vanishedAfter is vanished once these answers are in force, which may be newer than the generation: who has only them and
+// does not know of a backend that they have lost would take it for one that was removed.
+func (g *generation) vanishedAfter(answers []discovery.Saved, now time.Time) []statefile.Vanished {
+	said := discovery.NewWatch(discovery.Options{})
+	said.Restore(answers)
+	return g.with(g.refind(said, now)).vanished()
+}
+
 func (w *world) setOf(file *configs.File, settings []overrides.Setting) overrides.Set {
 	for _, o := range settings {
 		if err := o.Barred(file); err != nil {
