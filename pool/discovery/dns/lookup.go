@@ -154,16 +154,22 @@ func (l *lookup) ttl() time.Duration {
 	return l.negative
 }
 
-// failures returns why questions were not answered, one text for all that have the same reason.
+// failures returns why questions were not answered, one text for all that have the same reason, and for no more than
+// maxWarnings reasons: who answers may make up another one for each of thousands of targets.
 func (l *lookup) failures() (texts []string) {
 	type cause struct {
 		text         string
 		types, names []string
 	}
 	var causes []*cause
+	more := 0
 	for _, r := range l.failed {
 		text := r.err.Error()
 		i := slices.IndexFunc(causes, func(c *cause) bool { return c.text == text })
+		if i < 0 && len(causes) == maxWarnings {
+			more++
+			continue
+		}
 		if i < 0 {
 			i = len(causes)
 			causes = append(causes, &cause{text: text})
@@ -176,6 +182,9 @@ func (l *lookup) failures() (texts []string) {
 			c.names = append(c.names[:3], fmt.Sprintf("%d more", more))
 		}
 		texts = append(texts, fmt.Sprintf("look up %s of %s: %s", strings.Join(c.types, ", "), strings.Join(c.names, ", "), c.text))
+	}
+	if more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more questions for other reasons", more))
 	}
 	return texts
 }

@@ -187,3 +187,15 @@ func TestThousands(t *testing.T) {
 		t.Errorf("asked other than %q", want)
 	}
 }
+
+// TestManyReasons: however many reasons a server makes up for thousands of targets, a few of them are said.
+func TestManyReasons(t *testing.T) {
+	l := newLookup(nil, nil, nil)
+	for i := range 5000 {
+		l.failed = append(l.failed, result{question: question{fmt.Sprintf("t%d.", i), miekg.TypeA}, err: fmt.Errorf("its alias a%d.: SERVFAIL", i)})
+	}
+	texts := l.failures()
+	if len(texts) != maxWarnings+1 || texts[maxWarnings] != "and 4980 more questions for other reasons" {
+		t.Errorf("%d texts, the last: %s", len(texts), texts[len(texts)-1])
+	}
+}
