@@ -46,6 +46,8 @@ type health struct {
 	problem           string          // "" = the last question was answered
 	told              map[string]bool // what was logged since the last answer
 	warnings          []string
+	warned            map[string]bool // those that were logged since warnedSince
+	warnedSince       time.Time
 	next              time.Time
 	answers, failures uint64
 }
@@ -84,11 +86,24 @@ func (h *health) succeed(log *slog.Logger, warnings []string) (other bool) {
 	}
 	for _, text := range warnings {
 		if !slices.Contains(h.warnings, text) {
-			log.Warn("source has a backend that is left out", "reason", text)
+			h.warn(log, text)
 		}
 	}
 	h.warnings = warnings
 	return true
+}
+
+// warningsTime is the time in which no more warnings are logged than those of one answer: a source may come up with others in every answer.
+const warningsTime = time.Minute
+
+func (h *health) warn(log *slog.Logger, text string) {
+	if now := time.Now(); now.Sub(h.warnedSince) > warningsTime {
+		h.warned, h.warnedSince = make(map[string]bool), now
+	}
+	if !h.warned[text] && len(h.warned) <= maxWarnings { // one more: how many there are
+		h.warned[text] = true
+		log.Warn("source has a backend that is left out", "reason", text)
+	}
 }
 
 // logChange logs what is different in an answer.
