@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,8 @@ type client struct {
 	socket string
 	http   http.Client
 	speaks version // what both speak; zero = not asked yet
+
+	created map[string]time.Time // of containers that were made in one second with others, by id
 }
 
 func newClient(socket string) *client {
@@ -96,8 +99,45 @@ func (c *client) oldestSpoken(ctx context.Context) (version, error) {
 	return oldest, nil
 }
 
-// list returns all containers that run or are paused.
+// list returns all containers that run or are paused, the oldest first.
 func (c *client) list(ctx context.Context) ([]Container, error) {
+	all, err := c.listOnce(ctx)
+	if err == nil {
+		c.date(ctx, all)
+	}
+	return all, err
+}
+
+// date finds out when containers were made that have a second in common: the list has no more. Who is the older one of two
+// that contradict each other depends on it. What cannot be found out stays as it is.
+func (c *client) date(ctx context.Context, all []Container) {
+	inSecond := make(map[time.Time]int)
+	for i := range all {
+		if len(all[i].Labels) > 0 {
+			inSecond[all[i].Created]++
+		}
+	}
+	known := make(map[string]time.Time)
+	for i := range all {
+		one := &all[i]
+		if len(one.Labels) == 0 || inSecond[one.Created] == 1 {
+			continue
+		}
+		exact, had := c.created[one.ID]
+		if !had {
+			d, err := c.inspect(ctx, one.ID)
+			if err != nil || !d.Created.Truncate(time.Second).Equal(one.Created) {
+				continue
+			}
+			exact = d.Created
+		}
+		one.Created, known[one.ID] = exact, exact
+	}
+	c.created = known
+	slices.SortFunc(all, Older)
+}
+
+func (c *client) listOnce(ctx context.Context) ([]Container, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	r, err := c.get(ctx, c.speaks.path("/containers/json"), nil)
@@ -118,8 +158,9 @@ func (c *client) list(ctx context.Context) ([]Container, error) {
 
 // details is what is asked about one container.
 type details struct {
-	State  struct{ StartedAt time.Time }
-	Config struct{ StopSignal string }
+	Created time.Time
+	State   struct{ StartedAt time.Time }
+	Config  struct{ StopSignal string }
 }
 
 func (c *client) inspect(ctx context.Context, id string) (d details, err error) {

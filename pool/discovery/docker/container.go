@@ -13,7 +13,7 @@ import (
 type Container struct {
 	ID      string
 	Name    string    // as people write it, without the slash that the API puts before it
-	Created time.Time // to the second
+	Created time.Time // to the second, unless another one for sluice was made in the same
 	Labels  map[string]string
 	Serves  bool // it is to get new sessions
 
@@ -43,7 +43,7 @@ const (
 	unhealthy health = "unhealthy"
 )
 
-// Older orders containers by their age, and those of one second by their ids, so that everybody has them in one order.
+// Older orders containers by their age, and by their ids where that is the same, so that everybody has them in one order.
 func Older(a, b Container) int {
 	if order := a.Created.Compare(b.Created); order != 0 {
 		return order

@@ -68,7 +68,7 @@ func TestSignals(t *testing.T) {
 	for id, signal := range map[string]string{"hup": "1", "dump": "3", "usr1": "10", "quit": "3", "winch": "28", "kill": "9", "unknown": "no"} {
 		s.event("kill", id, "signal", signal)
 	}
-	l.untilFound("dump=10.1.0.8:8080 hup=10.1.0.7:8080 term=10.1.0.2:8080 usr1=10.1.0.9:8080")
+	l.untilFound("hup=10.1.0.7:8080 usr1=10.1.0.9:8080 dump=10.1.0.8:8080 term=10.1.0.2:8080")
 	until(t, "what signals stop them is asked", func() error {
 		if n := s.questions("/containers/hup/json") + s.questions("/containers/dump/json") + s.questions("/containers/usr1/json"); n != 3 {
 			return fmt.Errorf("%d questions", n)
@@ -76,7 +76,33 @@ func TestSignals(t *testing.T) {
 		return nil
 	})
 	s.event("kill", "term", "signal", "SIGTERM")
-	l.untilFound("dump=10.1.0.8:8080 hup=10.1.0.7:8080 usr1=10.1.0.9:8080")
+	l.untilFound("hup=10.1.0.7:8080 usr1=10.1.0.9:8080 dump=10.1.0.8:8080")
+}
+
+// TestAges: containers of one second are in the order in which they were made, which is asked once.
+func TestAges(t *testing.T) {
+	s := startStand(t, "")
+	one, date := `"Created": {age}`, `"Created": 1000000000`
+	s.containers(sample("a", "10.1.0.2", one, date), sample("b", "10.1.0.3", one, date), sample("c", "10.1.0.4", one, date),
+		sample("d", "10.1.0.5", one, date), sample("old", "10.1.0.6"), sample("plain", "10.1.0.7", "sluice.pool", "pool"))
+	s.inspect["a"] = `{"Created": "2001-09-09T01:46:40.9Z"}`
+	s.inspect["b"] = `{"Created": "2001-09-09T01:46:40.123456789Z"}`
+	s.inspect["c"] = `{"Created": "1999-09-09T01:46:40.1Z"}` // of another container
+	l := listen(t, appOf(s))
+	want := "old=10.1.0.6:8080 c=10.1.0.4:8080 d=10.1.0.5:8080 b=10.1.0.3:8080 a=10.1.0.2:8080"
+	l.untilFound(want)
+	s.event("rename", "a")
+	s.event("kill", "old", "signal", "15")
+	l.untilFound(strings.TrimPrefix(want, "old=10.1.0.6:8080 "))
+	until(t, "there was another list", func() error {
+		if s.questions("/containers/json") < 2 {
+			return errors.New("there was none")
+		}
+		return nil
+	})
+	if n := s.questions("/containers/a/json") + s.questions("/containers/b/json") + s.questions("/containers/plain/json"); n != 2 {
+		t.Errorf("%d questions about three containers, want 2: %q", n, s.asked)
+	}
 }
 
 // TestForeign: what happens to containers that are not for sluice is not asked about.

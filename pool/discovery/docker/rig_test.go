@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -180,9 +181,14 @@ func (s *stand) questions(part string) (n int) {
 	return n
 }
 
-// sample is a container in a list. with replaces parts of it.
+// sample is a container in a list, which is as old as its name says. with replaces parts of it.
 func sample(id, ip string, with ...string) string {
-	text := `{"Id": "` + id + `", "Names": ["/other/alias", "/` + id + `"], "Created": 1795862297,
+	age := 0
+	for _, b := range []byte(id) {
+		age += int(b)
+	}
+	with = append(with, "{age}", strconv.Itoa(age))
+	text := `{"Id": "` + id + `", "Names": ["/other/alias", "/` + id + `"], "Created": {age},
 		"Labels": {"sluice.pool": "app", "maintainer": "somebody"}, "State": "running", "Status": "Up 5 minutes",
 		"Ports": [{"PrivatePort": 8080, "Type": "tcp"}, {"IP": "0.0.0.0", "PublicPort": 1, "PrivatePort": 8080, "Type": "tcp"}, {"PrivatePort": 53, "Type": "udp"}],
 		"HostConfig": {"NetworkMode": "default"},
