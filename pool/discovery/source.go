@@ -26,6 +26,9 @@ type Report struct {
 	Next  time.Time // when it is asked again; zero: when it has news
 
 	Warnings []string // what is wrong with single backends, which are not in Found
+
+	// Other says that the source is there for something else than backends: that there are none is no news.
+	Other bool
 }
 
 // Found is one backend in an answer.

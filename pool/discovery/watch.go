@@ -144,7 +144,7 @@ func (w *Watch) take(ctx context.Context, s *watched, r Report, set []Found) boo
 	other := s.succeed(log, r.Warnings)
 	before := s.answer
 	next, changed := before.follow(set, time.Now())
-	if s.answer = next; changed {
+	if s.answer = next; changed && !r.Other {
 		logChange(log, before, next)
 	}
 	return changed || other

@@ -69,6 +69,23 @@ func (o *Options) unanswered(pool string) (reasons []string) {
 	return reasons
 }
 
+// unlistened returns why there is no listener, a line each: sources that are of no pool may have some.
+func (o *Options) unlistened() (reasons []string) {
+	for _, s := range o.sources() {
+		switch {
+		case len(s.Pools) > 0 || s.Generation > 0:
+		case s.Problem == "":
+			reasons = append(reasons, fmt.Sprintf("no listener: %s has not answered yet", s.Source))
+		default:
+			reasons = append(reasons, fmt.Sprintf("no listener: %s has not answered yet: %s", s.Source, s.Problem))
+		}
+	}
+	if len(reasons) == 0 {
+		return []string{"no listener: nothing is served"}
+	}
+	return reasons
+}
+
 // writeDiscovery shows how the sources stand.
 func (o *Options) writeDiscovery(e *exposition) {
 	all := o.sources()

@@ -102,6 +102,9 @@ func (s *Server) unready(asked scope) (reasons []string) {
 	for _, name := range asked.pools {
 		look(name)
 	}
+	if len(asked.listeners)+len(asked.pools) == 0 {
+		return s.options.unlistened()
+	}
 	return reasons
 }
 

@@ -177,7 +177,7 @@ func (l *Labels) Run(ctx context.Context, report func(discovery.Report)) {
 		warnings, next := l.look(time.Now())
 		timer.Reset(next)
 		if answered {
-			report(discovery.Report{Warnings: warnings})
+			report(discovery.Report{Warnings: warnings, Other: true})
 		}
 	}
 }
