@@ -1,8 +1,15 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
+	"time"
+
+	"sluice/configs"
+	"sluice/pool/discovery"
+	"sluice/pool/discovery/dns"
 )
 
 // TestReloadToOtherSource: a pool that gets its backends from somewhere else has them at once, the same ones where they are
@@ -43,5 +50,32 @@ func TestReloadToOtherSource(t *testing.T) {
 
 	if c := r.change(`"db:80"`, `"silent:80"`); !strings.Contains(c, "! warning: t.yaml:11:") || !strings.Contains(c, "dns silent:80") {
 		t.Errorf("nothing says that a source does not answer: %s", c)
+	}
+}
+
+// hung is a source that is not to be stopped, such as a file on a server that does not answer.
+type hung struct{ discovery.Source }
+
+func (hung) Ask(context.Context) ([]discovery.Found, error) { select {} }
+
+// TestAskHung: nobody waits for a source that hangs, and the others have their say.
+func TestAskHung(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	s := new(sources)
+	s.answers("dns good:80", "10.0.0.1:80")
+	all := make(map[string]configs.SourceConfig)
+	for _, name := range []string{"bad", "good"} {
+		c := dns.DefaultConfig(name, 80)
+		all[c.Key()] = configs.SourceConfig{DNS: &c}
+	}
+	answers := askWithin(ctx, all, func(c configs.SourceConfig) discovery.Source {
+		if c.DNS.Name == "bad" {
+			return hung{}
+		}
+		return s.source(c.Key())
+	})
+	if bad, good := answers["dns bad:80"], answers["dns good:80"]; !errors.Is(bad.err, context.DeadlineExceeded) || good.err != nil || len(good.found) != 1 {
+		t.Errorf("%+v", answers)
 	}
 }

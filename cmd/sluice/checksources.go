@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"sluice/configs"
@@ -75,24 +74,40 @@ func hostSources(answers map[string]asked) map[string]configs.SourceConfig {
 	return hosts
 }
 
+// askGrace is how long after the deadline it is waited for sources to say what they have come to. One that reads a file
+// from a server that hangs does not heed ctx.
+const askGrace = 500 * time.Millisecond
+
+// askWithin asks sources until the deadline of ctx, and returns their answers by key.
 func askWithin(ctx context.Context, sources map[string]configs.SourceConfig, source func(configs.SourceConfig) discovery.Source) map[string]asked {
-	var (
-		mu      sync.Mutex
-		all     sync.WaitGroup
-		answers = make(map[string]asked, len(sources))
-		tokens  = make(chan struct{}, askAtOnce)
-	)
+	answers := make(map[string]asked, len(sources))
+	for key := range sources {
+		answers[key] = asked{err: context.DeadlineExceeded}
+	}
+	type answer struct {
+		key string
+		asked
+	}
+	told, tokens := make(chan answer, len(sources)), make(chan struct{}, askAtOnce)
 	for key, config := range sources {
-		tokens <- struct{}{}
-		all.Go(func() {
+		go func() {
+			tokens <- struct{}{}
 			defer func() { <-tokens }()
 			found, err := source(config).Ask(ctx)
-			mu.Lock()
-			defer mu.Unlock()
-			answers[key] = asked{found, err}
-		})
+			told <- answer{key, asked{found, err}}
+		}()
 	}
-	all.Wait()
+	end, _ := ctx.Deadline()
+	over := time.NewTimer(time.Until(end) + askGrace)
+	defer over.Stop()
+	for range sources {
+		select {
+		case a := <-told:
+			answers[a.key] = a.asked
+		case <-over.C:
+			return answers
+		}
+	}
 	return answers
 }
 
