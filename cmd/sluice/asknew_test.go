@@ -48,6 +48,13 @@ func TestReloadToOtherSource(t *testing.T) {
 	r.change("{dns: app2:80}, {file: DIR/list}", "{file: DIR/list2}")
 	stays("10.0.9.1:80 10.0.9.2:80 10.0.1.1:80,w3")
 
+	s.answers("dns db:80 min_ttl=2s", "10.0.0.2:80")
+	s.answers("dns db:80", "10.0.0.1:80")
+	r.until("a name", "10.0.9.1:80 10.0.0.1:80 10.0.9.2:80 10.0.1.1:80,w3")
+	r.change("{file: DIR/list2}", "{file: DIR/list2}, {dns: {name: db, port: 80, min_ttl: 2s}}")
+	if got, want := r.backends(), "10.0.9.1:80 10.0.0.1:80 10.0.9.2:80 10.0.0.2:80,w3 10.0.1.1:80,w3"; got != want {
+		t.Errorf("asked in two ways: backends %s, want %s", got, want)
+	}
 	if c := r.change(`"db:80"`, `"silent:80"`); !strings.Contains(c, "! warning: t.yaml:11:") || !strings.Contains(c, "dns silent:80") {
 		t.Errorf("nothing says that a source does not answer: %s", c)
 	}

@@ -76,7 +76,7 @@ func (w *world) reloadFrom(read func() (*configs.File, error), dry bool) (change
 		if err := readAccess(file); err != nil {
 			return change.Change{}, admin.WrongConfig(err)
 		}
-		answers := w.askNew(file)
+		answers := w.askNew(file, w.now.Load().sources())
 		c, err := w.apply(dry, func(was *generation) (*configs.File, overrides.Set, error) {
 			w.watch.Restore(answers)
 			return file, was.set, nil

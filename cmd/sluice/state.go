@@ -52,7 +52,11 @@ func (w *world) adoptState(file *configs.File) overrides.Set {
 	w.restoreTimelines(s.Timelines)
 	answers := w.from.answers()
 	w.restoreFound(answers, s.Vanished)
-	w.watch.Restore(slices.Concat(answers, w.askNew(file))) // the file may have changed
+	known := make([]string, 0, len(answers))
+	for _, a := range answers {
+		known = append(known, a.Source)
+	}
+	w.watch.Restore(slices.Concat(answers, w.askNew(file, known))) // the file may have changed
 	w.foreign = s.Unreadable
 	if s.LastReload != nil {
 		last := &lastReload{at: s.LastReload.At}
