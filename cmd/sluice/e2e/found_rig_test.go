@@ -180,7 +180,7 @@ func (s status) countedAs(want map[string]map[string]int) error {
 // connections counts what the kernel has of connections from sluice to places.
 func (f *foundRig) connections() (n int) {
 	f.t.Helper()
-	held := systest.Held(f.t, f.cmd.Process.Pid)
+	held := systest.Held(f.t, f.answer().PID)
 	for _, s := range systest.Sockets(f.t, f.places.port) {
 		if s.Far == f.places.port && s.State == systest.Established && held[s.Inode] {
 			n++

@@ -56,6 +56,8 @@ type backendStatus struct {
 	Address         string
 	State           string
 	Vanished        bool
+	Source, Entry   string
+	RemovedAt       time.Time `json:"removed_at"`
 	Up              bool
 	Usable          bool
 	Active          int

@@ -63,6 +63,7 @@ func (u *upgradable) run(t *testing.T, dir, config string, by ...string) {
 		}
 		return errors.New("its log does not say so")
 	})
+	u.gone = false
 	t.Cleanup(u.end)
 }
 
@@ -91,6 +92,7 @@ func (u *upgradable) end() {
 		u.t.Errorf("end process %d: %v", pid, err)
 	}
 	until(u.t, "the last process ends", func() error { return ended(pid) })
+	u.gone = true
 	u.expectNothingLeft()
 	if !u.running() && u.err != nil {
 		u.t.Errorf("the first process ended with %v, want exit status 0", u.err)
