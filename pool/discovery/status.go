@@ -52,6 +52,16 @@ type health struct {
 	answers, failures uint64
 }
 
+// maxText is how much of what is wrong is kept and logged, in bytes: a container's label in it may have a megabyte.
+const maxText = 2000
+
+func short(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "..."
+}
+
 // maxWarnings is how many warnings of one answer are kept and logged.
 const maxWarnings = 20
 
@@ -60,7 +70,7 @@ const maxWarnings = 20
 func (h *health) fail(log *slog.Logger, err error) (other bool) {
 	h.failures++
 	before := h.problem
-	if h.problem = err.Error(); !h.told[h.problem] && len(h.told) < maxWarnings {
+	if h.problem = short(err.Error()); !h.told[h.problem] && len(h.told) < maxWarnings {
 		if h.told == nil {
 			h.told = map[string]bool{}
 		}

@@ -84,14 +84,26 @@ func (w *Watch) newWatched(key string, source Source) *watched {
 	return s
 }
 
-// Run runs the sources until ctx is done, and returns when all have ended. It is called once.
+// endTime is how long sources have to end. One that reads a file from a server that hangs does not.
+const endTime = time.Second
+
+// Run runs the sources until ctx is done, and returns when all have ended, or endTime later. It is called once.
 func (w *Watch) Run(ctx context.Context) {
 	w.mu.Lock()
 	w.running = ctx
 	w.start()
 	w.mu.Unlock()
 	<-ctx.Done()
-	w.sources.Wait()
+	ended := make(chan struct{})
+	go func() {
+		w.sources.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(endTime):
+		w.logger.Warn("sources hang and are not waited for")
+	}
 }
 
 // start runs the sources that do not run yet. After the end of Run there is nothing to start. The mutex is held.
@@ -125,6 +137,9 @@ func usable(r Report) ([]Found, Report) {
 		return nil, Report{Err: fmt.Errorf("no backend can be used: %s", warnings[0]), Next: r.Next}
 	}
 	r.Warnings = slices.Concat(r.Warnings, warnings)
+	for i, text := range r.Warnings {
+		r.Warnings[i] = short(text)
+	}
 	slices.Sort(r.Warnings)
 	return set, r
 }
