@@ -12,6 +12,7 @@ DEBIAN   := nginx libnginx-mod-stream postgresql mariadb-server patroni etcd-ser
 # One program of each package, to see whether it is there.
 PROGRAMS := nginx mariadbd patroni etcd haproxy curl openssl setpriv chromium-headless-shell dovecot promtool \
 	keepalived ip systemd-analyze dockerd dnsmasq knotd
+# SLUICE_TEST_NO_DOCKER=1 leaves out what needs a Docker Engine, where the kernel does not let one run.
 # What they run that is not installed.
 UNPACKED := .deps
 # Linters are run by version, so that go.mod holds only what the program needs.
@@ -83,6 +84,7 @@ fuzz: ## run every fuzz target for FUZZTIME (60s)
 	$(GO) test -run '^$$' -fuzz FuzzBackends -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./configs
 	$(GO) test -run '^$$' -fuzz FuzzReserve -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./pool
 	$(GO) test -run '^$$' -fuzz FuzzContainers -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./pool/discovery/docker
+	$(GO) test -run '^$$' -fuzz FuzzLabels -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./cmd/sluice/internal/labels
 	$(GO) test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./sysutil/handoff
 	$(GO) test -run '^$$' -fuzz FuzzAnswer -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./pool/discovery/dns
 
