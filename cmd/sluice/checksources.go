@@ -124,7 +124,10 @@ func entrySources(file *configs.File) map[string]configs.SourceConfig {
 
 // warnings returns what whoever writes a configuration should know of the answer.
 func (a asked) warnings(barred func(pool.Address) error) (texts []string) {
+	warned := discovery.Warnings(nil)
 	switch {
+	case errors.As(a.err, &warned):
+		texts = slices.Clone(warned)
 	case errors.Is(a.err, context.DeadlineExceeded):
 		return []string{"no answer in time: there are no backends of it until there is one"}
 	case a.err != nil:

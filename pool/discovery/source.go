@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"sluice/pool"
@@ -12,12 +13,18 @@ type Source interface {
 	// Key tells the source from others, and is how people read it: "dns app.internal:8080". Two sources of one key are the
 	// same.
 	Key() string
-	// Ask returns one answer, for those who cannot wait for the next one.
+	// Ask returns one answer, for those who cannot wait for the next one. An error that is Warnings comes beside an answer.
 	Ask(ctx context.Context) ([]Found, error)
 	// Run reports every answer until ctx is done, the first one as soon as it can. It never gives up: what goes wrong is
 	// reported too, and tried again.
 	Run(ctx context.Context, report func(Report))
 }
+
+// Warnings are what is wrong with single backends, which an answer is without.
+type Warnings []string
+
+// Error returns all of them.
+func (w Warnings) Error() string { return strings.Join(w, "; ") }
 
 // A Report is what a source has found out. Its slice is not changed any more.
 type Report struct {

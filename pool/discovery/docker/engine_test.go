@@ -79,6 +79,22 @@ func TestSignals(t *testing.T) {
 	l.untilFound("hup=10.1.0.7:8080 usr1=10.1.0.9:8080 dump=10.1.0.8:8080")
 }
 
+// TestAsk: who asks once gets the containers that serve, and what is wrong with others.
+func TestAsk(t *testing.T) {
+	s := startStand(t, "")
+	s.containers(sample("a", "10.1.0.2"), sample("b", "10.1.0.3", "running", "paused"))
+	found, err := appOf(s).Ask(t.Context())
+	if got := show(discovery.Report{Found: found}); err != nil || got != "a=10.1.0.2:8080" {
+		t.Errorf("found %s, %v", got, err)
+	}
+	s.containers(sample("a", "10.1.0.2"), sample("b", ""))
+	found, err = appOf(s).Ask(t.Context())
+	warned := discovery.Warnings(nil)
+	if got := show(discovery.Report{Found: found}); !errors.As(err, &warned) || len(warned) != 1 || got != "a=10.1.0.2:8080" {
+		t.Errorf("found %s, %v; want one, and a warning of the other one", got, err)
+	}
+}
+
 // TestAges: containers of one second are in the order in which they were made, which is asked once.
 func TestAges(t *testing.T) {
 	s := startStand(t, "")

@@ -18,7 +18,10 @@ func (s source) Ask(ctx context.Context) ([]discovery.Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, _ := s.Found(all)
+	found, warnings := s.Found(all)
+	if len(warnings) > 0 {
+		return found, discovery.Warnings(warnings)
+	}
 	return found, nil
 }
 

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"syscall"
+	"testing"
+
+	"sluice/l4"
+	"sluice/pool"
+	"sluice/pool/discovery"
+)
+
+// TestAskedWarnings: what check says of a source that has an answer, and something to say of single backends.
+func TestAskedWarnings(t *testing.T) {
+	at := pool.Address{TCP: netip.MustParseAddrPort("10.0.0.1:80")}
+	no := errors.New("it is this sluice")
+	for _, c := range []struct {
+		err    error
+		barred error
+		want   []string
+	}{
+		{}, {discovery.Warnings{"container a: no port"}, nil, []string{"container a: no port"}},
+		{discovery.Warnings{"container a: no port"}, no, []string{"container a: no port", "it is this sluice"}},
+		{errors.New("refused"), no, []string{"refused: there are no backends of it until it answers"}},
+	} {
+		a := asked{[]discovery.Found{{Address: at}}, c.err}
+		if got := a.warnings(func(pool.Address) error { return c.barred }); !slices.Equal(got, c.want) {
+			t.Errorf("with %v, %v: %q, want %q", c.err, c.barred, got, c.want)
+		}
+	}
+}
+
+// TestLeaveOut: only what labels have made is left out, and without labels nothing is.
+func TestLeaveOut(t *testing.T) {
+	err := &l4.BindError{Listener: "web", Err: syscall.EADDRINUSE}
+	if (*labelConfig)(nil).leaveOut(err) || newLabelConfig("unix:/s").leaveOut(err) {
+		t.Error("a listener of nobody's labels is left out")
+	}
+	if newLabelConfig("unix:/s").leaveOut(errors.New("no")) {
+		t.Error("an error that is of no listener leaves one out")
+	}
+}
