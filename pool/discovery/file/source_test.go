@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -217,6 +218,42 @@ func TestWrittenElsewhere(t *testing.T) {
 	r.comesTo(one, two)
 	must(t, os.Truncate(link, 0))
 	r.fails(path + ": not an address: ")
+	write(t, link, three)
+	r.comesTo(three)
+}
+
+// TestReplacedOften: the folders on the way stay under watch while files follow each other at its end, and each of these is
+// heard of though it is written by another link.
+func TestReplacedOften(t *testing.T) {
+	t.Parallel()
+	folder, elsewhere := t.TempDir(), t.TempDir()
+	path, link := filepath.Join(folder, "list"), filepath.Join(elsewhere, "list")
+	write(t, path, one)
+	var begun atomic.Int64
+	r := runBy(t, &source{Config: Config{Path: path}, parse: parseLines, pauses: never, begin: func() (*fsnotify.Watcher, error) {
+		begun.Add(1)
+		return fsnotify.NewWatcher()
+	}})
+	r.finds(one)
+	for range 3 {
+		replace(t, path, two)
+		r.finds(two)
+		must(t, os.Link(path, link))
+		write(t, link, two, three)
+		r.comesTo(two, three)
+		must(t, os.Remove(path))
+		r.fails("read " + path + ": no such file or directory")
+		must(t, os.Rename(link, path))
+		r.finds(two, three)
+	}
+	if n := begun.Load(); n != 1 {
+		t.Errorf("watching was begun %d times, want 1", n)
+	}
+	must(t, os.Remove(path))
+	r.fails("read " + path + ": no such file or directory")
+	write(t, link, one)
+	must(t, os.Symlink(link, path))
+	r.finds(one)
 	write(t, link, three)
 	r.comesTo(three)
 }

@@ -20,6 +20,7 @@ type watch struct {
 	way     []string          // what can change on the way, each in a folder that is watched
 	partly  bool              // some of the folders cannot be watched
 	stale   bool              // the way may be another one by now
+	other   bool              // the file itself may be, on the same way
 	pauses
 }
 
@@ -50,9 +51,13 @@ const (
 // maxWays is how often the way may change while it is put under watch. After that the next look must do.
 const maxWays = 5
 
-// follow watches the folders on the way to the file as it is now.
+// follow watches the folders on the way to the file as it is now. While the way stays they are watched as they are: the kernel
+// looks at all that it knows of a folder when that is watched anew, which takes long of one that has seen many files.
 func (w *watch) follow() {
 	if w.watcher != nil && !w.stale && slices.Equal(w.way, wayTo(w.path)) {
+		if w.other {
+			w.followFile()
+		}
 		return
 	}
 	for range maxWays {
@@ -68,14 +73,29 @@ func (w *watch) follow() {
 				w.partly = true
 			}
 		}
-		// The file too: of one that is mounted alone into a container, and written outside, its folder there hears nothing.
-		if len(way) > 0 {
-			_ = watcher.Add(way[len(way)-1]) // it need not be there
-		}
+		w.followFile()
 		if slices.Equal(way, wayTo(w.path)) {
 			return
 		}
 	}
+}
+
+// followFile watches the file too: of one that is mounted alone into a container, and written outside, its folder there hears
+// nothing.
+func (w *watch) followFile() {
+	if file := w.file(); file != "" {
+		_ = w.watcher.Remove(file) // the one before, which the kernel has forgotten if it is gone
+		_ = w.watcher.Add(file)    // it need not be there
+	}
+	w.other = false
+}
+
+// file returns the end of the way; "" = there is none.
+func (w *watch) file() string {
+	if len(w.way) == 0 {
+		return ""
+	}
+	return w.way[len(w.way)-1]
 }
 
 func (w *watch) close() {
@@ -134,11 +154,18 @@ func (w *watch) hears() (events chan fsnotify.Event, errs chan error, pause time
 // concerns reports whether an event is of something on the way, and notes when that has come, gone or been renamed: its
 // watch is of what it was.
 func (w *watch) concerns(e fsnotify.Event) bool {
-	onWay := slices.Contains(w.way, filepath.Clean(e.Name)) // what is in / has two slashes
-	if onWay && (e.Has(fsnotify.Create) || e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)) {
-		w.stale = true
+	place := filepath.Clean(e.Name) // what is in / has two slashes
+	if !slices.Contains(w.way, place) {
+		return false
 	}
-	return onWay
+	if e.Has(fsnotify.Create) || e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename) {
+		if place == w.file() {
+			w.other = true
+		} else {
+			w.stale = true
+		}
+	}
+	return true
 }
 
 // maxLinks is how many symbolic links are followed, as by the kernel: see path_resolution(7).
