@@ -78,8 +78,9 @@ func (m *Monitor) carryOut(p *plan, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.removeAllBut(p, now)
-	members := p.members // a pointer into the plan would keep it
-	m.members.Store(&members)
+	for b, one := range p.fresh {
+		m.members.Store(b, one)
+	}
 	m.pools, m.targets = p.watches, p.probed
 	var changed news
 	for _, n := range p.targets {
@@ -105,11 +106,11 @@ func (m *Monitor) carryOut(p *plan, now time.Time) {
 // removeAllBut ends what is not in the plan. The mutex is held.
 func (m *Monitor) removeAllBut(p *plan, now time.Time) {
 	for _, w := range m.gone {
-		m.welcome(w, p.members[w.pool])
+		m.welcome(w, p)
 	}
 	for _, w := range m.pools {
 		if next := p.watched[w.pool]; next == nil && !p.some || next != nil && !next.stays {
-			m.welcome(w, p.members[w.pool])
+			m.welcome(w, p)
 			m.dismiss(w, p, now)
 		}
 	}
@@ -172,7 +173,7 @@ func (p *plannedPool) begin(now time.Time) {
 	for _, i := range p.news {
 		b := w.members[i]
 		b.ask(p.target(i), now)
-		b.backup, b.tier = b.backend.Config().Backup, b.backend.Backup()
+		b.backup, b.tier = b.backend.BackupConfigured(), b.backend.Backup()
 		if !b.begun {
 			b.begin(now)
 		} else if b.verdict.reason == notChecked && !w.cfg.Judged() && b.backend.Stats().Up {

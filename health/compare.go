@@ -26,7 +26,7 @@ func (p *plan) compare(targets []*target) {
 func (w *plannedPool) compare() {
 	for i, b := range w.members {
 		unproven := b.backend.Unproven() // the pool may have let it in by now; verdicts are the mutex's
-		if !w.same || !b.begun || unproven || b.target != w.target(i) || b.backup != b.backend.Config().Backup {
+		if !w.same || !b.begun || unproven || b.target != w.target(i) || b.backup != b.backend.BackupConfigured() {
 			w.news = append(w.news, i)
 		}
 	}

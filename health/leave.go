@@ -26,9 +26,10 @@ func (w *poolWatch) all(yield func(*member) bool) {
 // dismiss removes the members that are not of the plan, from a pool that stays or with their pool. The mutex is held.
 func (m *Monitor) dismiss(w *poolWatch, p *plan, now time.Time) {
 	for _, b := range w.members {
-		if p.members[w.pool][b.backend] != nil {
+		if b.plan == p.number {
 			continue
 		}
+		m.members.Delete(b.backend)
 		b.remove()
 		if p.watched[w.pool] != nil { // whose new rules are to be known first
 			w.leaving = append(w.leaving, b)
@@ -48,13 +49,16 @@ func (m *Monitor) dismiss(w *poolWatch, p *plan, now time.Time) {
 }
 
 // welcome stops the closing of backends that come back. The mutex is held.
-func (m *Monitor) welcome(w *poolWatch, members membersOf) {
+func (m *Monitor) welcome(w *poolWatch, p *plan) {
+	if len(p.fresh) == 0 {
+		return
+	}
 	for b := range w.all {
-		if b.removed && members[b.backend] != nil {
+		if b.removed && p.fresh[b.backend] != nil {
 			m.endClosing(b)
 		}
 	}
-	w.leaving = slices.DeleteFunc(w.leaving, func(b *member) bool { return members[b.backend] != nil })
+	w.leaving = slices.DeleteFunc(w.leaving, func(b *member) bool { return p.fresh[b.backend] != nil })
 }
 
 // remove gives up a backend, and takes it back from an ejection: nobody else would. The mutex is held.

@@ -34,7 +34,8 @@ type poolWatch struct {
 type member struct {
 	pool    *poolWatch
 	backend *pool.Backend
-	begun   bool // it has been carried out that it is a member; for Monitor.Apply alone
+	begun   bool   // it has been carried out that it is a member; for Monitor.Apply alone
+	plan    uint64 // number of the last plan that has it; likewise
 
 	// Guarded by Monitor.mu.
 	backup      bool                  // it is a backup whatever its role

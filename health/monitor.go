@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"sluice/health/probe"
@@ -60,8 +59,8 @@ type Monitor struct {
 	wakeEject chan struct{} // something for the goroutine that ends ejections
 	wakeAdmin chan struct{} // the same for the one that looks at what the operator wants
 
-	// members is replaced as a whole, by Apply; what it has of pools that stay as they are is not.
-	members atomic.Pointer[map[*pool.Pool]membersOf]
+	members sync.Map // *member by *pool.Backend; changed by Apply
+	plans   uint64   // how many there were; for Apply alone
 
 	mu      sync.Mutex      // guards what follows, and what says so; taken before a pool's
 	ctx     context.Context // of Run
@@ -89,7 +88,6 @@ func New(pools []Watched, o Options) (*Monitor, error) {
 	if m.newProber == nil {
 		m.newProber = probe.New
 	}
-	m.members.Store(new(map[*pool.Pool]membersOf))
 	if err := m.Apply(pools); err != nil {
 		return nil, err
 	}
@@ -97,10 +95,12 @@ func New(pools []Watched, o Options) (*Monitor, error) {
 }
 
 // member returns what is known of a backend; nil: it is not watched.
-func (m *Monitor) member(b *pool.Backend) *member { return (*m.members.Load())[b.Pool()][b] }
-
-// membersOf are the members of one pool. It does not change.
-type membersOf map[*pool.Backend]*member
+func (m *Monitor) member(b *pool.Backend) *member {
+	if one, watched := m.members.Load(b); watched {
+		return one.(*member)
+	}
+	return nil
+}
 
 // Run watches until ctx is done. It must be called at most once. When it returns nothing is ejected any more, and each
 // backend is as up or down as the last check left it.
@@ -129,8 +129,8 @@ func (m *Monitor) stop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.running = false
-	for _, members := range *m.members.Load() {
-		for _, b := range members {
+	for _, w := range m.pools {
+		for _, b := range w.members {
 			if b.evidence.ejected() {
 				b.takeBack()
 			}

@@ -12,11 +12,12 @@ import (
 
 // plan is what Apply is about to put in the place of what there is. Until it is carried out nothing has changed.
 type plan struct {
+	number  uint64         // of the plan
 	some    bool           // pools that are not in it stay as they are
 	pools   []*plannedPool // that are not to stay as they are
 	watched map[*pool.Pool]*plannedPool
-	members map[*pool.Pool]membersOf // of all pools that there will be
-	targets []*plannedTarget         // in the order of the backends that need them
+	fresh   map[*pool.Backend]*member // those that are no members so far
+	targets []*plannedTarget          // in the order of the backends that need them
 	byKey   map[targetKey]*plannedTarget
 	kept    map[*target]bool // those so far that go on
 	ended   []*target        // those so far that do not
@@ -32,7 +33,7 @@ type plannedPool struct {
 	unknown bool       // it was to be watched already, and is not
 	cfg     *Config    // of its own: a target keeps it
 	way     way
-	was     membersOf // so far
+	found   int       // how many of the members so far were passed
 	members []*member // those so far, and new ones
 	targets []*plannedTarget
 	news    []int // positions of members that are not as they were, or new
@@ -54,8 +55,9 @@ type plannedTarget struct {
 // plan finds out what an Apply changes, and makes the probers that it needs. With some, pools that are not given stay.
 func (m *Monitor) plan(pools []Watched, some bool) *plan {
 	about := len(m.targets) // as many as there are: mostly little changes
+	m.plans++
 	p := &plan{
-		some: some, watched: make(map[*pool.Pool]*plannedPool, len(pools)), members: make(map[*pool.Pool]membersOf, len(pools)),
+		number: m.plans, some: some, watched: make(map[*pool.Pool]*plannedPool, len(pools)), fresh: make(map[*pool.Backend]*member),
 		targets: make([]*plannedTarget, 0, about), byKey: make(map[targetKey]*plannedTarget, about),
 		kept: make(map[*target]bool, about),
 	}
@@ -97,13 +99,11 @@ func (m *Monitor) planSome(p *plan, pools []Watched, known map[*pool.Pool]*poolW
 		}
 		given[one.Pool] = one
 	}
-	was := *m.members.Load()
 	for _, w := range m.pools {
 		if one := given[w.pool]; one != nil {
 			m.planPool(p, one, w)
 			continue
 		}
-		p.members[w.pool] = was[w.pool]
 		p.planTargets(w)
 	}
 	p.watches = slices.Clone(m.pools)
@@ -121,7 +121,6 @@ func (m *Monitor) planPool(p *plan, given *Watched, watch *poolWatch) {
 	}
 	p.watched[given.Pool] = planned
 	m.planMembers(p, planned, given.backends())
-	p.members[given.Pool] = planned.index()
 }
 
 // planTargets adds the targets of a pool that stays as it is: others may share them.
@@ -152,7 +151,6 @@ func (m *Monitor) planMembers(p *plan, planned *plannedPool, backends []*pool.Ba
 	if planned.way = planned.watch.way; !planned.same {
 		planned.way = wayOf(planned.cfg)
 	}
-	planned.was = (*m.members.Load())[planned.watch.pool]
 	planned.members = make([]*member, 0, len(backends))
 	planned.targets = make([]*plannedTarget, 0, len(backends))
 	for _, b := range backends {
@@ -160,24 +158,28 @@ func (m *Monitor) planMembers(p *plan, planned *plannedPool, backends []*pool.Ba
 	}
 }
 
-// index returns the members of the pool by their backends.
-func (w *plannedPool) index() membersOf {
-	if w.was != nil && slices.Equal(w.watch.members, w.members) {
-		return w.was
+// memberOf returns the member that a backend of the pool is so far; nil: none. Nearly all stay, in their order: so it is looked
+// for where the last one was, and only then among all.
+func (m *Monitor) memberOf(planned *plannedPool, b *pool.Backend) *member {
+	const few = 4
+	next := planned.watch.members[planned.found:]
+	for i, one := range next[:min(len(next), few)] {
+		if one.backend == b {
+			planned.found += i + 1
+			return one
+		}
 	}
-	all := make(membersOf, len(w.members))
-	for _, b := range w.members {
-		all[b.backend] = b
-	}
-	return all
+	return m.member(b)
 }
 
 // planMember adds a backend of a pool, and the target that it needs.
 func (m *Monitor) planMember(p *plan, planned *plannedPool, b *pool.Backend) {
-	one := planned.was[b]
+	one := m.memberOf(planned, b)
 	if one == nil {
 		one = &member{pool: planned.watch, backend: b}
+		p.fresh[b] = one
 	}
+	one.plan = p.number
 	planned.members = append(planned.members, one)
 	if planned.cfg.Probe.Kind == probe.Off {
 		planned.targets = append(planned.targets, nil)

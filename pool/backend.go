@@ -78,6 +78,13 @@ func (b *Backend) Config() BackendConfig {
 	return b.config
 }
 
+// BackupConfigured is Config().Backup.
+func (b *Backend) BackupConfigured() bool {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	return b.config.Backup
+}
+
 // Backup reports whether the backend is used, now, only while no other kind is usable.
 func (b *Backend) Backup() bool {
 	b.pool.mu.Lock()
