@@ -2,6 +2,7 @@ package configs
 
 import (
 	"bytes"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +18,8 @@ func jsonBackends(data []byte) (found []discovery.Found, ok bool) {
 	if !beginsJSON(data) || bytes.IndexByte(data, '$') >= 0 { // a variable
 		return nil, false
 	}
-	r := jsonReader{text: string(data), found: []discovery.Found{}, names: make(map[string]bool)}
+	about := bytes.Count(data, []byte("{")) // of mappings; a list of addresses grows as it goes
+	r := jsonReader{text: string(data), found: make([]discovery.Found, 0, about), names: make(map[string]bool, about)}
 	ok = r.file() && r.space() == len(r.text)
 	return r.found, ok
 }
@@ -98,29 +100,54 @@ func (r *jsonReader) list(begin, end byte, item func() bool) bool {
 
 // backend is an address, or a mapping.
 func (r *jsonReader) backend() bool {
-	var f discovery.Found
+	r.found = append(r.found, discovery.Found{})
+	f := &r.found[len(r.found)-1]
 	address, ok := r.quoted()
-	if !ok {
-		keys := make([]string, 0, len(backendFields))
-		ok = r.list('{', '}', func() bool {
-			key, ok := r.quoted()
-			known := slices.Contains(keys, key)
-			keys = append(keys, key)
-			return ok && !known && r.sign(':') && r.setting(&f, key, &address)
-		})
+	if !ok && !r.mapping(f, &address) {
+		return false
 	}
 	name := f.Name
 	if name == "" {
 		name = address
 	}
-	if !ok || r.names[name] {
+	known := len(r.names)
+	if r.names[name] = true; len(r.names) == known {
 		return false
 	}
-	r.names[name] = true
 	var err error
-	f.Address, f.Host, err = parseAddress(address, addressRules{})
-	r.found = append(r.found, f)
+	f.Address, f.Host, err = parseNumeric(address)
 	return err == nil
+}
+
+// mapping is the keys of a backend and their values.
+func (r *jsonReader) mapping(f *discovery.Found, address *string) bool {
+	if !r.sign('{') {
+		return false
+	}
+	var keys [maxJSONKeys]string
+	for n := 0; !r.sign('}'); n++ {
+		if n == maxJSONKeys || n > 0 && !r.sign(',') {
+			return false
+		}
+		key, ok := r.quoted()
+		if !ok || slices.Contains(keys[:n], key) || !r.sign(':') || !r.setting(f, key, address) {
+			return false
+		}
+		keys[n] = key
+	}
+	return true
+}
+
+// maxJSONKeys is how many keys a backend may have.
+const maxJSONKeys = 6
+
+// parseNumeric is parseAddress that is quick where there is an IPv4 address with a port, as nearly always.
+func parseNumeric(text string) (pool.Address, string, error) {
+	at, err := netip.ParseAddrPort(text)
+	if colon := strings.IndexByte(text, ':'); err != nil || !at.Addr().Is4() || at.Addr().IsUnspecified() || text[colon+1] == '0' {
+		return parseAddress(text, addressRules{})
+	}
+	return pool.Address{TCP: at}, "", nil
 }
 
 // setting is the value of a key, which it sets.
@@ -139,9 +166,11 @@ func (r *jsonReader) setting(f *discovery.Found, key string, address *string) (o
 		return ok && f.State.UnmarshalText([]byte(text)) == nil
 	case "backup":
 		word := r.bare()
-		backup := word == "true"
-		f.Backup = &backup
-		return backup || word == "false"
+		f.Backup = &backups[0]
+		if word == "true" {
+			f.Backup = &backups[1]
+		}
+		return word == "true" || word == "false"
 	case "weight":
 		f.Weight, ok = r.number(pool.MaxWeight)
 	case "max_conns":
@@ -153,5 +182,22 @@ func (r *jsonReader) setting(f *discovery.Found, key string, address *string) (o
 func (r *jsonReader) number(most int) (*int, bool) {
 	text := r.bare()
 	n, err := strconv.Atoi(text)
-	return &n, err == nil && n <= most && strconv.Itoa(n) == text
+	if err != nil || n > most || len(text) > 1 && text[0] == '0' {
+		return nil, false
+	}
+	if n < len(numbers) {
+		return &numbers[n], true
+	}
+	return &n, true
 }
+
+// What ten thousand backends can share, as what is found does not change.
+var (
+	backups = [2]bool{false, true}
+	numbers = func() (n [pool.MaxWeight + 1]int) {
+		for i := range n {
+			n[i] = i
+		}
+		return n
+	}()
+)

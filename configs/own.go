@@ -47,8 +47,15 @@ func (f *File) OwnListener() func(pool.Address) (name string, own bool) {
 			listeners.add(i, bind)
 		}
 	}
+	ports := make(map[uint16]bool)
+	for a := range listeners {
+		ports[a.TCP.Port()] = true
+	}
 	local := sync.OnceValue(localAddresses)
 	return func(a pool.Address) (name string, own bool) {
+		if !a.IsUnix() && !ports[a.TCP.Port()] { // as nearly all
+			return "", false
+		}
 		i, own := listeners.find(a, local())
 		if own {
 			name = f.Listeners[i].Name

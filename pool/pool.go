@@ -100,10 +100,10 @@ func (c Config) check() error {
 		if err := bc.check(); err != nil {
 			problems = append(problems, fmt.Errorf("backend %d %q: %w", i, bc.Name, err))
 		}
-		if seen[bc.Name] {
+		before := len(seen)
+		if seen[bc.Name] = true; len(seen) == before {
 			problems = append(problems, fmt.Errorf("backend %d %q: name is already taken", i, bc.Name))
 		}
-		seen[bc.Name] = true
 	}
 	return errors.Join(problems...)
 }

@@ -106,6 +106,7 @@ func (p *Pool) plan(c Config) *Update {
 	p.mu.Unlock()
 	u.all, u.change.Removed = match(p.Backends(), leaving, c.Backends)
 	weights := make([]int, len(c.Backends))
+	u.change.Kept = make([]*Backend, 0, len(c.Backends))
 	for i, bc := range c.Backends {
 		b := u.all[i]
 		switch {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/health"
+	"sluice/pool"
 	"sluice/pool/discovery"
 )
 
@@ -143,7 +144,8 @@ func (w *world) enactFound(was *generation, news []poolNews) error {
 	}
 	t.commitFound()
 	for _, n := range news {
-		w.logFound(was, &n)
+		name := was.file.Pools[n.pool].Config.Name
+		w.logLeftOut(name, was.membersOf(name).Problems(), n.members.Problems())
 	}
 	return nil
 }
@@ -152,7 +154,9 @@ func (w *world) enactFound(was *generation, news []poolNews) error {
 func (t *transition) commitFound() {
 	w := t.w
 	for _, u := range t.updates {
-		w.metrics.FollowChange(u.Commit())
+		c := u.Commit()
+		w.metrics.FollowChange(c)
+		w.logGone(c.Removed)
 	}
 	w.now.Store(t.next)
 	t.watched.Commit()
@@ -171,16 +175,6 @@ func (g *generation) sources() (keys []string) {
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys)
-}
-
-// logFound says what has become of a pool, besides what is new in answers: that the sources have said.
-func (w *world) logFound(was *generation, n *poolNews) {
-	name := was.file.Pools[n.pool].Config.Name
-	before := was.membersOf(name)
-	w.logLeftOut(name, before.Problems(), n.members.Problems())
-	if gone := removedFrom(before, n.members); len(gone) > 0 {
-		w.log.Info("backends that no source has any more are removed", "pool", name, "backends", someOf(gone))
-	}
 }
 
 // leftOutLines is how many backends are logged that cannot be one: an answer may have thousands.
@@ -205,21 +199,17 @@ func (w *world) logLeftOut(pool string, before, now []discovery.Problem) {
 	}
 }
 
-// removedFrom returns the names of the backends that had vanished and are not kept any more.
-func removedFrom(before, after *discovery.Members) (names []string) {
-	if before.Due().IsZero() { // none had
-		return nil
-	}
-	is := make(map[string]bool, len(after.Backends()))
-	for _, b := range after.Backends() {
-		is[b.Name] = true
-	}
-	for _, b := range before.Backends() {
-		if b.Vanished && !is[b.Name] {
-			names = append(names, b.Name)
+// logGone says which backends of a pool had vanished and are removed now. What is new in answers the sources say.
+func (w *world) logGone(removed []*pool.Backend) {
+	var names []string
+	for _, b := range removed {
+		if b.Vanished() {
+			names = append(names, b.Name())
 		}
 	}
-	return names
+	if len(names) > 0 {
+		w.log.Info("backends that no source has any more are removed", "pool", removed[0].Pool().Name(), "backends", someOf(names))
+	}
 }
 
 // refuseFound notes why what sources have found of a pool cannot be put in force, or that it is; err is nil then.
