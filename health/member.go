@@ -103,7 +103,7 @@ func (b *member) fact() fact {
 	t := b.target
 	f := fact{
 		name: b.backend.Name(), before: b.verdict, maint: b.maint, lag: b.lag, behind: b.behind, behindKnown: b.behindKnown,
-		wanted: b.backend.Wanted() && !b.evidence.ejected(),
+		vanished: b.backend.Vanished(), wanted: b.backend.Wanted() && !b.evidence.ejected(),
 	}
 	if t == nil {
 		return f

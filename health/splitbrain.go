@@ -5,10 +5,11 @@ import "fmt"
 // elect lets one of the servers that claim to be the primary be it, or none when that is not clear. It changes their
 // verdicts, and that of an old primary that does not answer while another one has taken over.
 func elect(facts []fact, verdicts []verdict, seen timelines) {
-	claims := claimants(facts)
+	latest := func(i int) bool { return facts[i].answer.Timeline == seen[facts[i].answer.System].Timeline }
+	claims := yieldVanished(facts, verdicts, claimants(facts), latest)
 	var tied []int // on the highest timeline of their cluster
 	for _, i := range claims {
-		if facts[i].answer.Timeline == seen[facts[i].answer.System].Timeline {
+		if latest(i) {
 			tied = append(tied, i)
 		} else {
 			verdicts[i] = verdict{cause: CauseDemoted, reason: staleReason(facts, i, seen)}
@@ -113,12 +114,12 @@ func splitReason(facts []fact, i int, claims []int) (reason string) {
 
 // splitBrain returns two servers that claim to be the primary at the same time; false: there are none. An old primary
 // that was shut down, and a new one that was found before the old one was missed, are no split brain: each must have
-// claimed it after the other did. It begins when both answer, and goes on when one of them misses a check.
+// claimed it after the other did. Nor is one that nobody names any more. It begins when both answer, and goes on when one of them misses a check.
 func splitBrain(facts []fact, was bool) (a, b fact, split bool) {
 	for i := range facts {
 		for j := range i {
 			a, b = facts[j], facts[i]
-			if a.claims() && b.claims() && (was || a.answering && b.answering) && overlap(a, b) {
+			if a.claims() && b.claims() && !a.vanished && !b.vanished && (was || a.answering && b.answering) && overlap(a, b) {
 				return a, b, true
 			}
 		}

@@ -12,11 +12,12 @@ type fact struct {
 	name   string
 	before verdict
 
-	maint   bool       // the operator has it in maintenance: what it says does not count
-	checks  checkState // does it answer?
-	failure string     // what was wrong with the last check; "" = nothing
-	lag     checkState // does it keep up?
-	wanted  bool       // the operator wants it to serve, and it is not ejected
+	vanished bool       // nobody names it any more
+	maint    bool       // the operator has it in maintenance: what it says does not count
+	checks   checkState // does it answer?
+	failure  string     // what was wrong with the last check; "" = nothing
+	lag      checkState // does it keep up?
+	wanted   bool       // the operator wants it to serve, and it is not ejected
 
 	answer       *probe.DatabaseAnswer // the last one it gave; nil: none
 	current      bool                  // it has not gone down since it gave that answer

@@ -47,7 +47,7 @@ func (b *member) onlyFollows() bool {
 // still is when an old primary comes back and is writable, but not when somebody has made a second one writable. It
 // changes the verdicts of servers that claim to be the primary, and of an old one that does not answer.
 func electWriter(facts []fact, verdicts []verdict) {
-	claims := claimants(facts)
+	claims := yieldVanished(facts, verdicts, claimants(facts), func(int) bool { return true })
 	winner, clear := -1, len(claims) == 1
 	if clear {
 		winner = claims[0]
