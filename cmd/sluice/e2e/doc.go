@@ -1,5 +1,5 @@
 // Package e2e holds the tests of the sluice program with the programs it is made for: nginx, PostgreSQL with Patroni and
-// etcd, MariaDB, Dovecot, HAProxy, keepalived, Knot DNS, Prometheus' promtool, systemd-analyze, curl, openssl and
+// etcd, MariaDB, Dovecot, HAProxy, keepalived, Knot DNS, dnsmasq, Prometheus' promtool, systemd-analyze, curl, openssl and
 // Chromium. It has no code of its own.
 //
 //	curl, psql, pgbench ──► (HAProxy) ──► sluice run ──► (HAProxy) ──► nginx, postgres, mariadbd, dovecot

@@ -115,9 +115,13 @@ func (z *zoneRig) again(before *callers) *callers {
 func (z *zoneRig) growAndShrink(load *callers) *callers {
 	z.knot.Serve(zoneOf(86400, 5, 3, 4, 2, 1)...)
 	z.until("it grows", "1 2 3 4 5", zonePools...)
+	before := z.source()
 	for _, pool := range zonePools {
 		z.settle(pool, 3, 4, 5)
 		load.more(pool, z.plan.served)
+	}
+	if now := z.source(); now.Generation != before.Generation || now.Answers == before.Answers {
+		z.t.Errorf("the same addresses in other orders: %+v, and before %+v", now, before)
 	}
 	z.sets("4", "drain")
 	z.until("one is drained", "1 2 3 4! 5", "stays")
@@ -205,8 +209,14 @@ func (z *zoneRig) comeBack(load *callers) {
 // sayNothing: while the server says that it cannot answer everything stays; where a pool believes that there is nothing, its
 // clients wait.
 func (z *zoneRig) sayNothing(load *callers) {
+	before := z.source().Generation
 	z.knot.Lose()
-	z.untilProblem("SERVFAIL")
+	until(z.t, "the source has a problem", func() error {
+		if now := z.source(); !strings.Contains(now.Problem, "SERVFAIL") {
+			return fmt.Errorf("it is %+v", now)
+		}
+		return nil
+	})
 	for end := time.Now().Add(z.plan.outage); time.Now().Before(end); {
 		for _, pool := range zonePools {
 			load.more(pool, z.plan.served)
@@ -215,6 +225,9 @@ func (z *zoneRig) sayNothing(load *callers) {
 	}
 	z.until("nobody knows", "1 2 3~ 4 5", "stays", "waits")
 	z.until("nobody knows", "1 2 4 5", "goes", "closes")
+	if now := z.source(); now.Generation != before {
+		z.t.Errorf("an error is answer %+v, and before it was %d", now, before)
+	}
 	for _, nothing := range []string{"app.internal. 0 TXT nothing", "other.internal. 0 A 127.0.77.9"} { // NODATA, NXDOMAIN
 		z.knot.Serve(nothing)
 		z.until("an empty answer", "1~ 2~ 3~ 4~ 5~", "waits")
@@ -262,10 +275,14 @@ func (z *zoneRig) growALot(load *callers) {
 	}
 }
 
-// untilProblem waits until the source has a problem.
-func (z *zoneRig) untilProblem(text string) {
+// source is what sluice says of the only one that there is.
+func (z *zoneRig) source() sourceStatus {
 	z.t.Helper()
-	z.untilLogged("source does not answer", text)
+	all := z.answer().Sources
+	if len(all) != 1 {
+		z.t.Fatalf("the sources are %+v, want one", all)
+	}
+	return all[0]
 }
 
 // endAll ends the sessions that have stayed, and checks how all have ended.

@@ -14,6 +14,7 @@ type status struct {
 	Pipes     struct{ Open, Lent int }
 	Listeners []listenerStatus
 	Pools     []poolStatus
+	Sources   []sourceStatus
 	Ended     []endedStatus
 	Upgrade   *struct {
 		OK             bool
@@ -56,6 +57,8 @@ type backendStatus struct {
 	Address         string
 	State           string
 	Vanished        bool
+	Weight          int
+	Backup          bool
 	Source, Entry   string
 	RemovedAt       time.Time `json:"removed_at"`
 	Up              bool
@@ -70,6 +73,11 @@ type backendStatus struct {
 		Successes int
 		Lag       *float64 `json:"lag_seconds"`
 	}
+}
+
+type sourceStatus struct {
+	Source, Problem     string
+	Generation, Answers uint64
 }
 
 type endedStatus struct {
