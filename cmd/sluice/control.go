@@ -24,6 +24,8 @@ func (w *world) Reload(_ context.Context, r admin.Reload) (change.Change, error)
 	switch {
 	case len(r.Files) > 0:
 		return w.reloadFrom(func() (*configs.File, error) { return w.labels.texts(r.Files) }, true)
+	case r.DryRun && w.labels != nil:
+		return w.reloadFrom(w.labels.peek, true)
 	case r.DryRun:
 		return w.reloadFrom(w.read, true)
 	}

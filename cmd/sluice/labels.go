@@ -33,6 +33,7 @@ type labelConfig struct {
 	*labels.Labels
 	news  chan struct{}                 // one place: they say something else
 	again func() (*configs.File, error) // reads the configuration with them, and the files as they were
+	peek  func() (*configs.File, error) // reads it with the files as they are, only to look at it
 }
 
 func newLabelConfig(socket string) *labelConfig {
@@ -63,6 +64,13 @@ func (l *labelConfig) load() error {
 func (l *labelConfig) leaveOut(err error) bool {
 	bind := (*l4.BindError)(nil)
 	return l != nil && errors.As(err, &bind) && l.Fail(bind.Listener, err)
+}
+
+// inForce says that what was read last is in force.
+func (l *labelConfig) inForce() {
+	if l != nil {
+		l.InForce(nil)
+	}
 }
 
 // texts makes a configuration of files' texts, and of labels where they are a part of it.
@@ -115,10 +123,9 @@ func (w *world) reloadLabels() error {
 	switch {
 	case errors.Is(err, errUnderWay), errors.Is(err, errLeaving):
 	case err != nil:
-		w.last.Store(&lastReload{at: time.Now(), err: err})
+		w.labels.InForce(err)
 		w.logReloadFailed(by, err)
 	case len(c.Lines()) > 0:
-		w.last.Store(&lastReload{at: time.Now()})
 		w.logChange("reloaded", by, &c)
 	}
 	return err

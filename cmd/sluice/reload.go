@@ -81,9 +81,13 @@ func (w *world) reloadFrom(read func() (*configs.File, error), dry bool) (change
 			w.watch.Restore(answers)
 			return file, was.set, nil
 		})
-		if err == nil || !w.labels.leaveOut(err) {
-			return c, err
+		switch {
+		case err == nil && !dry:
+			w.labels.inForce()
+		case err != nil && w.labels.leaveOut(err):
+			continue
 		}
+		return c, err
 	}
 }
 

@@ -132,6 +132,9 @@ func (o *runOptions) run(flags *pflag.FlagSet, stderr io.Writer) error {
 	if o.docker != "" {
 		o.labels = newLabelConfig(o.docker)
 		o.labels.again = func() (*configs.File, error) { return o.overridden(flags, o.labels.Again) }
+		o.labels.peek = func() (*configs.File, error) {
+			return o.overridden(flags, func() (*configs.File, error) { return o.loadLabels(o.labels.Beside) })
+		}
 	}
 	file, from, err := o.begin(flags)
 	if err != nil {
@@ -174,10 +177,14 @@ func (o *runOptions) newWorld(flags *pflag.FlagSet, file *configs.File, log *slo
 	advice.labels = o.labels
 	for {
 		w, err := newWorld(file, log, out, advice)
-		if err == nil || advice.from != nil || !o.labels.leaveOut(err) {
-			return w, err
+		switch {
+		case err == nil:
+			o.labels.inForce()
+			return w, nil
+		case advice.from != nil || !o.labels.leaveOut(err):
+			return nil, err
 		}
-		if file, err = o.labels.again(); err != nil {
+		if file, err = o.read(flags); err != nil {
 			return nil, err
 		}
 	}
@@ -256,7 +263,7 @@ func (o *runOptions) overridden(flags *pflag.FlagSet, load func() (*configs.File
 
 func (o *runOptions) load() (*configs.File, error) {
 	if o.labels != nil {
-		return o.loadLabels()
+		return o.loadLabels(o.labels.Read)
 	}
 	if len(o.config) > 0 {
 		return configs.Load(o.config...)
@@ -269,7 +276,7 @@ func (o *runOptions) load() (*configs.File, error) {
 }
 
 // loadLabels reads the files there are, and what containers say by now.
-func (o *runOptions) loadLabels() (*configs.File, error) {
+func (o *runOptions) loadLabels(read func([]configs.SourceText) (*configs.File, error)) (*configs.File, error) {
 	var files []configs.SourceText
 	if len(o.config) > 0 {
 		var err error
@@ -277,7 +284,7 @@ func (o *runOptions) loadLabels() (*configs.File, error) {
 			return nil, err
 		}
 	}
-	return o.labels.Read(files)
+	return read(files)
 }
 
 // unresolved reports whether a problem is of the network, not of the one who wrote the flag.

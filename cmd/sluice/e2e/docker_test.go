@@ -23,7 +23,9 @@ pools:
     check: {interval: 200ms, fast_interval: 100ms, timeout: 30s, fall: 100}
     discover: {docker: {socket: "`+h.engine.Socket()+`"}}
 `)
-	pools, labels := h.run(9600, "-c", config), h.run(9601, "--docker="+h.engine.Socket())
+	beside := filepath.Join(tempDir(t), "sluice.yaml")
+	writeFile(t, beside, "defaults: {pools: {check: {interval: 200ms}}}\n")
+	pools, labels := h.run(9600, "-c", config), h.run(9601, "--docker="+h.engine.Socket(), "-c", beside)
 	pools.untilUnready("docker " + h.engine.Socket() + " pool=app")
 	labels.untilUnready("docker " + h.engine.Socket() + " labels")
 	early := make(chan error, 1)
@@ -42,7 +44,7 @@ pools:
 	}
 	t.Run("together", func(t *testing.T) {
 		t.Run("pools", func(t *testing.T) { testDockerPools(t, pools.of(t)) })
-		t.Run("labels", func(t *testing.T) { testDockerLabels(t, labels.of(t)) })
+		t.Run("labels", func(t *testing.T) { testDockerLabels(t, labels.of(t), beside) })
 	})
 	h.engine.Docker("update", "--restart", "always", "one")
 	h.engine.Stop()
@@ -84,8 +86,9 @@ func testDockerPools(t *testing.T, h *dockerSluice) {
 	h.engine.Docker("rm", "-f", "two")
 }
 
-// Listeners are made of labels, and the older of two containers has the say.
-func testDockerLabels(t *testing.T, h *dockerSluice) {
+// Listeners are made of labels, and the older of two containers has the say. The file beside them counts as it was read when
+// somebody wanted that.
+func testDockerLabels(t *testing.T, h *dockerSluice, file string) {
 	t.Parallel()
 	const listen = "sluice.listen=:5001"
 	h.visitTo(5001, "first").Close() // from now on there is a listener
@@ -107,6 +110,13 @@ func testDockerLabels(t *testing.T, h *dockerSluice) {
 		t.Errorf("who came when the container was restarted: %v", err)
 	}
 
+	was := readFile(t, file)
+	writeFile(t, file, "nonsense: 1\n")
+	for _, dry := range []string{"--dry-run=false", "--dry-run"} {
+		if out, err := command(t, sluiceProgram, "reload", dry, "--socket", h.socket).CombinedOutput(); err == nil || !strings.Contains(string(out), "nonsense") {
+			t.Errorf("a reload of a wrong file: %v, %s", err, out)
+		}
+	}
 	h.occupy(5002)
 	h.container("blocked", "web", "--label", "sluice.listen=:5002")
 	h.untilWarnings("container blocked: listener \"docker:5002\": bind :5002: ")
@@ -114,14 +124,16 @@ func testDockerLabels(t *testing.T, h *dockerSluice) {
 	h.visitTo(5003, "free")
 
 	yaml := output(t, command(t, sluiceProgram, "check", "--docker="+h.engine.Socket()))
-	file := filepath.Join(tempDir(t), "labels.yaml")
-	writeFile(t, file, yaml)
-	output(t, command(t, sluiceProgram, "check", "-c", file))
+	printed := filepath.Join(tempDir(t), "labels.yaml")
+	writeFile(t, printed, yaml)
+	output(t, command(t, sluiceProgram, "check", "-c", printed))
 	for _, want := range []string{`bind: ":5001"`, `bind: ":5002"`, `bind: ":5003"`, "# labels: ok: 3 listeners, 1 pool"} {
 		if !strings.Contains(yaml, want) {
 			t.Errorf("sluice check --docker prints no %s:\n%s", want, yaml)
 		}
 	}
+	writeFile(t, file, was)
+	output(t, command(t, sluiceProgram, "reload", "--socket", h.socket))
 	h.engine.Docker("rm", "-f", "free", "blocked")
 	h.container("free", "web", "--label", "sluice.listen=:5004") // who has the name of one that has gone replaces it
 	h.visitTo(5004, "free")

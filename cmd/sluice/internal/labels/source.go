@@ -17,14 +17,21 @@ type Labels struct {
 	socket  string
 	changed func()
 
-	mu       sync.Mutex
-	memory   memory
-	failed   map[string]failure   // addresses that could not be had, by the listener's name
-	digest   string               // of what was read last
-	texts    []configs.SourceText // the files that were read last
-	warnings []string             // what is wrong with containers beside them
-	due      time.Time            // when a container or a failure is forgotten; zero: never
-	resolved chan struct{}        // one place: there is something else to report
+	mu      sync.Mutex
+	memory  memory
+	failed  map[string]failure // addresses that could not be had, by the listener's name
+	due     time.Time          // when a container or a failure is forgotten; zero: never
+	last    reading            // what was read last
+	force   reading            // what is in force
+	problem string             // why what was read is not in force; "" = it is
+	news    chan struct{}      // one place: there is something else to report
+}
+
+// reading is what a configuration was made of.
+type reading struct {
+	texts    []configs.SourceText // files
+	digest   string               // of labels
+	warnings []string             // what is wrong with containers
 }
 
 // failure is why a listener could not be made, and when.
@@ -36,10 +43,10 @@ type failure struct {
 // failed listeners are tried again when this is over: another process may have ended.
 const failedAgain = 30 * time.Second
 
-// New returns the labels of an engine, of which nothing is known yet. changed is called when what they say is not what was read
-// last: it must not block.
+// New returns the labels of an engine, of which nothing is known yet. changed is called when what they say is not what is in
+// force: it must not block.
 func New(socket string, changed func()) *Labels {
-	return &Labels{socket: socket, changed: changed, failed: make(map[string]failure), resolved: make(chan struct{}, 1)}
+	return &Labels{socket: socket, changed: changed, failed: make(map[string]failure), news: make(chan struct{}, 1)}
 }
 
 // Load asks the engine once, for a start that is not to begin without listeners.
@@ -54,18 +61,33 @@ func (l *Labels) Load(ctx context.Context) error {
 	return nil
 }
 
-// Read returns the configuration that the texts of files and the labels are.
+// Read returns the configuration that the texts of files and the labels are. Whoever puts it in force says so by InForce.
 func (l *Labels) Read(texts []configs.SourceText) (*configs.File, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.read(texts)
 }
 
-// Again is Read with the texts of the last time: what somebody has written since is for the next reload.
+// Again is Read with the texts that are in force: what somebody has written since is for the next reload.
 func (l *Labels) Again() (*configs.File, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.read(l.texts)
+	return l.read(l.force.texts)
+}
+
+// InForce says what has become of what was read last: it is in force, or is not for the reason given.
+func (l *Labels) InForce(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.problem = ""; err != nil {
+		l.problem = "what labels say is not in force: " + err.Error()
+	} else {
+		l.force = l.last
+	}
+	select {
+	case l.news <- struct{}{}:
+	default:
+	}
 }
 
 // Beside is Read for texts that are only looked at.
@@ -87,8 +109,7 @@ func (l *Labels) read(texts []configs.SourceText) (*configs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.texts, l.digest = texts, digest(all, failed)
-	l.warn(r.Warnings)
+	l.last = reading{texts, digest(all, failed), r.Warnings}
 	return r.File, nil
 }
 
@@ -122,18 +143,6 @@ func (l *Labels) Fail(listener string, err error) bool {
 	}
 	l.failed[listener] = failure{err.Error(), time.Now()}
 	return true
-}
-
-// warn takes down what is wrong with containers. The mutex is held.
-func (l *Labels) warn(warnings []string) {
-	if slices.Equal(l.warnings, warnings) {
-		return
-	}
-	l.warnings = warnings
-	select {
-	case l.resolved <- struct{}{}:
-	default:
-	}
 }
 
 // Key tells these labels from other sources.
@@ -172,7 +181,7 @@ func (l *Labels) Run(ctx context.Context, report func(discovery.Report)) {
 			}
 			l.see(s.Containers)
 		case <-timer.C:
-		case <-l.resolved:
+		case <-l.news:
 		}
 		warnings, next := l.look(time.Now())
 		timer.Reset(next)
@@ -188,17 +197,20 @@ func (l *Labels) see(now []docker.Container) {
 	l.memory.see(now, time.Now())
 }
 
-// look asks for another reading if what labels say is not what was read. It returns what is wrong with containers, and when it
+// look asks for another reading if what labels say is not what is in force, or what could not be put in force. It returns what is wrong with containers, and when it
 // is to be called again if nothing happens.
 func (l *Labels) look(now time.Time) (warnings []string, next time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	other := digest(l.counting(now)) != l.digest
-	if other {
+	known, warnings := l.force.digest, l.force.warnings
+	if l.problem != "" {
+		known, warnings = l.last.digest, append(slices.Clone(warnings), l.problem)
+	}
+	if digest(l.counting(now)) != known {
 		l.changed()
 	}
 	if l.due.IsZero() {
-		return l.warnings, time.Hour
+		return warnings, time.Hour
 	}
-	return l.warnings, max(l.due.Sub(now), time.Millisecond)
+	return warnings, max(l.due.Sub(now), time.Millisecond)
 }

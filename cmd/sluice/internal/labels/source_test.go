@@ -83,12 +83,23 @@ func TestLabels(t *testing.T) {
 	l.memory.see(containers("a pool=app listen=:80"), now)
 	f, err := l.Read(files)
 	expect(web+"docker:80 [:80] tcp app\n"+one, err, f)
+	look(1, "") // it is not in force
+	l.InForce(nil)
 	look(0, "")
+	if f, err = l.Read(nil); err != nil {
+		t.Fatal(err)
+	}
+	expect("docker:80 [:80] tcp app\n"+one, err, f)
+	l.InForce(errors.New("no room")) // so that what was in force before counts
+	look(0, "what labels say is not in force: no room")
+	f, err = l.Beside(nil)
+	expect("docker:80 [:80] tcp app\n"+one, err, f)
 
 	l.memory.see(containers("a pool=app listen=:80\nb pool=app listen=:81\nc pool=new listen=:80"), now)
-	look(1, "")
+	look(1, "what labels say is not in force: no room") // it may go well now
 	f, err = l.Again()
 	expect(web+"docker:80 [:80] tcp app\ndocker:81 [:81] tcp app\n"+one, err, f)
+	l.InForce(nil)
 	look(0, "container c: container a, which is older, has :80 for pool app, not new")
 
 	if l.Fail("web", errors.New("no")) {
@@ -99,6 +110,7 @@ func TestLabels(t *testing.T) {
 	}
 	f, err = l.Again()
 	expect(web+"docker:80 [:80] tcp app\n"+one, err, f)
+	l.InForce(nil)
 	look(0, "container b: listener docker:81: it is taken\ncontainer c: container a")
 
 	now = time.Now().Add(failedAgain)
