@@ -36,11 +36,11 @@ func (r *rig) login(key []byte) (ends [2]conn) {
 
 func (r *rig) expectState(want state) *session {
 	r.t.Helper()
-	s := r.newest()
-	if s == nil || s.state != want {
-		r.t.Fatalf("the session is not in state %d: %s", want, r.describe())
-	}
-	return s
+	r.until(fmt.Sprintf("the session is in state %d", want), func() bool {
+		s := r.newest()
+		return s != nil && s.state == want
+	})
+	return r.newest()
 }
 
 // expectNothing checks that nothing has come, and that the connections are open.
