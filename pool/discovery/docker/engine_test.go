@@ -179,18 +179,20 @@ func TestMissingSocket(t *testing.T) {
 	l.untilFound("a=10.1.0.2:8080")
 }
 
-// TestRestartedEngine: an engine that goes and comes back is an error in between, and what has happened meanwhile is seen. A
-// container of which it was said that it stops is what the new engine says.
+// TestRestartedEngine: an engine that goes and comes back is an error in between, and what has happened meanwhile is seen, also
+// of a container that has died before and of whose start nothing is said.
 func TestRestartedEngine(t *testing.T) {
 	s := startStand(t, "")
 	s.containers(sample("a", "10.1.0.2"))
 	l := listen(t, appOf(s))
 	l.untilFound("a=10.1.0.2:8080")
+	s.event("die", "a")
+	l.untilFound("")
 	s.close()
 	l.until("an error", func(r discovery.Report) bool { return r.Err != nil })
 	s = startStand(t, strings.TrimPrefix(s.socket, "unix:"))
-	s.containers(sample("b", "10.1.0.3"))
-	l.untilFound("b=10.1.0.3:8080")
+	s.containers(sample("a", "10.1.0.2"), sample("b", "10.1.0.3"))
+	l.untilFound("a=10.1.0.2:8080 b=10.1.0.3:8080")
 }
 
 // TestCutStream: a stream that ends after a while, as a proxy would have it, is asked for again at once, from the last event on,

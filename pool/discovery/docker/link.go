@@ -56,6 +56,7 @@ func follow(ctx context.Context, e *engine) (answered bool, err error) {
 	}
 	defer l.tasks.Wait()
 	defer cancel()
+	e.marks.settle()
 	if err := e.client.negotiate(ctx); err != nil {
 		return false, err
 	}

@@ -84,6 +84,14 @@ func (m marks) forget(now time.Time) {
 	}
 }
 
+// settle drops what was said of states: the next list is younger than all that. What an engine that has restarted has said
+// since may be more than it remembers.
+func (m marks) settle() {
+	for _, one := range m {
+		one.state = ""
+	}
+}
+
 // judge says of every container in a list in what state it is, and whether it serves.
 func (m marks) judge(all []Container) {
 	for i := range all {
