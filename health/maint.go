@@ -31,6 +31,11 @@ func (m *Monitor) readAdmin(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, w := range m.pools {
+		revision := w.pool.Revision() // before it is read
+		if revision == w.revision {
+			continue
+		}
+		w.revision = revision
 		if w.readAdmin(w.members, now) {
 			m.decide(w, w.members, now)
 		}

@@ -27,7 +27,8 @@ type poolWatch struct {
 	split    bool                 // two servers claim to be the primary
 	splits   uint64               // how often that began
 	ejected  int
-	stranded bool // no backend is usable, and one could be if it were up
+	revision uint64 // of the pool, when it was last looked at what the operator wants
+	stranded bool   // no backend is usable, and one could be if it were up
 }
 
 // member is one backend of a pool.

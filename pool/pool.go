@@ -40,6 +40,7 @@ type Pool struct {
 	shards int
 	set    atomic.Pointer[[]*Backend] // in configured order; to change it takes both mutexes
 
+	revision   atomic.Uint64
 	changing   sync.Mutex // held during a change of weights, addresses or backends; taken before mu
 	mu         sync.Mutex // guards the states of all backends, and:
 	policy     Policy     // to change it takes changing too
@@ -156,6 +157,10 @@ func (p *Pool) Lookup(name string) *Backend {
 	}
 	return nil
 }
+
+// Revision is another number after every change of what is wanted or known of backends: of their states, weights, health and
+// tiers, and of which there are. Who looks at all of them now and then need not look while it is the same.
+func (p *Pool) Revision() uint64 { return p.revision.Load() }
 
 // Usable returns how many backends, backups included, could be given sessions now: ready, up, not ejected, weight > 0.
 func (p *Pool) Usable() int {
@@ -283,6 +288,7 @@ func weightsOf(backends []*Backend) []int {
 // refresh finds the candidates again after a change of state and gives those who wait what they can have now. The
 // mutex is held.
 func (p *Pool) refresh() {
+	p.revision.Add(1)
 	for _, b := range p.Backends() {
 		p.noteUsable(b)
 	}
