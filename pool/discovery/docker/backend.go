@@ -47,8 +47,8 @@ func (c *Config) backend(one *Container, all []Container) (f discovery.Found, er
 	if err != nil {
 		return f, err
 	}
-	ip, host, err := c.address(one, holder)
-	f.Address, f.Host = pool.Address{TCP: netip.AddrPortFrom(ip, port)}, host
+	ip, err := c.address(one, holder)
+	f.Address = pool.Address{TCP: netip.AddrPortFrom(ip, port)}
 	return f, err
 }
 
@@ -97,11 +97,10 @@ func (c *Config) port(one, holder *Container) (uint16, error) {
 	return 0, fmt.Errorf("it exposes the ports %s: say which one with the label %s", listed(texts), LabelPort)
 }
 
-// address returns where a container is reached: an IP, or the name of the engine's host.
-func (c *Config) address(one, holder *Container) (netip.Addr, string, error) {
+// address returns where a container is reached.
+func (c *Config) address(one, holder *Container) (netip.Addr, error) {
 	if holder.mode == "host" {
-		ip, host := c.engineHost()
-		return ip, host, nil
+		return c.engineHost()
 	}
 	var names []string
 	for name, ip := range holder.networks {
@@ -116,27 +115,28 @@ func (c *Config) address(one, holder *Container) (netip.Addr, string, error) {
 	}
 	switch {
 	case wanted != "" && holder.networks[wanted].IsValid():
-		return holder.networks[wanted], "", nil
+		return holder.networks[wanted], nil
 	case wanted != "":
-		return netip.Addr{}, "", fmt.Errorf("it has no address on the network %s; those where it has one: %s", wanted, listed(names))
+		return netip.Addr{}, fmt.Errorf("it has no address on the network %s; those where it has one: %s", wanted, listed(names))
 	case len(names) == 1:
-		return holder.networks[names[0]], "", nil
+		return holder.networks[names[0]], nil
 	case len(names) == 0:
-		return netip.Addr{}, "", fmt.Errorf("it is in no network where it has an address")
+		return netip.Addr{}, fmt.Errorf("it is in no network where it has an address")
 	}
-	return netip.Addr{}, "", fmt.Errorf("it is in the networks %s: say which one with the label %s, or with network in the pool's discover",
+	return netip.Addr{}, fmt.Errorf("it is in the networks %s: say which one with the label %s, or with network in the pool's discover",
 		listed(names), LabelNetwork)
 }
 
 // engineHost returns where a container is reached that has the network of the engine's host.
-func (c *Config) engineHost() (netip.Addr, string) {
+func (c *Config) engineHost() (netip.Addr, error) {
 	address, remote := strings.CutPrefix(c.Socket, "tcp://")
 	if !remote {
-		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), ""
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
 	}
 	host := hostOf(address)
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return ip.Unmap(), ""
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return ip, fmt.Errorf("it has the network of its host, %s: write the IP address of that in socket", host)
 	}
-	return netip.Addr{}, host
+	return ip.Unmap(), nil
 }

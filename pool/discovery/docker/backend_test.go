@@ -44,7 +44,7 @@ func TestFound(t *testing.T) {
 			with: []string{`"default"`, `"host"`}, ask: Config{Port: 82, Socket: "tcp://10.9.9.9:2375"}, want: "web=10.9.9.9:82",
 		},
 		"the network of a host by its name": {
-			with: []string{`"default"`, `"host"`}, ask: Config{Port: 82, Socket: "tcp://engine:2375"}, want: "web=engine:82",
+			with: []string{`"default"`, `"host"`}, ask: Config{Port: 82, Socket: "tcp://engine:2375"}, want: "!container web: it has the network of its host, engine: write the IP address of that in socket",
 		},
 		"networks of one that has gone": {
 			with: []string{`"default"`, `"container:0123456789abcdef"`}, want: "!container web: it shares the networks of container 0123456789ab, which does not run",

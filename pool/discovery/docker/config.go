@@ -9,7 +9,7 @@ const DefaultSocket = "unix:/var/run/docker.sock"
 type Config struct {
 	Socket  string // "unix:/PATH" or "tcp://HOST:PORT"
 	Pool    string // what the label sluice.pool says
-	Network string // on which a container's address is taken; "" = on the only one it is in
+	Network string // on which the address of a container is taken whose labels say none; "" = on the only one it is in
 	Port    uint16 // of containers whose labels say none; 0 = the only one they expose
 }
 
