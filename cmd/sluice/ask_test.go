@@ -192,9 +192,10 @@ func TestStateCommands(t *testing.T) {
 	s.run("drain web/one --wait 1ns", []reply{draining, left}, 1, "generation 7", `^sluice: web/one still has 2 sessions after 1ns\n$`)
 	s.run("drain web/one --wait 5m", []reply{draining, left, backend(`{"state": "ready", "active": 3}`)}, 1, "waiting",
 		`^sluice: web/one has 3 sessions, and is ready now: somebody has changed it\n$`)
+	// Its address has left DNS, say: it is removed when its last session has ended.
 	s.run("drain web/one --wait 5m", []reply{
-		draining, {"GET " + path, 404, `{"error": "gone"}`}, {"GET /api/v1/status", 200, `{}`},
-	}, 1, "generation 7", "was removed")
+		draining, left, {"GET " + path, 404, `{"error": "gone"}`}, {"GET /api/v1/status", 200, `{}`},
+	}, 0, `2 sessions: waiting\nweb/one was removed: it has no sessions\n$`, "")
 	s.run("drain web/one --wait 5m", []reply{draining, {"GET " + path, 500, `{"error": "trouble"}`}}, 1, "generation 7", "trouble")
 	s.run("drain web/one --wait 0s", nil, 2, "", "--wait 0s: want a time above zero")
 	s.run("drain web/one --wait 5m --dry-run", nil, 2, "", "--wait cannot be combined with --dry-run")

@@ -113,8 +113,9 @@ func (a *asker) awaitLast(out io.Writer, name backendName, all []backendName, st
 		switch {
 		case err != nil:
 			return true, err
-		case state != "" && len(there) == 0:
-			return true, fmt.Errorf("%s was removed while its sessions were waited for", name)
+		case state != "" && len(there) == 0: // a removed one is there until its last session has ended
+			_, err = fmt.Fprintf(out, "%s was removed: it has no sessions\n", name)
+			return true, err
 		case active == 0:
 			_, err = fmt.Fprintf(out, "%s has no sessions\n", name)
 			return true, err
