@@ -195,6 +195,11 @@ func (g *generation) backend(poolName, name string) (pool.BackendConfig, error) 
 		return b, nil
 	}
 	var names []string
+	for _, e := range p.Entries { // before what is found for them, which may be many
+		if _, found := g.lookUp(p, e.Name); found {
+			names = append(names, e.Name)
+		}
+	}
 	for _, b := range p.Config.Backends {
 		names = append(names, b.Name)
 	}

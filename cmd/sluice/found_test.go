@@ -168,6 +168,10 @@ func TestFoundOverrides(t *testing.T) {
 	s.answers("dns db:80", "10.0.0.1:80,w7", "10.0.0.2:80")
 	r.until("set before it was found", "10.0.9.1:80 10.0.0.1:80,w5,drain 10.0.0.2:80,w5,drain 10.0.9.2:80")
 	set("10.0.0.2:80", overrides.State, "maint")
+	_, err := r.Override(t.Context(), "p", "db", map[string]string{overrides.Weight: "1"}, by)
+	if want := `no backend "db": there is db:80, 10.0.9.1:80, 10.0.0.1:80, `; !errors.As(err, new(admin.NotFound)) || !strings.Contains(err.Error(), want) {
+		t.Errorf("a name that nobody has: %v", err)
+	}
 	r.until("one of them", "10.0.9.1:80 10.0.0.1:80,w5,drain 10.0.0.2:80,w5,maint 10.0.9.2:80")
 	s.answers("dns db:80", "10.0.0.3:80", "10.0.0.2:80")
 	r.until("another answer", "10.0.9.1:80 10.0.0.1:80,w5,drain,vanished 10.0.0.2:80,w5,maint 10.0.0.3:80,w5,drain 10.0.9.2:80")
@@ -177,6 +181,8 @@ func TestFoundOverrides(t *testing.T) {
 	r.until("the entry is removed", "10.0.9.1:80 10.0.9.2:80")
 	if _, err := r.Override(t.Context(), "p", "db:80", map[string]string{overrides.Weight: "1"}, by); !errors.As(err, new(admin.NotFound)) {
 		t.Errorf("a removed entry is set: %v", err)
+	} else if strings.Contains(err.Error(), "there is db:80") {
+		t.Errorf("a removed entry is said to be there: %v", err)
 	}
 	for _, o := range r.Overrides() {
 		if o.Key == overrides.Removed && (o.InFile != "dns db:80" || o.Dormant) {
