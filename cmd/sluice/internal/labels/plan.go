@@ -55,8 +55,10 @@ type poolPlan struct {
 }
 
 // settingKeys are the labels that are keys of a pool, and how its YAML has them.
-var settingKeys = []struct{ label, format string }{
-	{docker.LabelBalance, "balance: %s"}, {docker.LabelSendProxy, "send_proxy: %s"}, {docker.LabelCheck, "check: {type: %s}"},
+var settingKeys = []struct{ label, key, format string }{
+	{docker.LabelBalance, "balance", "balance: %s"},
+	{docker.LabelSendProxy, "send_proxy", "send_proxy: %s"},
+	{docker.LabelCheck, "type", "check: {type: %s}"},
 }
 
 // newPlan makes a plan of containers, the oldest first. failed are listeners that cannot be had; those of the containers that are

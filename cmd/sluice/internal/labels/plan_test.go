@@ -100,9 +100,10 @@ func TestResolve(t *testing.T) {
 		"what no configuration may have": {
 			containers: "a pool=app listen=:80\nb pool=app listen=:81 protocol=http\nc pool=web listen=:http\nd pool=web listen=:82 sni=x.example\n" +
 				"e pool=a/b listen=:83\nf pool=app listen=unix:/etc/x\ng pool=app listen=\nh listen=:84\ni pool=app sni=x.example\nj pool=app lisen=:85\n" +
-				"k pool=web listen=:86 balance=best\nl pool=app listen=:9600\nm pool=app listen=${HOME}:87",
+				"k pool=web listen=:86 balance=best\nl pool=app listen=:9600\nm pool=app listen=${HOME}:87\n" +
+				"n pool=web listen=:88 check=htp\no pool=web listen=:89 check=expect\np pool=web listen=:90 send_proxy=v3",
 			want: "docker:80 [:80] tcp app\n" + app,
-			warnings: `container b: protocol must be one of tcp, postgres, tls, not "http"
+			warnings: `container b: label sluice.protocol: must be one of tcp, postgres, tls, not "http"
 container c: port "http" is not a number from 0 to 65535
 container d: routes need a protocol whose first bytes are read
 container e: pool name "a/b": use letters, digits and - _ . : only
@@ -111,9 +112,12 @@ container g: label sluice.listen is empty: write an address, for example :5432
 container h: it has no label sluice.pool: say which pool it is of
 container i: labels sluice.protocol and sluice.sni are for a listener: say which one with the label sluice.listen
 container j: label sluice.lisen is not known
-container k: balance must be one of least_conn, round_robin, random, source_hash, first, not "best"
+container k: label sluice.balance: must be one of least_conn, round_robin, random, source_hash, first, not "best"
 container l: :9600: taken by admin.listen (its default)
-container m: "${HOME}" is neither an IP address nor a host name`,
+container m: "${HOME}" is neither an IP address nor a host name
+container n: label sluice.check: must be one of tcp, off, 
+container o: label sluice.check: a check of type expect has no steps: 
+container p: label sluice.send_proxy: must be one of off, v1, v2, not "v3"`,
 		},
 		"the same address in other words": {
 			containers: "a pool=app listen=0.0.0.0:80\nb pool=app listen=:80",

@@ -60,9 +60,17 @@ func (p *plan) blame(problems configs.Problems, lines []line, refused map[string
 		}
 		for _, i := range l.by {
 			if id := p.containers[i].ID; refused[id] == "" {
-				refused[id], any = problem.Message, true
+				refused[id], any = l.problem(problem.Message), true
 			}
 		}
 	}
 	return any
+}
+
+// problem returns what is wrong with a line in terms of labels: nobody has written its key.
+func (l *line) problem(message string) string {
+	if l.label == "" {
+		return message
+	}
+	return "label " + l.label + ": " + strings.TrimPrefix(message, l.key+" ")
 }

@@ -18,12 +18,18 @@ type line struct {
 	text string
 	by   []int
 	pool string // of the line that begins a pool: its name
+
+	// Of a line that one label alone is in: that label, and the key that it is there.
+	label, key string
 }
 
 // text writes the plan as YAML. Pools are those that listeners or settings need, and that files have not.
 func (p *plan) text(socket string) (lines []line) {
 	add := func(s *said, format string, args ...any) {
 		lines = append(lines, line{text: fmt.Sprintf(format, args...), by: s.by})
+	}
+	addLabel := func(s *said, label, key, format string) {
+		lines = append(lines, line{text: fmt.Sprintf(format, quoted(s.text)), by: s.by, label: label, key: key})
 	}
 	nobody := new(said)
 	if len(p.listeners) == 0 {
@@ -34,7 +40,7 @@ func (p *plan) text(socket string) (lines []line) {
 	for _, l := range p.listeners {
 		add(&l.address, "  %s:", quoted(listenerName(l.address.text)))
 		add(&l.address, "    bind: %s", quoted(l.address.text))
-		add(&l.protocol, "    protocol: %s", quoted(l.protocol.text))
+		addLabel(&l.protocol, docker.LabelProtocol, "protocol", "    protocol: %s")
 		if len(l.pool.by) > 0 {
 			add(&l.pool, "    pool: %s", quoted(l.pool.text))
 		}
@@ -59,7 +65,7 @@ func (p *plan) text(socket string) (lines []line) {
 		add(&pool.name, "    discover: {docker: {socket: %s, pool: %s}}", quoted(socket), quoted(name))
 		for _, key := range settingKeys {
 			if s := pool.settings[key.label]; s != nil {
-				add(s, "    "+key.format, quoted(s.text))
+				addLabel(s, key.label, key.key, "    "+key.format)
 			}
 		}
 	}
