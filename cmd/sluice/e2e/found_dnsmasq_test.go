@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,7 +49,13 @@ pools:
 	serve("three")
 	f.until("the backup is left", "1~ 2~ 3", pool)
 	f.settle(pool, 3)
+	load.stop() // or some would be on their way
+	before := []int{p.served(1), p.served(2)}
+	load = sendCallers(t, f.addressesOf(pool))
 	load.more(pool, 20)
+	if now := []int{p.served(1), p.served(2)}; !slices.Equal(now, before) {
+		t.Errorf("places that have vanished had %v sessions, and have had %v by now", before, now)
+	}
 	serve("one", "three")
 	f.until("one is back", "1 2~ 3", pool)
 	load.more(pool, 20)

@@ -177,6 +177,13 @@ func (g *caller) ask() error {
 	return nil
 }
 
+// askOn asks until the session ends.
+func (g *caller) askOn() {
+	for g.ask() == nil {
+		time.Sleep(pollEvery)
+	}
+}
+
 // callers are clients that come, ask and go, all the time.
 type callers struct {
 	t       *testing.T
