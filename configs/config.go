@@ -172,7 +172,7 @@ func defaultPool(name string) Pool {
 			QueueTimeout: 10 * time.Second, DeadPeer: defaultDeadPeer, ConnectTimeout: 3 * time.Second, Retries: 2,
 			MaxAge: l4.MaxAge{Jitter: 0.1},
 		},
-		OnEmpty: OnEmptyKeep, RemoveAfter: 30 * time.Second,
+		OnEmpty: OnEmptyAuto, RemoveAfter: 30 * time.Second,
 	}
 }
 

@@ -44,7 +44,7 @@ func TestDiscoverSources(t *testing.T) {
 		t.Helper()
 		p := onePool(t, "discover: "+item)
 		entry := Entry{Source: want, Template: pool.BackendConfig{Weight: 1}}
-		if len(p.Config.Backends) != 0 || !reflect.DeepEqual(p.Entries, []Entry{entry}) || p.OnEmpty != OnEmptyKeep || p.RemoveAfter != 30*time.Second {
+		if len(p.Config.Backends) != 0 || !reflect.DeepEqual(p.Entries, []Entry{entry}) || p.OnEmpty != OnEmptyAuto || p.RemoveAfter != 30*time.Second {
 			t.Errorf("%s:\ngot  %+v, key %q\nwant %+v", item, p, p.Entries[0].Source.Key(), want)
 		}
 	}

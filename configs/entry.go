@@ -46,9 +46,17 @@ type OnEmpty string
 
 // What may become of them.
 const (
+	OnEmptyAuto  OnEmpty = "auto"  // OnEmptyEmpty for containers, else OnEmptyKeep
 	OnEmptyKeep  OnEmpty = "keep"  // the last answer that had some counts
 	OnEmptyEmpty OnEmpty = "empty" // they vanish
 )
+
+// Keeps reports whether the last backends stay when a source says that there are none. A name or a file that is empty is
+// more often a mistake than meant. An Engine knows: what has been stopped does not answer any more, and clients had better
+// wait for what is started in its place.
+func (o OnEmpty) Keeps(source SourceConfig) bool {
+	return o == OnEmptyKeep || o == OnEmptyAuto && source.Docker == nil
+}
 
 // hostEntry is the entry of a backend whose address has a host name.
 func hostEntry(b pool.BackendConfig, host string, named bool, before int, at Problem) Entry {

@@ -127,7 +127,7 @@ func checkEntries(t *testing.T, p Pool) {
 			t.Errorf("entry %+v of %d backends", e, len(p.Config.Backends))
 		}
 	}
-	if p.RemoveAfter < 0 || p.OnEmpty != OnEmptyKeep && p.OnEmpty != OnEmptyEmpty {
+	if p.RemoveAfter < 0 || !slices.Contains([]OnEmpty{OnEmptyAuto, OnEmptyKeep, OnEmptyEmpty}, p.OnEmpty) {
 		t.Errorf("pool %+v", p)
 	}
 }

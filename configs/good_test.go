@@ -64,7 +64,7 @@ func minimalFile() *File {
 				ConnectTimeout: 3 * time.Second, Retries: 2, QueueTimeout: 10 * time.Second, DeadPeer: 50 * time.Second,
 				MaxAge: l4.MaxAge{Jitter: 0.1},
 			},
-			OnEmpty: OnEmptyKeep, RemoveAfter: 30 * time.Second,
+			OnEmpty: OnEmptyAuto, RemoveAfter: 30 * time.Second,
 		}},
 	}
 }

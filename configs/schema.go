@@ -133,7 +133,7 @@ var poolFields = noteKeys(fields[poolDraft]{
 	{key: "check", read: readCheck, sub: checkFields},
 	section("eject", ejectFields, func(p *poolDraft) *health.EjectConfig { return &p.check.Eject }),
 	section("on_down", onDownFields, func(p *poolDraft) *onDown { return &p.onDown }),
-	word("on_empty", []string{"keep", "empty"}, assign, func(p *poolDraft) *OnEmpty { return &p.OnEmpty }),
+	word("on_empty", []string{"auto", "keep", "empty"}, assign, func(p *poolDraft) *OnEmpty { return &p.OnEmpty }),
 	duration("remove_after", 0, func(p *poolDraft) *time.Duration { return &p.RemoveAfter }),
 	section("template", templateFields, func(p *poolDraft) *pool.BackendConfig { return &p.template }),
 	{key: "discover", read: readDiscover, sub: discoverFields, shape: listOf(objectOf(discoverFields))},

@@ -41,6 +41,9 @@ func (w *world) apply(dry bool, next func(was *generation) (*configs.File, overr
 	}
 	to := &generation{number: was.number + 1, since: time.Now(), file: file, set: set}
 	to.expand(was, w.watch, time.Now())
+	if err := to.deserts(was); err != nil {
+		return change.Change{}, err
+	}
 	if w.from != nil { // it goes on counting
 		to.number += w.from.state.Generation
 	}

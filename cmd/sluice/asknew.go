@@ -1,9 +1,14 @@
 package main
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	"sluice/cmd/sluice/internal/admin"
 	"sluice/configs"
+	"sluice/pool"
 	"sluice/pool/discovery"
 )
 
@@ -33,4 +38,45 @@ func (w *world) askNew(file *configs.File, known []string) (saved []discovery.Sa
 	}
 	file.Warnings = append(file.Warnings, sourceWarnings(file, answers)...)
 	return saved
+}
+
+// deserts returns what is wrong with another configuration that would leave pools without backends that have some: most
+// often a name is misspelt, or its resolver does not answer now. Who means it says on_empty: empty.
+func (g *generation) deserts(was *generation) error {
+	if g.file == was.file {
+		return nil
+	}
+	present := func(b pool.BackendConfig) bool { return !b.Vanished }
+	var problems configs.Problems
+	for i := range g.known.Pools {
+		is := &g.known.Pools[i]
+		if len(is.Entries) == 0 || is.OnEmpty == configs.OnEmptyEmpty || slices.ContainsFunc(is.Config.Backends, present) {
+			continue
+		}
+		if had := was.known.Pool(is.Config.Name); had == nil || !slices.ContainsFunc(had.Config.Backends, present) {
+			continue
+		}
+		problem := is.Entries[0].At
+		problem.Message = fmt.Sprintf("pool %s would be without backends: %s (on_empty: empty lets it be)", is.Config.Name, g.why(is))
+		problems = append(problems, problem)
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return admin.WrongConfig(problems)
+}
+
+// why returns what is known of sources that have no backends for a pool.
+func (g *generation) why(p *configs.Pool) string {
+	var reasons []string
+	for _, e := range p.Entries {
+		reason := e.Source.Key() + " has none"
+		for _, w := range g.file.Warnings {
+			if w.File == e.At.File && w.Line == e.At.Line && w.Column == e.At.Column {
+				reason = w.Message
+			}
+		}
+		reasons = append(reasons, reason)
+	}
+	return strings.Join(slices.Compact(reasons), "; ")
 }

@@ -86,3 +86,35 @@ func TestAskHung(t *testing.T) {
 		t.Errorf("%+v", answers)
 	}
 }
+
+// TestReloadDeserts: a configuration that would leave a pool without the backends that it has changes nothing, unless it says
+// that this is meant; one that had none may have none.
+func TestReloadDeserts(t *testing.T) {
+	r, s := newFoundRig(t, `
+log: {level: error, sessions: "off"}
+admin: {listen: "", socket: "DIR/control"}
+listeners: {l: {bind: "unix:DIR/l", pool: p}}
+pools: {p: {check: {type: "off"}, backends: ["10.0.9.1:80"]}, other: {discover: {dns: none:80}}}
+`)
+	s.answers("dns empty:80")
+	refused := func(old, by, want string) {
+		t.Helper()
+		before := r.text.Load()
+		r.text.Store(strings.Replace(before.(string), old, by, 1))
+		c, err := r.reload("test")
+		if problems := configs.Problems(nil); !errors.As(err, &problems) || problems[0].Line != 5 || !strings.Contains(err.Error(), want) {
+			t.Fatalf("it is in force: %v, %s", err, c.String())
+		}
+		if got := r.backends(); got != "10.0.9.1:80" {
+			t.Errorf("backends %s", got)
+		}
+		r.text.Store(before)
+	}
+	refused(`backends: ["10.0.9.1:80"]`, "discover: {dns: silent:80}", "pool p would be without backends: dns silent:80: ")
+	refused(`backends: ["10.0.9.1:80"]`, `backends: ["empty:80"]`, "pool p would be without backends: dns empty:80: ")
+	r.change("none:80", "silent:80")
+	s.answers("dns app:80", "10.0.0.1:80")
+	r.change(`backends: ["10.0.9.1:80"]`, `on_empty: empty, discover: {dns: app:80}`)
+	r.change("app:80", "empty:80")
+	r.until("it is meant", "")
+}

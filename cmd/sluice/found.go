@@ -95,7 +95,6 @@ func (g *generation) entryOf(pool, backend string) string {
 // feedsOf returns what the sources of a pool say by now, but for the entries that an operator has removed. Where a file has
 // host names, they are fed by sources of their own, as those in the configuration are.
 func feedsOf(p *configs.Pool, removed func(entry string) bool, watch *discovery.Watch) (feeds []discovery.Feed) {
-	keep := p.OnEmpty == configs.OnEmptyKeep
 	feed := func(entries []configs.Entry, under string) {
 		for i := range entries {
 			e := &entries[i]
@@ -107,7 +106,7 @@ func feedsOf(p *configs.Pool, removed func(entry string) bool, watch *discovery.
 				f.Prefix = e.Name + "/"
 			}
 			a := watch.Answer(f.Source)
-			f.Found, f.Answered = a.Set(keep), a.Answered()
+			f.Found, f.Answered = a.Set(p.OnEmpty.Keeps(e.Source)), a.Answered()
 			feeds = append(feeds, f)
 		}
 	}
