@@ -174,11 +174,27 @@ func (p *foundPlay) write() {
 
 // settle lets what was done take effect, and some time pass.
 func (p *foundPlay) settle() {
-	time.Sleep(2 * foundPause) // the fake clock
-	synctest.Wait()
+	for wait := true; wait; wait = p.mayBeRemoved() {
+		time.Sleep(2 * foundPause) // the fake clock
+		synctest.Wait()
+	}
 	for _, of := range p.pools {
 		p.follow(of, time.Now())
 	}
+}
+
+// mayBeRemoved reports whether nobody can say if a backend is removed by now that has vanished.
+func (p *foundPlay) mayBeRemoved() bool {
+	for _, of := range p.pools {
+		for _, members := range of.members {
+			for _, m := range members {
+				if late := time.Since(m.since) - of.after; !m.since.IsZero() && late >= 0 && late <= foundSlack+2*foundPause {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // act does something.
@@ -336,7 +352,7 @@ func (p *foundPlay) follow(of *foundPool, now time.Time) {
 				m.since = now
 				p.happened["vanished"]++
 			}
-			if now.Sub(m.since) >= of.after {
+			if of.after == 0 || now.Sub(m.since) > of.after+foundSlack { // in between nobody can say
 				p.happened["removed"]++
 				continue
 			}

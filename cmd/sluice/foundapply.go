@@ -16,6 +16,9 @@ import (
 // the same time.
 const foundPause = 50 * time.Millisecond
 
+// foundSlack is how much longer than remove_after a backend stays at most, where nothing else happens.
+const foundSlack = time.Second + foundPause
+
 // noteFound says that a source has news. It does not block.
 func (w *world) noteFound() {
 	select {
@@ -97,10 +100,17 @@ func (g *generation) refind(watch *discovery.Watch, now time.Time) (news []poolN
 	return news
 }
 
-// due returns when the next backend has been gone for long enough; zero: none is gone.
+// due returns when backends are to be removed that have been gone for long enough; zero: none is gone. It is a little later
+// than the first could be, so that one that goes each second is removed with the news of another.
 func (g *generation) due() (first time.Time) {
-	for _, f := range g.found {
-		if at := f.members.Due(); !at.IsZero() && (first.IsZero() || at.Before(first)) {
+	for i := range g.file.Pools {
+		p := &g.file.Pools[i]
+		at := g.membersOf(p.Config.Name).Due()
+		if at.IsZero() {
+			continue
+		}
+		at = at.Add(min(foundSlack, p.RemoveAfter/10))
+		if first.IsZero() || at.Before(first) {
 			first = at
 		}
 	}
