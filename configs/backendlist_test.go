@@ -95,7 +95,6 @@ func TestBadBackendLists(t *testing.T) {
 	f("[\n\t\"10.0.0.1:80\",\n\t\"10.0.0.2\"\n]", `app.yaml:3:2: "10.0.0.2" has no port: write 10.0.0.2:PORT`)
 	f("- {address: 10.0.0.1:80, weight: 300}\n- {addres: 10.0.0.2:80}\n- 5\n",
 		"app.yaml:1:34: weight is 300: write a whole number from 0 to 256",
-		"app.yaml:2:3: backend has no address: add one, for example address: 10.0.0.1:80",
 		`app.yaml:2:4: unknown key "addres" in backend: did you mean address?`,
 		"app.yaml:3:3: backend must be an address (HOST:PORT, [IPV6]:PORT or unix:/PATH), for example 10.0.0.1:80, not the number 5")
 	f("[10.0.0.1:80,\n {name: a, address: 10.0.0.2:80}, {name: a, address: 10.0.0.3:80}, 10.0.0.1:80]",

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -54,6 +55,9 @@ func readDNS(d *decoder, v value, to *sourceDraft) {
 
 // splitNamePort takes app.internal:8080, and _http._tcp.app.internal with or without a port.
 func splitNamePort(text string) (name string, port uint16, err error) {
+	if err := checkNoURL(text); err != nil {
+		return "", 0, err
+	}
 	name, portText, hasPort := strings.Cut(text, ":")
 	if _, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil || strings.HasPrefix(text, "[") {
 		return "", 0, fmt.Errorf("%s is an address, not a name: write it under backends", quote(text))
@@ -70,6 +74,16 @@ func splitNamePort(text string) (name string, port uint16, err error) {
 			quote(text), name, name)
 	}
 	return name, 0, nil
+}
+
+// checkNoURL refuses what a browser takes.
+func checkNoURL(text string) error {
+	_, rest, isURL := strings.Cut(text, "://")
+	if !isURL {
+		return nil
+	}
+	name, _, _ := strings.Cut(rest, "/")
+	return fmt.Errorf("%s is a URL, not a name: write %s", quote(text), cmp.Or(name, "the name alone"))
 }
 
 // maxLabel is how long a part of a name between dots may be, see RFC 1035, 2.3.4.
@@ -96,6 +110,10 @@ func checkDNSName(name string) error {
 func readDNSName(d *decoder, v value, to *dnsDraft) {
 	text, ok := d.string(v, "a name in DNS, for example app.internal")
 	if !ok {
+		return
+	}
+	if err := checkNoURL(text); err != nil {
+		d.reportAt(v, "%v", err)
 		return
 	}
 	if name, port, hasPort := strings.Cut(text, ":"); hasPort && strings.Trim(port, "0123456789") == "" {

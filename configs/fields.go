@@ -90,6 +90,7 @@ func (fs fields[T]) decode(d *decoder, v value, to *T) {
 		switch {
 		case i < 0:
 			d.report(p.value.at, "unknown key %s in %s: %s", quote(p.key), v.name, fs.advise(p.key))
+			seen[nearest(p.key, fs.keys())] = true // which is not missing besides
 		case fs[i].instead != "":
 			d.report(p.value.at, "%s %s", p.key, fs[i].instead)
 		default:
