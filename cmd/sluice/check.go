@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -127,7 +128,7 @@ func (o *checkOptions) loadLabels(r *checkResult) (*configs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range resolved.Warnings {
+	for _, w := range append(slices.Clip(resolved.Warnings), resolved.Idle(containers)...) {
 		r.Warnings = append(r.Warnings, configs.Problem{File: socket, Message: w})
 	}
 	r.YAML = resolved.YAML

@@ -180,6 +180,32 @@ func expectWarnings(t *testing.T, got []string, want string) {
 	}
 }
 
+// TestIdle: a container is told that nobody gives it sessions, unless a listener does, or it has been told worse.
+func TestIdle(t *testing.T) {
+	for _, c := range []struct{ files, containers, want string }{
+		{"", "a pool=app listen=:80\nb pool=app\nc\nd weight=1", ""},
+		{"", "a pool=app\nb pool=web listen=:80\nc pool=x sni=a.example\nd pool=x lisen=:81", "container a: no listener is for pool app: "},
+		{"listeners: {web: {bind: \":80\", pool: app}}\npools: {app: {discover: {docker: {socket: \"unix:/s\", pool: web}}}}",
+			"a pool=web\nb pool=app", "container b: no listener is for pool app: "},
+		{"listeners: {web: {bind: \":80\", protocol: tls, routes: [{sni: x.example, pool: app}]}}\n" +
+			"pools: {app: {discover: {docker: {socket: \"unix:/s\"}}}, other: {discover: {docker: {socket: \"unix:/s\"}}}}",
+			"a pool=app\nb pool=other", "container b: no listener is for pool other: "},
+		{"listeners: {web: {bind: \":80\", pool: app}}\npools: {app: {discover: {docker: {socket: \"unix:/t\"}}}}",
+			"a pool=app", "container a: no listener is for pool app: "},
+	} {
+		var texts []configs.SourceText
+		if c.files != "" {
+			texts = append(texts, configs.SourceText{Name: "sluice.yaml", Text: c.files})
+		}
+		all := containers(c.containers)
+		r, err := Resolve(texts, "unix:/s", all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expectWarnings(t, r.Idle(all), c.want)
+	}
+}
+
 // TestWrongFiles: what is wrong with the files is an error, whatever containers say.
 func TestWrongFiles(t *testing.T) {
 	_, err := Resolve([]configs.SourceText{{Name: "a.yaml", Text: "listeners: {web: {bind: \":80\", pool: none}}"}}, "unix:/s",

@@ -17,7 +17,12 @@ type Result struct {
 	File     *configs.File
 	YAML     string   // what was made of labels
 	Warnings []string // what is wrong with containers, whose labels do not count for that reason
+
+	served map[string]bool // pools of containers that a listener gives sessions to
 }
+
+// Idle returns, as warnings, which of some containers get no sessions because no listener is for their pool.
+func (r *Result) Idle(containers []docker.Container) []string { return idle(containers, r.served) }
 
 // Resolve returns the configuration that the texts of files and the labels of an engine's containers, the oldest first, are
 // together. What is wrong with labels is a warning, and what is wrong with the files an error, configs.Problems.
@@ -37,7 +42,7 @@ func resolve(texts []configs.SourceText, socket string, containers []docker.Cont
 		file, err := parse(all...)
 		if err == nil {
 			file.Warnings = slices.DeleteFunc(file.Warnings, func(w configs.Problem) bool { return w.File == textName })
-			return &Result{File: file, YAML: join(lines), Warnings: p.warnings()}, nil
+			return &Result{File: file, YAML: join(lines), Warnings: p.warnings(), served: served(file, socket)}, nil
 		}
 		var problems configs.Problems
 		if !errors.As(err, &problems) || !p.blame(problems, lines, refused, known) {

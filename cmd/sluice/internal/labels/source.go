@@ -32,6 +32,7 @@ type reading struct {
 	texts    []configs.SourceText // files
 	digest   string               // of labels
 	warnings []string             // what is wrong with containers
+	served   map[string]bool      // pools of containers for which there is a listener
 }
 
 // failure is why a listener could not be made, and when.
@@ -109,7 +110,7 @@ func (l *Labels) read(texts []configs.SourceText) (*configs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.last = reading{texts, digest(all, failed), r.Warnings}
+	l.last = reading{texts, digest(all, failed), r.Warnings, r.served}
 	return r.File, nil
 }
 
@@ -208,6 +209,8 @@ func (l *Labels) look(now time.Time) (warnings []string, next time.Duration) {
 	}
 	if digest(l.counting(now)) != known {
 		l.changed()
+	} else { // or there may be a listener for them soon
+		warnings = append(slices.Clip(warnings), idle(l.memory.present, l.force.served)...)
 	}
 	if l.due.IsZero() {
 		return warnings, time.Hour

@@ -113,6 +113,12 @@ func TestLabels(t *testing.T) {
 	l.InForce(nil)
 	look(0, "container b: listener docker:81: it is taken\ncontainer c: container a")
 
+	const idle = "container d: no listener is for pool lone: say where clients connect with the label sluice.listen"
+	l.memory.see(containers("a pool=app listen=:80\nb pool=app listen=:81\nc pool=new listen=:80\nd pool=lone\ne pool=app"), now)
+	look(0, "container b: listener docker:81: it is taken\ncontainer c: container a\n"+idle)
+	l.memory.see(containers("a pool=app listen=:80\nb pool=app listen=:81\nc pool=new listen=:80"), now)
+	look(0, "container b: listener docker:81: it is taken\ncontainer c: container a") // nobody serves who has gone
+
 	now = time.Now().Add(failedAgain)
 	look(1, "container b: listener docker:81: it is taken\ncontainer c: container a") // until it is read again
 }
