@@ -27,7 +27,7 @@ type checkOptions struct {
 func newCheckCommand() *cobra.Command {
 	var o checkOptions
 	c := &cobra.Command{
-		Use:   "check FILE...",
+		Use:   "check (FILE... | -c FILE... | --docker[=SOCKET] [FILE...])",
 		Short: "Check a configuration and print everything that is wrong with it",
 		Long: "Check a configuration and print everything that is wrong with it, each with its line and column.\n" +
 			"Sources of backends are asked once, and what they do not answer is a warning. Nothing is bound, and nothing else\n" +
@@ -36,6 +36,9 @@ func newCheckCommand() *cobra.Command {
 			"labels of containers are a part of it, and what they make is printed as YAML.\n" +
 			"The exit status is 3 when something is wrong.",
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := strayed(o.docker, args); err != nil {
+				return err
+			}
 			o.paths = append(o.paths, args...)
 			switch {
 			case len(o.paths) == 0 && o.docker == "":
@@ -47,7 +50,7 @@ func newCheckCommand() *cobra.Command {
 		},
 	}
 	configFlag(c, &o.paths)
-	dockerFlag(c, &o.docker, "make listeners and pools of the labels of containers; `SOCKET` is that of the Docker Engine")
+	dockerFlag(c, &o.docker)
 	c.Flags().BoolVar(&o.asJSON, "json", false, "print what was found as JSON, on standard output")
 	c.Flags().BoolVar(&o.offline, "offline", false, "ask no source of backends, look up no host names, and read no other files that the configuration names")
 	c.Flags().BoolVar(&o.strict, "strict", false, "fail on warnings too")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,9 +15,34 @@ import (
 )
 
 // dockerFlag gives a command the flag for the engine whose containers have labels.
-func dockerFlag(c *cobra.Command, socket *string, usage string) {
-	c.Flags().StringVar(socket, "docker", "", usage)
+func dockerFlag(c *cobra.Command, socket *string) {
+	c.Flags().Var((*optionalText)(socket), "docker",
+		"make listeners and pools of the labels of the containers of the Docker Engine at this socket")
 	c.Flags().Lookup("docker").NoOptDefVal = docker.DefaultSocket
+}
+
+// optionalText is a text after "=", or none. Its type has no name, which the help would show as one more word.
+type optionalText string
+
+func (t *optionalText) String() string     { return string(*t) }
+func (t *optionalText) Set(s string) error { *t = optionalText(s); return nil }
+func (*optionalText) Type() string         { return "" }
+
+// strayed returns the error for an argument that is meant for the flag: what stands after it is no part of it.
+func strayed(socket string, args []string) error {
+	if socket != docker.DefaultSocket { // or it has a value
+		return nil
+	}
+	for _, a := range args {
+		text := a
+		if strings.HasPrefix(a, "/") && strings.HasSuffix(a, ".sock") {
+			text = "unix:" + a
+		}
+		if _, err := configs.ParseDockerSocket(text); err == nil {
+			return misused("unexpected argument %q: write --docker=%s", a, text)
+		}
+	}
+	return nil
 }
 
 // dockerSocket returns what the flag says.

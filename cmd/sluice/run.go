@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"log/slog"
@@ -54,7 +55,9 @@ func newRunCommand() *cobra.Command {
 		Example: "  sluice run -c /etc/sluice/sluice.yaml\n" +
 			"  sluice run --listen :8080 --backend 10.0.0.1:80 --backend 10.0.0.2:80\n" +
 			"  sluice run --docker",
-		Args: noArguments,
+		Args: func(c *cobra.Command, args []string) error {
+			return cmp.Or(strayed(o.docker, args), noArguments(c, args))
+		},
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return err
@@ -71,7 +74,7 @@ func newRunCommand() *cobra.Command {
 	f.DurationVar(&o.drainTimeout, "drain-timeout", 0,
 		"cut what is left after `DURATION` of draining, in place of shutdown.drain; 0 = never")
 	f.StringVar(&o.takeOver, "take-over", "", "take over all sessions of the sluice with the control socket at `PATH`, which ends then")
-	dockerFlag(c, &o.docker, "make listeners and pools of the labels of containers; `SOCKET` is that of the Docker Engine")
+	dockerFlag(c, &o.docker)
 	f.StringVar(&o.pidFile, "pid-file", "", "write the process id into `FILE` once it serves")
 	return c
 }
