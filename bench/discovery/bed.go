@@ -96,7 +96,7 @@ func (b *bed) listen(lines *bufio.Scanner, ready chan string) {
 			address, _, _ = strings.Cut(rest, " ")
 		case strings.Contains(line, "msg=ready "):
 			ready <- address
-		case strings.Contains(line, `msg="source has another answer"`):
+		case strings.Contains(line, `msg="source has answered"`), strings.Contains(line, `msg="source has another answer"`):
 			select {
 			case b.found <- struct{}{}:
 			default:

@@ -8,10 +8,12 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"sluice/cmd/sluice/internal/admin"
 	"sluice/pool/discovery"
 )
 
@@ -51,7 +53,7 @@ func (r *applyRig) wantLines(text string, want ...string) {
 func TestFoundReady(t *testing.T) {
 	r, s := newFound(t, `backends: ["10.0.9.1:80", "db:80", "10.0.9.2:80"]`, "")
 	s.source("dns app:80").say(discovery.Report{Err: errors.New("SERVFAIL")})
-	s.answers("file " + filepath.Join(r.dir, "list"))
+	s.source("file " + filepath.Join(r.dir, "list")).say(discovery.Report{Reason: "it is empty"})
 	wait := func(path string, status int, want ...string) {
 		t.Helper()
 		for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
@@ -64,7 +66,7 @@ func TestFoundReady(t *testing.T) {
 			}
 		}
 	}
-	wait("/readyz", 503, `pool "p": dns app:80 has not answered yet: SERVFAIL`, `pool "p": file `+r.dir+`/list has no backends`)
+	wait("/readyz", 503, `pool "p": dns app:80 has not answered yet: SERVFAIL`, `pool "p": file `+r.dir+`/list has no backends: it is empty`)
 	wait("/readyz?pool=other", 503, `pool "other": dns app:81 has not answered yet`)
 	s.answers("dns app:80", "10.0.1.1:80")
 	wait("/readyz", 200, "ready")
@@ -119,5 +121,33 @@ func TestFoundStatus(t *testing.T) {
 	}
 	if _, body = r.get("/api/v1/pools/p/backends/10.0.0.1:80"); !strings.Contains(body, `"entry": "db:80"`) {
 		t.Errorf("no entry in %s", body)
+	}
+}
+
+// TestFoundNone: what is said of a source that has no backends is what becomes of those of before.
+func TestFoundNone(t *testing.T) {
+	r, s := newFound(t, "", "")
+	s.answers("dns app:80", "10.0.1.1:80", "10.0.1.2:80")
+	r.until("found", "10.0.9.1:80 10.0.9.2:80 10.0.1.1:80,w3 10.0.1.2:80,w3")
+	s.source("dns app:80").say(discovery.Report{Reason: "no such name"})
+	s.answers("dns app:81")
+	status := r.admin.Status()
+	status.Sources = append(status.Sources, admin.SourceStatus{Status: discovery.Status{Source: "docker labels", Generation: 1}})
+	var out bytes.Buffer
+	if err := printStatus(&out, status); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`(?m)^dns app:80 .* it says that there are none: no such name: the 2 of before are kept \(on_empty\)$`,
+		`(?m)^dns app:81 .* it says that there are none$`,
+		`(?m)^docker labels +- +- +never +0 +-$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(out.String()) {
+			t.Errorf("no %s in\n%s", want, out.String())
+		}
+	}
+	r.until("kept", "10.0.9.1:80 10.0.9.2:80 10.0.1.1:80,w3 10.0.1.2:80,w3")
+	if _, body := r.get("/metrics"); !strings.Contains(body, `sluice_discovery_backends{source="dns app:80"} 0`) {
+		t.Errorf("what the source has said last is not in\n%s", body)
 	}
 }

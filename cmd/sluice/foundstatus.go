@@ -1,6 +1,9 @@
 package main
 
-import "sluice/cmd/sluice/internal/admin"
+import (
+	"sluice/cmd/sluice/internal/admin"
+	"sluice/configs"
+)
 
 // What sources have found, as the admin API shows it: a world is its admin.Discovery.
 var _ admin.Discovery = (*world)(nil)
@@ -18,6 +21,28 @@ func (w *world) Sources() (all []admin.SourceStatus) {
 		all = append(all, one)
 	}
 	return all
+}
+
+// keepsFound reports whether a pool keeps the backends of a source that says that there are none.
+func (w *world) keepsFound(source string) bool {
+	g := w.now.Load()
+	for i := range g.file.Pools {
+		p := &g.file.Pools[i]
+		if f := g.found[p.Config.Name]; f != nil && f.has(source) && p.OnEmpty.Keeps(sourceOf(p, source)) {
+			return true
+		}
+	}
+	return false
+}
+
+// sourceOf returns a source of a pool by its key. The zero one is that of a host name which another source has.
+func sourceOf(p *configs.Pool, key string) configs.SourceConfig {
+	for i := range p.Entries {
+		if p.Entries[i].Source.Key() == key {
+			return p.Entries[i].Source
+		}
+	}
+	return configs.SourceConfig{}
 }
 
 // has reports whether the pool has a feed from a source.

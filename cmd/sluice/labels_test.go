@@ -2,11 +2,15 @@ package main
 
 import (
 	"errors"
+	"io"
 	"net/netip"
+	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
+	"sluice/configs"
 	"sluice/l4"
 	"sluice/pool"
 	"sluice/pool/discovery"
@@ -40,5 +44,27 @@ func TestLeaveOut(t *testing.T) {
 	}
 	if newLabelConfig("unix:/s").leaveOut(errors.New("no")) {
 		t.Error("an error that is of no listener leaves one out")
+	}
+}
+
+// TestLabelsAreNoBackends: that the containers of labels are no backends is not said as if these had been lost.
+func TestLabelsAreNoBackends(t *testing.T) {
+	s := new(sources)
+	r := &applyRig{T: t, dir: t.TempDir()}
+	r.text.Store(strings.Replace(foundText, "PORT", portOf(freeAddress(t)), 1))
+	file, err := r.parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, out := newLogger(io.Discard, file.Log)
+	t.Cleanup(out.close)
+	l := newLabelConfig("unix:" + filepath.Join(r.dir, "engine"))
+	r.serve(file, log, out, bindAdvice{labels: l, source: func(c configs.SourceConfig) discovery.Source { return s.source(c.Key()) }})
+	_, body := r.get("/metrics")
+	if !strings.Contains(body, `sluice_discovery_up{source="`+l.Key()+`"} 0`) {
+		t.Errorf("labels are not among the sources:\n%s", body)
+	}
+	if strings.Contains(body, `sluice_discovery_backends{source="`+l.Key()+`"}`) || !strings.Contains(body, `sluice_discovery_backends{source="dns app:80"} 0`) {
+		t.Errorf("backends of sources:\n%s", body)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"sluice/cmd/sluice/internal/admin"
@@ -11,7 +12,11 @@ import (
 func sourceTable(sources []admin.SourceStatus) *table {
 	t := newTable("SOURCE", "POOLS", "BACKENDS>", "ANSWERED", "FAILURES>", "PROBLEM")
 	for _, s := range sources {
-		t.row(s.Source, listText(s.Pools), s.Backends, answeredText(s), s.Failures, problemText(s))
+		backends := "-" // it is there for something else
+		if len(s.Pools) > 0 {
+			backends = strconv.Itoa(s.Backends)
+		}
+		t.row(s.Source, listText(s.Pools), backends, answeredText(s), s.Failures, problemText(s))
 	}
 	return t
 }
@@ -36,10 +41,24 @@ func problemText(s admin.SourceStatus) string {
 	switch {
 	case s.Problem != "":
 		return s.Problem
+	case s.Generation > 0 && s.Backends == 0 && len(s.Pools) > 0:
+		return noneText(s)
 	case len(s.Warnings) > 1:
 		return fmt.Sprintf("%s (and %d more)", s.Warnings[0], len(s.Warnings)-1)
 	case len(s.Warnings) == 1:
 		return s.Warnings[0]
 	}
 	return "-"
+}
+
+// noneText says that a source has no backends, why, and what becomes of those of before.
+func noneText(s admin.SourceStatus) string {
+	text := "it says that there are none"
+	if s.Reason != "" {
+		text += ": " + s.Reason
+	}
+	if s.Kept > 0 {
+		text += fmt.Sprintf(": the %d of before are kept (on_empty)", s.Kept)
+	}
+	return text
 }

@@ -114,7 +114,7 @@ func newWorld(file *configs.File, log *slog.Logger, out *logWriter, advice bindA
 	w.files = raiseFileLimit(log) // first: the number of pipes depends on it
 	w.pipes = sysutil.PlanPipes(l4.PipeSize)
 	w.now.Store(&generation{file: &configs.File{}, known: &configs.File{}, force: &configs.File{}})
-	w.watch = discovery.NewWatch(discovery.Options{Logger: log, Changed: w.noteFound})
+	w.watch = discovery.NewWatch(discovery.Options{Logger: log, Changed: w.noteFound, Keeps: w.keepsFound})
 	w.metrics = admin.NewMetrics()
 	w.sessions = openSessionLog(log, file.Log.Sessions, out.drop)
 	var err error

@@ -33,8 +33,9 @@ type Report struct {
 	Next  time.Time // when it is asked again; zero: when it has news
 
 	Warnings []string // what is wrong with single backends, which are not in Found
+	Reason   string   // why there are none in Found; "" = nothing is known of that
 
-	// Other says that the source is there for something else than backends: that there are none is no news.
+	// Other says that the source is there for something else than backends: that there are none is no news. Err may be set.
 	Other bool
 }
 

@@ -19,6 +19,8 @@ type Status struct {
 	Problem    string    `json:"problem,omitempty"`  // why the last question has no answer; "" = it has
 	Warnings   []string  `json:"warnings,omitempty"` // what is wrong with single backends, which are left out
 	Backends   int       `json:"backends"`           // in the latest answer
+	Kept       int       `json:"kept,omitempty"`     // that stay though the latest answer has none
+	Reason     string    `json:"reason,omitempty"`   // why the latest answer has none
 	Generation uint64    `json:"generation"`         // how often the answer has changed; 0 = there is none
 	Answers    uint64    `json:"answers"`
 	Failures   uint64    `json:"failures"`
@@ -32,11 +34,15 @@ func (w *Watch) Status() []Status {
 	all := make([]Status, 0, len(w.watched))
 	for _, key := range slices.Sorted(maps.Keys(w.watched)) {
 		s := w.watched[key]
-		all = append(all, Status{
+		one := Status{
 			Source: key, Since: s.since, Answered: s.answer.At, Next: s.next, Problem: s.problem, Warnings: s.warnings,
 			Backends: len(s.answer.Latest), Generation: s.answer.Generation, Answers: s.answers, Failures: s.failures,
-			Restored: s.answer.Restored,
-		})
+			Restored: s.answer.Restored, Reason: s.reason,
+		}
+		if one.Backends == 0 && w.keeps(key) {
+			one.Kept = len(s.answer.Kept)
+		}
+		all = append(all, one)
 	}
 	return all
 }
@@ -45,6 +51,7 @@ func (w *Watch) Status() []Status {
 type health struct {
 	problem           string          // "" = the last question was answered
 	told              map[string]bool // what was logged since the last answer
+	reason            string          // why the latest answer has no backends
 	warnings          []string
 	warned            map[string]bool // those that were logged since warnedSince
 	warnedSince       time.Time
@@ -66,8 +73,8 @@ func short(text string) string {
 const maxWarnings = 20
 
 // fail notes that there is no answer, and reports whether the reason is another one. Each reason is logged once until there
-// is an answer again; so are no more than maxWarnings of them, for a reason that has a number in it.
-func (h *health) fail(log *slog.Logger, err error) (other bool) {
+// is an answer again, with what there is meanwhile; so are no more than maxWarnings of them, for a reason that has a number in it.
+func (h *health) fail(log *slog.Logger, err error, meanwhile ...any) (other bool) {
 	h.failures++
 	before := h.problem
 	if h.problem = short(err.Error()); !h.told[h.problem] && len(h.told) < maxWarnings {
@@ -75,7 +82,7 @@ func (h *health) fail(log *slog.Logger, err error) (other bool) {
 			h.told = map[string]bool{}
 		}
 		h.told[h.problem] = true
-		log.Warn("source does not answer", "error", h.problem)
+		log.Warn("source does not answer", append([]any{"error", h.problem}, meanwhile...)...)
 	}
 	return h.problem != before
 }
@@ -116,15 +123,45 @@ func (h *health) warn(log *slog.Logger, text string) {
 	}
 }
 
-// logChange logs what is different in an answer.
-func logChange(log *slog.Logger, before, after Answer) {
-	added, removed, changed := difference(before.Latest, after.Latest)
-	level := slog.LevelInfo
-	if len(after.Latest) == 0 {
-		level = slog.LevelWarn
+// ago says how long something is past, for people.
+func ago(t time.Time) string { return time.Since(t).Round(time.Second).String() + " ago" }
+
+// meanwhile says which backends there are while the source does not answer.
+func (a Answer) meanwhile(keep bool) []any {
+	if !a.Answered() {
+		return []any{"backends", "none until it answers"}
 	}
-	log.Log(context.Background(), level, "source has another answer", "backends", len(after.Latest),
-		"added", few(added), "removed", few(removed), "changed", changed)
+	return []any{"kept", len(a.Set(keep)), "answered", ago(a.At)}
+}
+
+// logChange logs what is different in an answer from what was in force.
+func logChange(log *slog.Logger, before, after Answer, keep bool, reason string) {
+	level, text := slog.LevelInfo, "source has another answer"
+	var what []any
+	note := func(key string, value any, is bool) {
+		if is {
+			what = append(what, key, value)
+		}
+	}
+	switch empty := len(after.Latest) == 0; {
+	case empty && keep && len(after.Kept) > 0:
+		level, text = slog.LevelWarn, "source says that it has no backends: those of before are kept (on_empty)"
+	case empty:
+		level, text = slog.LevelWarn, "source says that it has no backends"
+	case !before.Answered():
+		text = "source has answered"
+	case len(before.Latest) == 0:
+		text = "source has backends again"
+	}
+	was, is := before.Set(keep), after.Set(keep)
+	added, removed, changed := difference(was, is)
+	note("backends", len(after.Latest), true)
+	note("kept", len(is), len(is) > len(after.Latest))
+	note("added", few(added), len(added) > 0)
+	note("removed", few(removed), len(removed) > 0)
+	note("changed", changed, changed > 0)
+	note("reason", reason, len(after.Latest) == 0 && reason != "")
+	log.Log(context.Background(), level, text, what...)
 }
 
 // difference returns the backends that are in one of two answers alone, and how many are in both with other settings.

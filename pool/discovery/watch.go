@@ -15,12 +15,16 @@ type Options struct {
 	// Changed is called when an answer or what is wrong with a source is another one. It is called from any goroutine, must
 	// not block, and may call the Watch.
 	Changed func()
+	// Keeps reports whether the backends of a source stay when it says that there are none; nil: they never do. It must not
+	// block, nor call the Watch.
+	Keeps func(source string) bool
 }
 
 // A Watch runs sources and keeps what they say. It is safe for concurrent use.
 type Watch struct {
 	logger  *slog.Logger
 	changed func()
+	keeps   func(source string) bool
 
 	mu       sync.Mutex
 	watched  map[string]*watched // by key
@@ -32,7 +36,14 @@ type Watch struct {
 
 // NewWatch returns a Watch that follows nothing yet.
 func NewWatch(o Options) *Watch {
-	return &Watch{logger: o.Logger, changed: o.Changed, watched: map[string]*watched{}}
+	w := &Watch{logger: o.Logger, changed: o.Changed, keeps: o.Keeps, watched: map[string]*watched{}}
+	if w.logger == nil {
+		w.logger = slog.New(slog.DiscardHandler)
+	}
+	if w.keeps == nil {
+		w.keeps = func(string) bool { return false }
+	}
+	return w
 }
 
 // watched is one source that is followed. The Watch's mutex guards it.
@@ -77,6 +88,10 @@ func (w *Watch) newWatched(key string, source Source) *watched {
 	s := &watched{source: source, since: time.Now()}
 	if before := w.before(key); before != nil {
 		s.answer, s.answer.Restored = before.answer, true
+		if set := s.answer.Set(w.keeps(key)); len(set) > 0 {
+			w.logger.Info("source has not answered yet: its backends are those of its last answer", "source", key,
+				"backends", len(set), "answered", ago(s.answer.At))
+		}
 	}
 	if saved := w.restored[key]; saved != nil {
 		s.answers, s.failures = saved.answers, saved.failures
@@ -154,13 +169,16 @@ func (w *Watch) take(ctx context.Context, s *watched, r Report, set []Found) boo
 	log := w.logger.With("source", s.source.Key())
 	s.next = r.Next
 	if r.Err != nil {
-		return s.fail(log, r.Err)
+		if r.Other {
+			return s.fail(log, r.Err)
+		}
+		return s.fail(log, r.Err, s.answer.meanwhile(w.keeps(s.source.Key()))...)
 	}
 	other := s.succeed(log, r.Warnings)
 	before := s.answer
 	next, changed := before.follow(set, time.Now())
-	if s.answer = next; changed && !r.Other {
-		logChange(log, before, next)
+	if s.answer, s.reason = next, short(r.Reason); changed && !r.Other {
+		logChange(log, before, next, w.keeps(s.source.Key()), s.reason)
 	}
 	return changed || other
 }

@@ -110,14 +110,14 @@ func TestWatchAnswers(t *testing.T) {
 			t.Errorf("before the first answer: %+v", a)
 		}
 		broken := Report{Err: errors.New("no such host"), Next: time.Now().Add(FirstRetry)}
-		w.said(x, broken, 1, `level=WARN msg="source does not answer" source=x error="no such host"`)
+		w.said(x, broken, 1, `level=WARN msg="source does not answer" source=x error="no such host" backends="none until it answers"`)
 		w.said(x, broken, 0)
 		if s := w.Status()[0]; s.Problem != "no such host" || s.Failures != 2 || !s.Next.Equal(broken.Next) || !s.Answered.IsZero() {
 			t.Errorf("%+v", s)
 		}
 		time.Sleep(time.Second)
 		w.said(x, Report{Found: found("1", "2", "3!")}, 1, `level=INFO msg="source answers again" source=x`,
-			`level=INFO msg="source has another answer" source=x backends=3 added="10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80" removed="" changed=0`)
+			`level=INFO msg="source has answered" source=x backends=3 added="10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80"`)
 		first := w.Answer("x")
 		time.Sleep(time.Second)
 		other := found("1", "2", "3!")
@@ -127,16 +127,54 @@ func TestWatchAnswers(t *testing.T) {
 			t.Errorf("the same again: %+v, before that %+v", a, first)
 		}
 		w.said(x, Report{}, 1,
-			`level=WARN msg="source has another answer" source=x backends=0 added="" removed="10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80" changed=0`)
+			`level=WARN msg="source says that it has no backends" source=x backends=0 removed="10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80"`)
 		if a := w.Answer("x"); len(a.Set(false)) != 0 || len(a.Set(true)) != 3 || a.Generation != 2 {
 			t.Errorf("empty: %+v", a)
 		}
 		w.said(x, Report{Found: found("1", "2", "3")}, 1,
-			`level=INFO msg="source has another answer" source=x backends=3 added="10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80" removed="" changed=0`)
+			`level=INFO msg="source has backends again" source=x backends=3 added="10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80"`)
 		w.said(x, Report{Found: found("1", "2", "3!")}, 1,
-			`level=INFO msg="source has another answer" source=x backends=3 added="" removed="" changed=1`)
+			`level=INFO msg="source has another answer" source=x backends=3 changed=1`)
 		s := w.Status()[0]
 		if s.Backends != 3 || s.Generation != 4 || s.Answers != 5 || s.Failures != 2 || s.Problem != "" || time.Since(s.Answered) != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestWatchKeeps: what is logged and told of a source that says there are none is what becomes of its backends.
+func TestWatchKeeps(t *testing.T) {
+	watch(t, func(w *watching) {
+		keep := true
+		w.keeps = func(string) bool { return keep }
+		x := newScript("x")
+		w.Follow([]Source{x})
+		w.said(x, Report{}, 1, `level=WARN msg="source says that it has no backends" source=x backends=0`)
+		w.said(x, Report{Found: found("1", "2")}, 1,
+			`level=INFO msg="source has backends again" source=x backends=2 added="10.0.0.1:80, 10.0.0.2:80"`)
+		none := Report{Reason: "no such name"}
+		w.said(x, none, 1, `level=WARN msg="source says that it has no backends: those of before are kept (on_empty)" source=x `+
+			`backends=0 kept=2 reason="no such name"`)
+		if s := w.Status()[0]; s.Backends != 0 || s.Kept != 2 || s.Reason != "no such name" {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(46 * time.Second)
+		w.said(x, Report{Err: errors.New("SERVFAIL")}, 1,
+			`level=WARN msg="source does not answer" source=x error=SERVFAIL kept=2 answered="46s ago"`)
+		w.said(x, none, 1, `level=INFO msg="source answers again" source=x`)
+		w.said(x, Report{Found: found("2", "3")}, 1,
+			`level=INFO msg="source has backends again" source=x backends=2 added=10.0.0.3:80 removed=10.0.0.1:80`)
+		keep = false
+		w.said(x, none, 1, `level=WARN msg="source says that it has no backends" source=x backends=0 `+
+			`removed="10.0.0.2:80, 10.0.0.3:80" reason="no such name"`)
+		if s := w.Status()[0]; s.Kept != 0 || s.Reason != "no such name" {
+			t.Errorf("%+v", s)
+		}
+		w.said(x, Report{Found: found("2")}, 1,
+			`level=INFO msg="source has backends again" source=x backends=1 added=10.0.0.2:80`)
+		w.said(x, Report{Err: errors.New("no engine"), Other: true}, 1,
+			`level=WARN msg="source does not answer" source=x error="no engine"`)
+		if s := w.Status()[0]; s.Reason != "" {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -148,9 +186,9 @@ func TestWatchFollow(t *testing.T) {
 		x, y, z, again := newScript("x"), newScript("y"), newScript("z"), newScript("x")
 		w.Follow([]Source{x, y, again})
 		w.said(x, Report{Found: found("1")}, 1,
-			`level=INFO msg="source has another answer" source=x backends=1 added=10.0.0.1:80 removed="" changed=0`)
+			`level=INFO msg="source has answered" source=x backends=1 added=10.0.0.1:80`)
 		w.said(y, Report{Found: found("2")}, 1,
-			`level=INFO msg="source has another answer" source=y backends=1 added=10.0.0.2:80 removed="" changed=0`)
+			`level=INFO msg="source has answered" source=y backends=1 added=10.0.0.2:80`)
 		w.Follow([]Source{again, z})
 		<-y.ended
 		synctest.Wait()
@@ -167,7 +205,7 @@ func TestWatchFollow(t *testing.T) {
 		w.Follow([]Source{x, fresh})
 		<-z.ended
 		w.said(fresh, Report{Found: found("2")}, 1,
-			`level=INFO msg="source has another answer" source=y backends=1 added=10.0.0.2:80 removed="" changed=0`)
+			`level=INFO msg="source has answered" source=y backends=1 added=10.0.0.2:80`)
 		w.Follow(nil)
 		<-x.ended
 		<-fresh.ended
@@ -201,7 +239,7 @@ func TestWatchWarnings(t *testing.T) {
 	watch(t, func(w *watching) {
 		x := newScript("x")
 		w.Follow([]Source{x})
-		answer := `level=INFO msg="source has another answer" source=x backends=1 added=10.0.0.1:80 removed="" changed=0`
+		answer := `level=INFO msg="source has answered" source=x backends=1 added=10.0.0.1:80`
 		bad := append(found("1"), Found{Address: pool.Address{Unix: "/run/x"}, Settings: Settings{Weight: new(257)}})
 		heavy := `level=WARN msg="source has a backend that is left out" source=x reason="backend unix:/run/x: weight 257: want 0 to 256"`
 		w.said(x, Report{Found: bad}, 1, heavy, answer)
@@ -217,7 +255,7 @@ func TestWatchWarnings(t *testing.T) {
 		}
 		w.said(x, Report{Found: bad, Warnings: []string{"db2 is starting"}}, 0)
 		w.said(x, Report{Found: bad[1:]}, 1, `level=WARN msg="source does not answer" source=x error="no backend can be used: `+
-			`backend unix:/run/x: weight 257: want 0 to 256"`)
+			`backend unix:/run/x: weight 257: want 0 to 256" kept=1 answered="0s ago"`)
 		if a := w.Answer("x"); len(a.Latest) != 1 {
 			t.Errorf("%+v after an answer of which nothing can be used", a)
 		}
@@ -280,7 +318,8 @@ func TestWatchRestore(t *testing.T) {
 		if s := w.Status()[1]; !s.Restored || s.Answers != 2 || s.Backends != 0 {
 			t.Errorf("%+v", s)
 		}
-		w.said(x, Report{Err: errors.New("timeout")}, 1, `level=WARN msg="source does not answer" source="dns x:80" error=timeout`)
+		w.said(x, Report{Err: errors.New("timeout")}, 1, `level=INFO msg="source has not answered yet: its backends are those of its last answer" source="dns x:80" backends=2 answered="0s ago"`,
+			`level=WARN msg="source does not answer" source="dns x:80" error=timeout kept=2 answered="0s ago"`)
 		f("dns x:80", 2, 2, 1)
 		w.said(x, Report{Found: found("a=1", "2!")}, 1, `level=INFO msg="source answers again" source="dns x:80"`)
 		if a := w.Answer("dns x:80"); a.Restored || a.Generation != 1 || w.Status()[0].Restored {
@@ -298,7 +337,7 @@ func TestWatchOtherOptions(t *testing.T) {
 		x, other, port := newScript("dns x:80"), newScript("dns x:80 type=a min_ttl=5s"), newScript("dns x:81")
 		w.Follow([]Source{x})
 		w.said(x, Report{Found: found("1")}, 1,
-			`level=INFO msg="source has another answer" source="dns x:80" backends=1 added=10.0.0.1:80 removed="" changed=0`)
+			`level=INFO msg="source has answered" source="dns x:80" backends=1 added=10.0.0.1:80`)
 		before := w.Answer(other.key)
 		w.Follow([]Source{other, port})
 		a := w.Answer(other.key)
@@ -310,7 +349,8 @@ func TestWatchOtherOptions(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		w.said(other, Report{Found: found("2")}, 1,
-			`level=INFO msg="source has another answer" source="dns x:80 type=a min_ttl=5s" backends=1 added=10.0.0.2:80 removed=10.0.0.1:80 changed=0`)
+			`level=INFO msg="source has not answered yet: its backends are those of its last answer" source="dns x:80 type=a min_ttl=5s" backends=1 answered="0s ago"`,
+			`level=INFO msg="source has another answer" source="dns x:80 type=a min_ttl=5s" backends=1 added=10.0.0.2:80 removed=10.0.0.1:80`)
 		third := newScript("dns x:80 type=aaaa")
 		w.Follow([]Source{other, newScript("dns x:80"), port})
 		w.Follow([]Source{third, port}) // the latest of two

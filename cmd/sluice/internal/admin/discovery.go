@@ -26,7 +26,7 @@ type Found struct {
 // SourceStatus describes a source of backends.
 type SourceStatus struct {
 	discovery.Status
-	Pools []string `json:"pools"` // that have backends from it, or would have
+	Pools []string `json:"pools"` // that have backends from it, or would have; none: it is there for something else
 }
 
 // origin adds to the status of a backend where that is from.
@@ -63,7 +63,11 @@ func (o *Options) unanswered(pool string) (reasons []string) {
 		case s.Generation == 0:
 			reasons = append(reasons, fmt.Sprintf("pool %q: %s has not answered yet: %s", pool, s.Source, s.Problem))
 		case s.Backends == 0:
-			reasons = append(reasons, fmt.Sprintf("pool %q: %s has no backends", pool, s.Source))
+			text := fmt.Sprintf("pool %q: %s has no backends", pool, s.Source)
+			if s.Reason != "" {
+				text += ": " + s.Reason
+			}
+			reasons = append(reasons, text)
 		}
 	}
 	return reasons
@@ -105,8 +109,12 @@ func (o *Options) writeDiscovery(e *exposition) {
 			e.seconds(labelled("source", s.Source), max(0, time.Since(s.Answered)))
 		}
 	}
-	e.gauge("sluice_discovery_backends", "Backends in the last answer of the source.")
-	family(func(s *SourceStatus) uint64 { return uint64(s.Backends) })
+	e.gauge("sluice_discovery_backends", "Backends in the last answer of the source, if pools have backends from it.")
+	for i := range all {
+		if s := &all[i]; len(s.Pools) > 0 { // others would seem to have lost all
+			e.sample(labelled("source", s.Source), uint64(s.Backends))
+		}
+	}
 	e.counter("sluice_discovery_answers_total", restored, "Questions that the source has answered.")
 	family(func(s *SourceStatus) uint64 { return s.Answers })
 	e.counter("sluice_discovery_failures_total", restored, "Questions that the source has not answered.")

@@ -177,7 +177,7 @@ func (l *Labels) Run(ctx context.Context, report func(discovery.Report)) {
 			return
 		case s := <-states:
 			if answered = s.Err == nil; !answered {
-				report(discovery.Report{Err: s.Err, Next: s.Next})
+				report(discovery.Report{Err: s.Err, Next: s.Next, Other: true})
 				continue
 			}
 			l.see(s.Containers)
