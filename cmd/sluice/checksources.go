@@ -122,10 +122,22 @@ func entrySources(file *configs.File) map[string]configs.SourceConfig {
 	return all
 }
 
+// maxWarned is how many of a file's problems are said: a reload logs them, too.
+const maxWarned = 20
+
 // warnings returns what whoever writes a configuration should know of the answer.
 func (a asked) warnings(barred func(pool.Address) error) (texts []string) {
-	warned := discovery.Warnings(nil)
+	warned, problems := discovery.Warnings(nil), configs.Problems(nil)
 	switch {
+	case errors.As(a.err, &problems): // of a file: Error says the first
+		for _, p := range problems[:min(len(problems), maxWarned)] {
+			texts = append(texts, p.String())
+		}
+		if more := len(problems) - maxWarned; more > 0 {
+			texts = append(texts, plural(more, "more problem"))
+		}
+		texts[len(texts)-1] += ": there are no backends of it until it answers"
+		return texts
 	case errors.As(a.err, &warned):
 		texts = slices.Clone(warned)
 	case errors.Is(a.err, context.DeadlineExceeded):

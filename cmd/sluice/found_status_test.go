@@ -78,7 +78,9 @@ func TestFoundReady(t *testing.T) {
 func TestFoundStatus(t *testing.T) {
 	r, s := newFound(t, "", "")
 	own := r.now.Load().force.Listeners[1].Bind[0].String()
-	s.answers("dns db:80", "10.0.0.1:80")
+	s.source("dns db:80").say(discovery.Report{
+		Found: []discovery.Found{foundAt("10.0.0.1:80")}, Warnings: []string{"container a: no port", "container b: no network"},
+	})
 	s.answers("dns app:80", "10.0.1.1:80", "10.0.1.2:80", own)
 	r.until("found", "10.0.9.1:80 10.0.0.1:80 10.0.9.2:80 10.0.1.1:80,w3 10.0.1.2:80,w3")
 	s.answers("dns app:80", "10.0.1.2:80", own)
@@ -99,6 +101,7 @@ func TestFoundStatus(t *testing.T) {
 		"p 10.0.1.1:80 10.0.1.1:80 vanished - 0 3 0 0 0 B 0 B dns app:80 -", "p 10.0.1.2:80 10.0.1.2:80 up ",
 		"dns app:80 p 2 ", "dns app:81 other 0 never 0 -", "dns db:80 p 1 ", "file "+r.dir+"/list p 0 never 0 -",
 		"pool p: "+own+" of dns app:80 is left out: ",
+		"dns db:80:\ncontainer a: no port\ncontainer b: no network\n",
 	)
 	if !strings.Contains(strings.Join(lines, "\n"), " ago 1 SERVFAIL") {
 		t.Errorf("what is wrong with a source is not shown:\n%s", out.String())

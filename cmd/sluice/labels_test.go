@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"path/filepath"
@@ -20,6 +21,11 @@ import (
 func TestAskedWarnings(t *testing.T) {
 	at := pool.Address{TCP: netip.MustParseAddrPort("10.0.0.1:80")}
 	no := errors.New("it is this sluice")
+	_, broken := configs.ParseBackends("l.yaml", []byte("- {addres: 10.0.0.1:80}\n- {address: 10.0.0.2}\n"))
+	_, hopeless := configs.ParseBackends("l.yaml", []byte(strings.Repeat("- 5\n", maxWarned+2)))
+	if got := (asked{nil, hopeless}).warnings(nil); len(got) != maxWarned+1 || got[maxWarned] != "2 more problems: there are no backends of it until it answers" {
+		t.Errorf("%q", got)
+	}
 	for _, c := range []struct {
 		err    error
 		barred error
@@ -27,6 +33,10 @@ func TestAskedWarnings(t *testing.T) {
 	}{
 		{}, {discovery.Warnings{"container a: no port"}, nil, []string{"container a: no port"}},
 		{discovery.Warnings{"container a: no port"}, no, []string{"container a: no port", "it is this sluice"}},
+		{fmt.Errorf("ask: %w", broken), nil, []string{
+			`l.yaml:1:4: unknown key "addres" in backend: did you mean address?`,
+			`l.yaml:2:13: "10.0.0.2" has no port: write 10.0.0.2:PORT: there are no backends of it until it answers`,
+		}},
 		{errors.New("refused"), no, []string{"refused: there are no backends of it until it answers"}},
 	} {
 		a := asked{[]discovery.Found{{Address: at}}, c.err}

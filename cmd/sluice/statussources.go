@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice/cmd/sluice/internal/admin"
@@ -61,4 +62,12 @@ func noneText(s admin.SourceStatus) string {
 		text += fmt.Sprintf(": the %d of before are kept (on_empty)", s.Kept)
 	}
 	return text
+}
+
+// sourceNotice is what a source has to say of single backends, where its row has no room for that; "" = nothing.
+func sourceNotice(s admin.SourceStatus) string {
+	if len(s.Warnings) == 0 || s.Warnings[0] == problemText(s) {
+		return ""
+	}
+	return fmt.Sprintf("\n%s:\n  %s\n", s.Source, strings.Join(s.Warnings, "\n  "))
 }

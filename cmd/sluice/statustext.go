@@ -38,6 +38,9 @@ func printStatus(w io.Writer, s admin.Status) error {
 	if len(s.Sources) > 0 {
 		b.WriteByte('\n')
 		sourceTable(s.Sources).print(&b)
+		for _, source := range s.Sources {
+			b.WriteString(sourceNotice(source))
+		}
 	}
 	for _, p := range s.Pools {
 		b.WriteString(poolNotice(p))
