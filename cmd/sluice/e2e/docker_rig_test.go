@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,7 +116,7 @@ func (h *dockerSluice) untilUnready(reason string) {
 	})
 }
 
-// warnings are what sluice says of single containers.
+// warnings are what sluice says of single containers, but for those of pool app that another sluice has.
 func (h *dockerSluice) warnings() (all []string) {
 	h.t.Helper()
 	_, text, err := h.get("/api/v1/status")
@@ -131,7 +132,7 @@ func (h *dockerSluice) warnings() (all []string) {
 	for _, source := range s.Sources {
 		all = append(all, source.Warnings...)
 	}
-	return all
+	return slices.DeleteFunc(all, func(text string) bool { return strings.Contains(text, ": no listener is for pool app: ") })
 }
 
 // untilWarnings waits until these are the warnings, each of which begins as one that is wanted.
