@@ -30,7 +30,7 @@ func (w *world) askNew(file *configs.File, known []string) (saved []discovery.Sa
 	answers := askAll(sources, w.newSource)
 	for key, a := range answers {
 		switch {
-		case a.err == nil:
+		case a.answered():
 			saved = append(saved, discovery.Saved{Source: key, At: time.Now(), Found: a.found, Empty: len(a.found) == 0, Generation: 1})
 		case w.watch.Answer(key).Answered():
 			delete(answers, key)

@@ -49,6 +49,12 @@ type asked struct {
 	err   error
 }
 
+// answered reports whether there is an answer, perhaps with something to say of it.
+func (a asked) answered() bool {
+	warned := discovery.Warnings(nil)
+	return a.err == nil || errors.As(a.err, &warned)
+}
+
 // askAll asks sources once, and the host names among what they have found, and returns their answers by key.
 func askAll(sources map[string]configs.SourceConfig, source func(configs.SourceConfig) discovery.Source) map[string]asked {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"time"
@@ -15,7 +16,7 @@ type records struct {
 	servers   []*miekg.SRV
 	extra     section       // what was sent along with SRV
 	ttl       time.Duration // the least of all that led here; where there are none, how long that is to be believed
-	none      bool          // there are none, and the server says so: NXDOMAIN, or the SOA of the zone that has none
+	none      error         // why there are none, where the server says so: NXDOMAIN, or the SOA of the zone that has none
 	alias     string        // the name to ask for instead; "" = the answer is whole
 }
 
@@ -23,6 +24,9 @@ type records struct {
 const maxAliases = 16
 
 var (
+	errNoName    = errors.New("no such name")
+	errNoRecords = errors.New("the name has no such records")
+
 	errLame    = errors.New("it does not serve this name")
 	errBesides = errors.New("answer has other names")
 	errAliases = errors.New("CNAMEs go in a circle, or there are more than 16")
@@ -46,7 +50,12 @@ func read(m *miekg.Msg, q question) (records, error) {
 	soa := authority(m)
 	switch {
 	case m.Rcode == miekg.RcodeNameError || soa != nil:
-		found.none, found.alias = true, ""
+		if found.none = errNoRecords; m.Rcode == miekg.RcodeNameError {
+			found.none = errNoName
+		}
+		if found.alias != "" {
+			found.none, found.alias = fmt.Errorf("its alias %s: %w", found.alias, found.none), ""
+		}
 		if soa == nil {
 			found.ttl = 0
 		} else {

@@ -45,7 +45,7 @@ func FuzzAnswer(f *testing.F) {
 			return
 		}
 		all, records, err := backends(parsed, q)
-		if records.ttl < 0 || records.none && (len(all) > 0 || records.alias != "") {
+		if records.ttl < 0 || records.none != nil && (len(all) > 0 || records.alias != "") {
 			t.Fatalf("records %+v", records)
 		}
 		before := pool.Address{}

@@ -26,6 +26,7 @@ type lookup struct {
 	negative time.Duration     // the least time for which it is to be believed that something is not there
 	had      map[question]bool // what had records
 	failed   []result          // what was not answered
+	none     []result          // what is not there, as servers say: err is of which one
 	warnings []string
 }
 
@@ -112,8 +113,10 @@ func (l *lookup) settle(results []result) (has bool) {
 		case r.err == nil && r.has():
 			l.had[r.question] = true
 			l.positive = min(l.positive, r.ttl)
-		case r.err == nil && r.none:
+		case r.err == nil && r.none != nil:
 			l.negative = min(l.negative, r.ttl)
+			r.err = r.none
+			l.none = append(l.none, r)
 		case r.err == nil && has:
 		case r.err == nil:
 			r.err = errors.New("no records, and no SOA that says so")
@@ -131,7 +134,7 @@ func (l *lookup) settle(results []result) (has bool) {
 // never answered would keep out all others.
 func (l *lookup) end() error {
 	slices.Sort(l.warnings) // records come in any order
-	texts := l.failures()
+	texts := reasons(l.failed)
 	missed := slices.ContainsFunc(l.failed, func(r result) bool { return l.before[r.question] })
 	switch {
 	case l.count.Load() > maxAddresses, len(l.places) > maxAddresses:
@@ -154,16 +157,16 @@ func (l *lookup) ttl() time.Duration {
 	return l.negative
 }
 
-// failures returns why questions were not answered, one text for all that have the same reason, and for no more than
+// reasons returns why questions have no records, one text for all that have the same reason, and for no more than
 // maxWarnings reasons: who answers may make up another one for each of thousands of targets.
-func (l *lookup) failures() (texts []string) {
+func reasons(failed []result) (texts []string) {
 	type cause struct {
 		text         string
 		types, names []string
 	}
 	var causes []*cause
 	more := 0
-	for _, r := range l.failed {
+	for _, r := range failed {
 		text := r.err.Error()
 		i := slices.IndexFunc(causes, func(c *cause) bool { return c.text == text })
 		if i < 0 && len(causes) == maxWarnings {

@@ -1,6 +1,8 @@
 package dns
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -9,6 +11,8 @@ import (
 	"time"
 
 	miekg "github.com/miekg/dns"
+
+	"sluice/pool/discovery"
 )
 
 // TestAddresses: all of both families, each once and in the order of addresses.
@@ -82,15 +86,21 @@ func TestNothing(t *testing.T) {
 			return packed(t, m)
 		}
 	}
+	const (
+		noName    = "none: look up A, AAAA of app.internal.: ask SERVER: no such name"
+		noRecords = "none: look up A, AAAA of app.internal.: ask SERVER: the name has no such records"
+		noAlias   = "none: look up A, AAAA of app.internal.: ask SERVER: its alias web.internal.: no such name"
+	)
 	s := listen(t, "127.0.0.1", silent)
 	for name, c := range map[string]struct {
 		answer answerer
 		want   string
 		ttl    time.Duration
 	}{
-		"NXDOMAIN with SOA":    {zone{}.answer(t), "", 7 * time.Second},
-		"NXDOMAIN without SOA": {empty(func(m *miekg.Msg) { m.Rcode = miekg.RcodeNameError }), "", 0},
-		"NODATA with SOA":      {zone{"app.internal. 30 IN TXT x"}.answer(t), "", 7 * time.Second},
+		"NXDOMAIN with SOA":    {zone{}.answer(t), noName, 7 * time.Second},
+		"NXDOMAIN without SOA": {empty(func(m *miekg.Msg) { m.Rcode = miekg.RcodeNameError }), noName, 0},
+		"NODATA with SOA":      {zone{"app.internal. 30 IN TXT x"}.answer(t), noRecords, 7 * time.Second},
+		"NXDOMAIN of an alias": {zone{"app.internal. 30 IN CNAME web.internal."}.answer(t), noAlias, 7 * time.Second},
 		"NODATA without SOA": {empty(func(m *miekg.Msg) {}),
 			"error: look up A, AAAA of app.internal.: no records, and no SOA that says so", 0},
 		"a referral": {empty(func(m *miekg.Msg) { m.RecursionAvailable = false }),
@@ -103,7 +113,11 @@ func TestNothing(t *testing.T) {
 	} {
 		s.become(c.answer)
 		a, err := system(DefaultConfig("app.internal", 80), nil, s.at).look(t.Context(), nil)
-		if got := strings.ReplaceAll(text(a, err), s.at.String(), "SERVER"); got != c.want {
+		got := text(a, err)
+		if a != nil {
+			got = "none: " + a.reason
+		}
+		if got = strings.ReplaceAll(got, s.at.String(), "SERVER"); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 		if a != nil && a.ttl != c.ttl {
@@ -194,8 +208,27 @@ func TestManyReasons(t *testing.T) {
 	for i := range 5000 {
 		l.failed = append(l.failed, result{question: question{fmt.Sprintf("t%d.", i), miekg.TypeA}, err: fmt.Errorf("its alias a%d.: SERVFAIL", i)})
 	}
-	texts := l.failures()
+	texts := reasons(l.failed)
 	if len(texts) != maxWarnings+1 || texts[maxWarnings] != "and 4980 more questions for other reasons" {
 		t.Errorf("%d texts, the last: %s", len(texts), texts[len(texts)-1])
 	}
+}
+
+// TestReasonOfNothing: who asks once, and who follows, is told whom was asked for what where there are no backends.
+func TestReasonOfNothing(t *testing.T) {
+	s := listen(t, "127.0.0.1", zone{}.answer(t))
+	c := DefaultConfig("app.internal", 80)
+	c.Resolvers = []netip.AddrPort{s.at}
+	want := "look up A, AAAA of app.internal.: ask " + s.at.String() + ": no such name"
+	found, err := New(c).Ask(t.Context())
+	if warned := (discovery.Warnings)(nil); len(found) != 0 || !errors.As(err, &warned) || err.Error() != "it has no backends now: "+want {
+		t.Errorf("Ask has %v, %v", found, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	New(c).Run(ctx, func(r discovery.Report) {
+		cancel()
+		if r.Err != nil || r.Reason != want {
+			t.Errorf("%+v", r)
+		}
+	})
 }

@@ -42,6 +42,9 @@ func (r *resolver) resolve(ctx context.Context, s *servers, q question) (records
 			return records{}, fmt.Errorf("its alias %s: %w", alias, err)
 		}
 		found.ttl = min(ttl, found.ttl)
+		if found.none != nil {
+			found.none = fmt.Errorf("its alias %s: %w", alias, found.none)
+		}
 	}
 	return found, err
 }
@@ -62,6 +65,9 @@ func (r *resolver) ask(ctx context.Context, s *servers, q question) (records, er
 			}
 			r.note(server, errors.Is(err, errLate))
 			if err == nil {
+				if found.none != nil {
+					found.none = fmt.Errorf("ask %v: %w", server, found.none)
+				}
 				return found, nil
 			}
 			failed[server] = err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	miekg "github.com/miekg/dns"
@@ -40,6 +41,7 @@ type answer struct {
 	had      map[question]bool // what had records
 	partial  bool              // not everything was answered
 	warnings []string
+	reason   string // why nothing is found
 }
 
 // New returns the source that a configuration describes. It asks nothing before it runs.
@@ -60,6 +62,9 @@ func (s *source) Ask(ctx context.Context) ([]discovery.Found, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.reason != "" {
+		return nil, discovery.Warnings{"it has no backends now: " + a.reason}
+	}
 	return a.found, nil
 }
 
@@ -75,7 +80,7 @@ func (s *source) Run(ctx context.Context, report func(discovery.Report)) {
 		r := discovery.Report{Err: err, Next: time.Now().Add(pause)}
 		if err == nil {
 			before = a.had
-			r.Found, r.Warnings = a.found, a.warnings
+			r.Found, r.Warnings, r.Reason = a.found, a.warnings, a.reason
 		}
 		report(r)
 		select {
@@ -120,7 +125,11 @@ func (s *source) lookUp(ctx context.Context, before map[question]bool) (*answer,
 	if err := l.end(); err != nil {
 		return nil, err
 	}
-	return &answer{found: found(l.places), ttl: l.ttl(), had: l.had, partial: len(l.failed) > 0, warnings: l.warnings}, nil
+	a := &answer{found: found(l.places), ttl: l.ttl(), had: l.had, partial: len(l.failed) > 0, warnings: l.warnings}
+	if len(a.found) == 0 {
+		a.reason = strings.Join(reasons(l.none), "; ")
+	}
+	return a, nil
 }
 
 // whom returns who is asked and for which names. Resolvers that are given have no search list: the name is whole.
