@@ -19,6 +19,7 @@ import (
 	"sluice/l4"
 	"sluice/l4/clients"
 	"sluice/pool"
+	"sluice/pool/discovery"
 	"sluice/sysutil"
 )
 
@@ -176,6 +177,35 @@ func TestReadyz(t *testing.T) {
 	f(503, "draining: this process is about to end\n")
 	if answer, _ := tcp.do("GET", "/healthz"); answer.StatusCode != 200 {
 		t.Errorf("/healthz of a process that drains: %s", answer.Status)
+	}
+}
+
+// found are sources of which nothing is in force.
+type found []SourceStatus
+
+func (f found) Sources() []SourceStatus { return f }
+func (found) Found(string) Found        { return Found{} }
+
+// TestNotReadyWithoutListeners: nobody can be served, and where listeners come from a source that is why.
+func TestNotReadyWithoutListeners(t *testing.T) {
+	source := func(problem string, generation uint64) found {
+		return found{{Status: discovery.Status{Source: "docker labels", Problem: problem, Generation: generation}}}
+	}
+	for _, c := range []struct {
+		sources found
+		want    string
+	}{
+		{nil, "no listener: nothing is served\n"},
+		{source("", 0), "no listener: docker labels has not answered yet\n"},
+		{source("refused", 0), "no listener: docker labels has not answered yet: refused\n"},
+		{source("refused", 1), "no listener: nothing is served\n"},
+	} {
+		o := options()
+		o.Discovery = c.sources
+		_, tcp, _ := serve(t, o)
+		if answer, got := tcp.do("GET", "/readyz"); answer.StatusCode != 503 || got != c.want {
+			t.Errorf("%s %q, want 503 %q", answer.Status, got, c.want)
+		}
 	}
 }
 
