@@ -127,6 +127,24 @@ func TestFoundStatus(t *testing.T) {
 	}
 }
 
+// TestFoundSourceColumn: of a backend it is said where it is from, not how that is asked.
+func TestFoundSourceColumn(t *testing.T) {
+	b := admin.BackendStatus{Source: "dns app:80 resolver=10.0.0.53:53 min_ttl=2s"}
+	b.Name = "10.0.1.1:80"
+	docker := admin.BackendStatus{Source: "docker unix:/run/docker.sock pool=app network=front"}
+	docker.Name = "web"
+	var out strings.Builder
+	backendTable([]admin.PoolStatus{{Backends: []admin.BackendStatus{b, docker}}}).print(&out)
+	for _, want := range []string{"  dns app:80  ", "  docker unix:/run/docker.sock pool=app  "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "min_ttl") || strings.Contains(out.String(), "network") {
+		t.Errorf("how sources are asked is in\n%s", out.String())
+	}
+}
+
 // TestFoundNone: what is said of a source that has no backends is what becomes of those of before.
 func TestFoundNone(t *testing.T) {
 	r, s := newFound(t, "", "")

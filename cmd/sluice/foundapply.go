@@ -212,13 +212,15 @@ func (w *world) logLeftOut(pool string, before, now []discovery.Problem) {
 // logGone says which backends of a pool had vanished and are removed now. What is new in answers the sources say.
 func (w *world) logGone(removed []*pool.Backend) {
 	var names []string
+	sessions := 0
 	for _, b := range removed {
 		if b.Vanished() {
 			names = append(names, b.Name())
+			sessions += b.Stats().Active
 		}
 	}
 	if len(names) > 0 {
-		w.log.Info("backends that no source has any more are removed", "pool", removed[0].Pool().Name(), "backends", someOf(names))
+		w.log.Info("backends that no source has any more are removed", "pool", removed[0].Pool().Name(), "backends", someOf(names), "sessions", sessions)
 	}
 }
 

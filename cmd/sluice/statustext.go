@@ -12,6 +12,7 @@ import (
 	"sluice/cmd/sluice/internal/admin"
 	"sluice/l4"
 	"sluice/pool"
+	"sluice/pool/discovery"
 )
 
 // printStatus writes a status for people.
@@ -134,7 +135,7 @@ func backendRow(pool string, b admin.BackendStatus, state string, found bool) []
 		pool, b.Name, b.Address, state, roleText(b.Check), b.Active, b.Weight, b.Connects, failed, byteText(b.Received), byteText(b.Sent),
 	}
 	if found {
-		row = append(row, cmp.Or(b.Source, "-"))
+		row = append(row, cmp.Or(discovery.Subject(b.Source), "-")) // how it is asked is in the table of sources
 	}
 	return append(row, checkText(b.Check))
 }

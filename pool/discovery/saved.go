@@ -73,7 +73,7 @@ func (w *Watch) before(key string) *watched {
 		return s
 	}
 	var best *watched
-	for _, other := range w.about[subject(key)] {
+	for _, other := range w.about[Subject(key)] {
 		s := cmp.Or(w.watched[other], w.restored[other])
 		if s.answer.Answered() && (best == nil || s.answer.At.After(best.answer.At)) {
 			best = s
@@ -88,7 +88,7 @@ func (w *Watch) index() {
 	all := maps.Clone(w.watched)
 	maps.Copy(all, w.restored)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
-		about := subject(key)
+		about := Subject(key)
 		w.about[about] = append(w.about[about], key)
 	}
 }
@@ -96,8 +96,8 @@ func (w *Watch) index() {
 // options are those parts of keys that say how a source is asked, not for what.
 var options = []string{"type=", "resolver=", "min_ttl=", "max_ttl=", "network=", "port="}
 
-// subject returns what a source is about: its key without options.
-func subject(key string) string {
+// Subject returns what a source is about: its key without options.
+func Subject(key string) string {
 	var words []string
 	for word := range strings.FieldsSeq(key) {
 		if !slices.ContainsFunc(options, func(option string) bool { return strings.HasPrefix(word, option) }) {

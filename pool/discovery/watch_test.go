@@ -358,7 +358,7 @@ func TestWatchOtherOptions(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	})
-	if a, b := subject("docker unix:/x pool=a network=n port=80"), subject("docker unix:/x pool=b"); a != "docker unix:/x pool=a" || a == b {
+	if a, b := Subject("docker unix:/x pool=a network=n port=80"), Subject("docker unix:/x pool=b"); a != "docker unix:/x pool=a" || a == b {
 		t.Errorf("subjects %q and %q", a, b)
 	}
 }
