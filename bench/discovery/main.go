@@ -11,7 +11,6 @@ import (
 	"log"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 
@@ -39,15 +38,8 @@ func measure(program string, rounds, backends int, d time.Duration) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if program == "" {
-		root, err := record.Root(context.Background())
-		if err == nil {
-			err = record.Build(context.Background(), root, dir, "./cmd/sluice")
-		}
-		if err != nil {
-			return err
-		}
-		program = filepath.Join(dir, "sluice")
+	if program, err = record.Sluice(context.Background(), program, dir); err != nil {
+		return err
 	}
 	backend, err := load.StartBackend(load.BackendConfig{Listen: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:0")}})
 	if err != nil {

@@ -29,6 +29,18 @@ func Build(ctx context.Context, root, bin, from string) error {
 	return nil
 }
 
+// Sluice returns the program to measure: the one that is given, else one that is built into the folder bin.
+func Sluice(ctx context.Context, program, bin string) (string, error) {
+	if program != "" {
+		return program, nil
+	}
+	root, err := Root(ctx)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(bin, "sluice"), Build(ctx, root, bin, "./cmd/sluice")
+}
+
 // Keep writes a result to its file and returns the file's name. The folder, unless it is absolute, is one of the module's.
 func Keep(root, dir, name, text string) (string, error) {
 	if !filepath.IsAbs(dir) {

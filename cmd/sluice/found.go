@@ -122,7 +122,7 @@ func feedsOf(p *configs.Pool, removed func(entry string) bool, watch *discovery.
 func sameFeeds(a, b []discovery.Feed) bool {
 	return slices.EqualFunc(a, b, func(x, y discovery.Feed) bool {
 		sameFound := len(x.Found) == len(y.Found) && (len(x.Found) == 0 || &x.Found[0] == &y.Found[0])
-		return sameFound && x.Source == y.Source && x.Entry == y.Entry && x.Template == y.Template && x.Answered == y.Answered
+		return sameFound && x.Source == y.Source && x.Entry == y.Entry && x.Prefix == y.Prefix && x.Template == y.Template && x.Answered == y.Answered
 	})
 }
 
