@@ -85,7 +85,7 @@ func splitHostPort(text string, rules addressRules) (host, port string, err erro
 		return "", "", errors.New("empty address: write " + rules.want())
 	}
 	if strings.HasPrefix(text, "/") && !rules.noUnix {
-		return "", "", fmt.Errorf("%s is a path: write unix:%s for a socket", quote(text), text)
+		return "", "", fmt.Errorf("%s is a path: write unix:%s for a socket", quote(text), unquoted(text))
 	}
 	if strings.Contains(text, "/") {
 		return "", "", fmt.Errorf("%s is not an address: write HOST:PORT, without scheme and path", quote(text))

@@ -27,6 +27,7 @@ func FuzzBackends(f *testing.F) {
 		"- 10.0.0.1:80\n- {name: b, address: db.internal:80, weight: 0, max_conns: 5, backup: true, state: drain}\n", "[]", "backends: []",
 		`[{"state": "drain", "backup": false, "max_conns": 5, "weight": 0, "address": "[2001:db8::1]:80", "name": "b"}, "unix:/x"]`,
 		"{\n\t\"backends\": [\n\t\t\"10.0.0.1:80\"\n\t]\n}\n", "- &a 10.0.0.1:80\n- {<<: {weight: 1}, address: *a}",
+		"/\r\r0", "\".a\\nb:80\"", "http://a\r\rb:80",
 	} {
 		f.Add([]byte(seed))
 	}

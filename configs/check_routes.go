@@ -119,7 +119,7 @@ func checkSNI(text string) error {
 	case strings.ContainsAny(text, ":/"):
 		return fmt.Errorf("%s is not a server name: write the name alone, without scheme, port and path", quote(text))
 	case strings.HasPrefix(text, ".") && len(text) > 1:
-		return fmt.Errorf(`%s is not a server name: write "*%s" for the names with one label more`, quote(text), text)
+		return fmt.Errorf(`%s is not a server name: write "*%s" for the names with one label more`, quote(text), unquoted(text))
 	case strangeName.MatchString(text):
 		return fmt.Errorf("%s is not a server name: write it as in shop.example.com", quote(text))
 	}

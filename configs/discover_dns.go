@@ -83,7 +83,7 @@ func checkNoURL(text string) error {
 		return nil
 	}
 	name, _, _ := strings.Cut(rest, "/")
-	return fmt.Errorf("%s is a URL, not a name: write %s", quote(text), cmp.Or(name, "the name alone"))
+	return fmt.Errorf("%s is a URL, not a name: write %s", quote(text), cmp.Or(unquoted(name), "the name alone"))
 }
 
 // maxLabel is how long a part of a name between dots may be, see RFC 1035, 2.3.4.
@@ -117,7 +117,7 @@ func readDNSName(d *decoder, v value, to *dnsDraft) {
 		return
 	}
 	if name, port, hasPort := strings.Cut(text, ":"); hasPort && strings.Trim(port, "0123456789") == "" {
-		d.reportAt(v, "name %s has a port: write name: %s and port: %s", quote(text), name, port)
+		d.reportAt(v, "name %s has a port: write name: %s and port: %s", quote(text), unquoted(name), port)
 		return
 	}
 	if err := checkDNSName(text); err != nil {

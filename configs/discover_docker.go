@@ -64,7 +64,7 @@ func ParseDockerSocket(text string) (string, error) {
 	path, ok := strings.CutPrefix(text, "unix:")
 	switch {
 	case strings.HasPrefix(text, "/"):
-		return "", fmt.Errorf("%s is a path: write unix:%s for a socket", quote(text), text)
+		return "", fmt.Errorf("%s is a path: write unix:%s for a socket", quote(text), unquoted(text))
 	case !ok:
 		return "", fmt.Errorf("socket %s is neither unix:/PATH nor tcp://HOST:PORT", quote(text))
 	case strings.HasPrefix(path, "@"):

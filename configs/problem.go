@@ -118,3 +118,10 @@ func quote(text string) string {
 	}
 	return fmt.Sprintf("%q", text)
 }
+
+// unquoted is quote without the quotes, for text that is to be written in another way: what it has of line breaks and escape
+// sequences is spelt out.
+func unquoted(text string) string {
+	quoted := quote(text)
+	return quoted[1 : len(quoted)-1]
+}

@@ -118,7 +118,7 @@ func checkAdminHost(text string) error {
 		return fmt.Errorf("%s is an address: these are answered anyhow, remove it", quote(text))
 	}
 	if name, port, ok := strings.Cut(text, ":"); ok && strings.Trim(port, "0123456789") == "" {
-		return fmt.Errorf("%s has a port: write the name alone, %s", quote(text), name)
+		return fmt.Errorf("%s has a port: write the name alone, %s", quote(text), unquoted(name))
 	}
 	if text == "" {
 		return errors.New("hosts has an empty name: remove it")
