@@ -1,16 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
+
+	"sluice/bench/subject"
 )
 
 // pace is from one change to the next.
@@ -18,13 +16,12 @@ const pace = time.Second
 
 // A bed is a sluice with a file of backends.
 type bed struct {
-	cmd     *exec.Cmd
+	*subject.Sluice
 	list    string // path of the file
 	port    uint16
 	count   int // of backends
 	changes int // made so far
 	found   chan struct{}
-	target  netip.AddrPort
 }
 
 // config has a pool for the session, and one of backends that are checked once.
@@ -41,34 +38,18 @@ func startBed(program, dir string, port uint16, count int) (*bed, error) {
 	if err := b.write(); err != nil {
 		return nil, err
 	}
-	file := filepath.Join(dir, "sluice.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, config, port, b.list), 0o600); err != nil {
+	var err error
+	if b.Sluice, err = subject.Start(program, dir, fmt.Sprintf(config, port, b.list), b.hear); err != nil {
 		return nil, err
 	}
-	b.cmd = exec.Command(program, "run", "-c", file, "--admin", "127.0.0.1:0", "--socket", filepath.Join(dir, "sock"))
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	said, err := b.cmd.StderrPipe()
+	if err = b.await(); err == nil {
+		err = b.settle()
+	}
 	if err != nil {
+		b.Stop()
 		return nil, err
 	}
-	if err := b.cmd.Start(); err != nil {
-		return nil, err
-	}
-	ready := make(chan string)
-	go b.listen(bufio.NewScanner(said), ready)
-	address, ok := <-ready
-	if !ok {
-		b.stop()
-		return nil, errors.New("sluice does not start")
-	}
-	if err := b.await(); err != nil {
-		return nil, err
-	}
-	if err := b.settle(); err != nil {
-		return nil, err
-	}
-	b.target, err = netip.ParseAddrPort(address)
-	return b, err
+	return b, nil
 }
 
 // settle waits until sluice has nothing to do: the first checks of so many backends take their time.
@@ -85,27 +66,17 @@ func (b *bed) settle() error {
 	return errors.New("sluice does not come to rest in a minute")
 }
 
-// listen reads the log: where sluice listens, that it is ready, and that the file has another list.
-func (b *bed) listen(lines *bufio.Scanner, ready chan string) {
-	address := ""
-	for lines.Scan() {
-		line := lines.Text()
-		switch {
-		case strings.Contains(line, "msg=listening"):
-			_, rest, _ := strings.Cut(line, "addresses=")
-			address, _, _ = strings.Cut(rest, " ")
-		case strings.Contains(line, "msg=ready "):
-			ready <- address
-		case strings.Contains(line, `msg="source has answered"`), strings.Contains(line, `msg="source has another answer"`):
-			select {
-			case b.found <- struct{}{}:
-			default:
-			}
-		case strings.Contains(line, "level=ERROR"), strings.Contains(line, `msg="source does not answer"`):
-			fmt.Fprintln(os.Stderr, line)
+// hear notes that the file has another list.
+func (b *bed) hear(line string) {
+	switch {
+	case strings.Contains(line, `msg="source has answered"`), strings.Contains(line, `msg="source has another answer"`):
+		select {
+		case b.found <- struct{}{}:
+		default:
 		}
+	case strings.Contains(line, `msg="source does not answer"`):
+		fmt.Fprintln(os.Stderr, line)
 	}
-	close(ready)
 }
 
 // await waits until sluice has read the file.
@@ -166,9 +137,4 @@ func (b *bed) change(changing bool) (stop func() error) {
 		close(over)
 		return <-done
 	}
-}
-
-func (b *bed) stop() {
-	_ = b.cmd.Process.Signal(syscall.SIGTERM)
-	_ = b.cmd.Wait()
 }

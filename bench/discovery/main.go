@@ -16,7 +16,6 @@ import (
 
 	"sluice/bench/load"
 	"sluice/bench/proc"
-	"sluice/bench/record"
 )
 
 func main() {
@@ -38,9 +37,6 @@ func measure(program string, rounds, backends int, d time.Duration) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if program, err = record.Sluice(context.Background(), program, dir); err != nil {
-		return err
-	}
 	backend, err := load.StartBackend(load.BackendConfig{Listen: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:0")}})
 	if err != nil {
 		return err
@@ -50,7 +46,7 @@ func measure(program string, rounds, backends int, d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	defer b.stop()
+	defer b.Stop()
 	fmt.Printf("%d backends in a file, every second another one; a session of 64 B request and reply, in a part of its own\n", backends)
 	fmt.Println("| round | | changes | CPU of a core | trips | p50 | p99.9 | max |\n|---|---|---|---|---|---|---|---|")
 	for round := range rounds {
@@ -74,7 +70,7 @@ func (b *bed) row(round int, changing bool, d time.Duration) error {
 	spent := time.Since(began)
 	var report *load.Report
 	if err == nil {
-		report, err = load.Run(context.Background(), load.Plan{Target: b.target, Warmup: 200 * time.Millisecond, Duration: d,
+		report, err = load.Run(context.Background(), load.Plan{Target: b.Target, Warmup: 200 * time.Millisecond, Duration: d,
 			Flows: []load.Flow{{Work: load.Exchange, Sessions: 1, Size: 64}}})
 	}
 	if failed := stop(); err == nil {
@@ -91,7 +87,7 @@ func (b *bed) row(round int, changing bool, d time.Duration) error {
 
 // used returns the processor time that sluice takes in a time.
 func (b *bed) used(d time.Duration) (time.Duration, error) {
-	pids := []int{b.cmd.Process.Pid}
+	pids := []int{b.PID()}
 	before, err := proc.CPUTime(pids)
 	if err != nil {
 		return 0, err

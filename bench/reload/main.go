@@ -3,22 +3,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"flag"
 	"fmt"
 	"log"
 	"net/netip"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"sluice/bench/load"
-	"sluice/bench/record"
+	"sluice/bench/subject"
 )
 
 const (
@@ -40,12 +36,10 @@ func main() {
 
 // A bed is a sluice that is told to reload.
 type bed struct {
-	cmd      *exec.Cmd
-	file     string
+	*subject.Sluice
 	texts    [2]string
 	next     int
 	reloaded chan string // lines of its log that say how a reload went
-	target   netip.AddrPort
 }
 
 func measure(program string, rounds int, d time.Duration) error {
@@ -54,9 +48,6 @@ func measure(program string, rounds int, d time.Duration) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if program, err = record.Sluice(context.Background(), program, dir); err != nil {
-		return err
-	}
 	backend, err := load.StartBackend(load.BackendConfig{Listen: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:0")}})
 	if err != nil {
 		return err
@@ -66,7 +57,7 @@ func measure(program string, rounds int, d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	defer b.stop()
+	defer b.Stop()
 	fmt.Printf("%d backends in %d pools; a session of 64 B request and reply\n", pools*poolBackends, pools)
 	fmt.Println("| round | | trips | p50 | p99 | p99.9 | max | reloads | slowest reload |\n|---|---|---|---|---|---|---|---|---|")
 	for round := range rounds {
@@ -81,7 +72,7 @@ func measure(program string, rounds int, d time.Duration) error {
 
 // row measures one half of a round.
 func (b *bed) row(round int, reloading bool, d time.Duration) error {
-	plan := load.Plan{Target: b.target, Warmup: 200 * time.Millisecond, Duration: d,
+	plan := load.Plan{Target: b.Target, Warmup: 200 * time.Millisecond, Duration: d,
 		Flows: []load.Flow{{Work: load.Exchange, Sessions: 1, Size: 64}}}
 	stop, done := make(chan struct{}), make(chan struct{})
 	var took []time.Duration
@@ -138,11 +129,11 @@ func (b *bed) reloadUntil(stop chan struct{}) (took []time.Duration, err error) 
 // reload puts the other configuration in force.
 func (b *bed) reload() (time.Duration, error) {
 	b.next = 1 - b.next
-	if err := os.WriteFile(b.file, []byte(b.texts[b.next]), 0o600); err != nil {
+	if err := os.WriteFile(b.Config, []byte(b.texts[b.next]), 0o600); err != nil {
 		return 0, err
 	}
 	began := time.Now()
-	if err := b.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := b.Reload(); err != nil {
 		return 0, err
 	}
 	if line := <-b.reloaded; !strings.Contains(line, "msg=reloaded") {
@@ -152,56 +143,20 @@ func (b *bed) reload() (time.Duration, error) {
 }
 
 func startBed(program, dir string, backend netip.AddrPort) (*bed, error) {
-	b := &bed{file: filepath.Join(dir, "sluice.yaml"), reloaded: make(chan string, 1)}
+	b := &bed{reloaded: make(chan string, 1)}
 	for i := range b.texts {
 		b.texts[i] = config(i, backend)
 	}
-	if err := os.WriteFile(b.file, []byte(b.texts[0]), 0o600); err != nil {
-		return nil, err
-	}
-	b.cmd = exec.Command(program, "run", "-c", b.file, "--admin", "127.0.0.1:0", "--socket", filepath.Join(dir, "sock"))
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	said, err := b.cmd.StderrPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := b.cmd.Start(); err != nil {
-		return nil, err
-	}
-	ready := make(chan string)
-	go b.listen(bufio.NewScanner(said), ready)
-	address, ok := <-ready
-	if !ok {
-		b.stop()
-		return nil, fmt.Errorf("sluice does not start")
-	}
-	b.target, err = netip.ParseAddrPort(address)
+	var err error
+	b.Sluice, err = subject.Start(program, dir, b.texts[0], b.hear)
 	return b, err
 }
 
-// listen reads the log: where sluice listens, that it is ready, and how reloads go.
-func (b *bed) listen(lines *bufio.Scanner, ready chan string) {
-	defer close(ready)
-	address := ""
-	for lines.Scan() {
-		line := lines.Text()
-		switch {
-		case strings.Contains(line, "msg=listening"):
-			_, rest, _ := strings.Cut(line, "addresses=")
-			address, _, _ = strings.Cut(rest, " ")
-		case strings.Contains(line, "msg=ready "):
-			ready <- address
-		case strings.Contains(line, "msg=reloaded "), strings.Contains(line, `msg="reload failed`):
-			b.reloaded <- line
-		case strings.Contains(line, "level=ERROR"):
-			fmt.Fprintln(os.Stderr, line)
-		}
+// hear notes how reloads go.
+func (b *bed) hear(line string) {
+	if strings.Contains(line, "msg=reloaded ") || strings.Contains(line, `msg="reload failed`) {
+		b.reloaded <- line
 	}
-}
-
-func (b *bed) stop() {
-	_ = b.cmd.Process.Signal(syscall.SIGTERM)
-	_ = b.cmd.Wait()
 }
 
 // config is one of two configurations, in which every backend has another weight. All are the same server, at addresses of
