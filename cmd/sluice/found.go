@@ -29,10 +29,15 @@ func (g *generation) expand(was *generation, watch *discovery.Watch, now time.Ti
 			continue
 		}
 		feeds := feedsOf(p, g.set.Removed(p.Config.Name), watch)
-		rules := discovery.Rules{RemoveAfter: p.RemoveAfter, Barred: barred(p, own)}
-		g.find(i, &found{feeds, was.membersOf(p.Config.Name).Next(p.Config.Backends, feeds, rules, now)})
+		g.find(i, foundOf(p, feeds, was.membersOf(p.Config.Name), own, now))
 	}
 	g.force = g.set.Apply(g.known, g.entryOf)
+}
+
+// foundOf returns what a pool has of its feeds, after the members that it has had. own says what no backend may be at.
+func foundOf(p *configs.Pool, feeds []discovery.Feed, was *discovery.Members, own func(pool.Address) error, now time.Time) *found {
+	rules := discovery.Rules{RemoveAfter: p.RemoveAfter, Barred: barred(p, own)}
+	return &found{feeds, was.Next(p.Config.Backends, feeds, rules, now)}
 }
 
 // find gives a pool of the generation, which is in the making, what its sources have found.

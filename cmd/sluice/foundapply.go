@@ -94,8 +94,7 @@ func (g *generation) refind(watch *discovery.Watch, now time.Time) (news []poolN
 		if due := is.members.Due(); sameFeeds(is.feeds, feeds) && (due.IsZero() || due.After(now)) {
 			continue
 		}
-		rules := discovery.Rules{RemoveAfter: p.RemoveAfter, Barred: barred(p, own)}
-		news = append(news, poolNews{i, &found{feeds, is.members.Next(p.Config.Backends, feeds, rules, now)}})
+		news = append(news, poolNews{i, foundOf(p, feeds, is.members, own, now)})
 	}
 	return news
 }
@@ -179,9 +178,7 @@ func (t *transition) commitFound() {
 // sources returns the keys of all sources of the feeds.
 func (g *generation) sources() (keys []string) {
 	for _, f := range g.found {
-		for i := range f.feeds {
-			keys = append(keys, f.feeds[i].Source)
-		}
+		keys = append(keys, f.sources()...)
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys)

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"slices"
+
 	"sluice/cmd/sluice/internal/admin"
 	"sluice/configs"
+	"sluice/pool/discovery"
 )
 
 // What sources have found, as the admin API shows it: a world is its admin.Discovery.
@@ -11,14 +14,17 @@ var _ admin.Discovery = (*world)(nil)
 // Sources returns how the sources stand, and what they are for.
 func (w *world) Sources() (all []admin.SourceStatus) {
 	g := w.now.Load()
-	for _, s := range w.watch.Status() {
-		one := admin.SourceStatus{Status: s, Pools: []string{}}
-		for _, p := range g.file.Pools {
-			if f := g.found[p.Config.Name]; f != nil && f.has(s.Source) {
-				one.Pools = append(one.Pools, p.Config.Name)
+	pools := make(map[string][]string) // by source
+	for i := range g.file.Pools {
+		name := g.file.Pools[i].Config.Name
+		if f := g.found[name]; f != nil {
+			for _, source := range f.sources() {
+				pools[source] = append(pools[source], name)
 			}
 		}
-		all = append(all, one)
+	}
+	for _, s := range w.watch.Status() {
+		all = append(all, admin.SourceStatus{Status: s, Pools: append([]string{}, pools[s.Source]...)}) // none is not null
 	}
 	return all
 }
@@ -47,12 +53,16 @@ func sourceOf(p *configs.Pool, key string) configs.SourceConfig {
 
 // has reports whether the pool has a feed from a source.
 func (f *found) has(source string) bool {
+	return slices.ContainsFunc(f.feeds, func(feed discovery.Feed) bool { return feed.Source == source })
+}
+
+// sources returns the keys of the sources that the pool has feeds from, in order.
+func (f *found) sources() (keys []string) {
 	for i := range f.feeds {
-		if f.feeds[i].Source == source {
-			return true
-		}
+		keys = append(keys, f.feeds[i].Source)
 	}
-	return false
+	slices.Sort(keys)
+	return slices.Compact(keys)
 }
 
 // Found returns what sources have found of a pool.

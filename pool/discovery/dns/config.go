@@ -59,8 +59,12 @@ func (c *Config) Key() string {
 	if c.Type != Auto && !(c.Type == SRV && strings.HasPrefix(c.Name, "_")) {
 		key += " type=" + string(c.Type)
 	}
-	for i, r := range c.Resolvers {
-		key += separator(i, " resolver=", ",") + r.String()
+	if len(c.Resolvers) > 0 {
+		texts := make([]string, len(c.Resolvers))
+		for i, r := range c.Resolvers {
+			texts[i] = r.String()
+		}
+		key += " resolver=" + strings.Join(texts, ",")
 	}
 	if c.MinTTL != DefaultMinTTL {
 		key += " min_ttl=" + c.MinTTL.String()
@@ -69,11 +73,4 @@ func (c *Config) Key() string {
 		key += " max_ttl=" + c.MaxTTL.String()
 	}
 	return key
-}
-
-func separator(i int, first, others string) string {
-	if i == 0 {
-		return first
-	}
-	return others
 }

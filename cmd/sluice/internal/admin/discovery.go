@@ -57,17 +57,11 @@ func (o *Options) unanswered(pool string) (reasons []string) {
 		if !slices.Contains(s.Pools, pool) {
 			continue
 		}
-		switch {
-		case s.Generation == 0 && s.Problem == "":
-			reasons = append(reasons, fmt.Sprintf("pool %q: %s has not answered yet", pool, s.Source))
+		switch of := fmt.Sprintf("pool %q: ", pool); {
 		case s.Generation == 0:
-			reasons = append(reasons, fmt.Sprintf("pool %q: %s has not answered yet: %s", pool, s.Source, s.Problem))
+			reasons = append(reasons, of+s.silence())
 		case s.Backends == 0:
-			text := fmt.Sprintf("pool %q: %s has no backends", pool, s.Source)
-			if s.Reason != "" {
-				text += ": " + s.Reason
-			}
-			reasons = append(reasons, text)
+			reasons = append(reasons, of+because(s.Source+" has no backends", s.Reason))
 		}
 	}
 	return reasons
@@ -76,18 +70,25 @@ func (o *Options) unanswered(pool string) (reasons []string) {
 // unlistened returns why there is no listener, a line each: sources that are of no pool may have some.
 func (o *Options) unlistened() (reasons []string) {
 	for _, s := range o.sources() {
-		switch {
-		case len(s.Pools) > 0 || s.Generation > 0:
-		case s.Problem == "":
-			reasons = append(reasons, fmt.Sprintf("no listener: %s has not answered yet", s.Source))
-		default:
-			reasons = append(reasons, fmt.Sprintf("no listener: %s has not answered yet: %s", s.Source, s.Problem))
+		if len(s.Pools) == 0 && s.Generation == 0 {
+			reasons = append(reasons, "no listener: "+s.silence())
 		}
 	}
 	if len(reasons) == 0 {
 		return []string{"no listener: nothing is served"}
 	}
 	return reasons
+}
+
+// silence says that a source has never answered, and why.
+func (s *SourceStatus) silence() string { return because(s.Source+" has not answered yet", s.Problem) }
+
+// because adds a reason; "" = it is not known.
+func because(text, reason string) string {
+	if reason == "" {
+		return text
+	}
+	return text + ": " + reason
 }
 
 // writeDiscovery shows how the sources stand.

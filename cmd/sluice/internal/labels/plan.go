@@ -54,8 +54,10 @@ type poolPlan struct {
 	known    bool             // files have a pool of this name
 }
 
+type settingKey struct{ label, key, format string }
+
 // settingKeys are the labels that are keys of a pool, and how its YAML has them.
-var settingKeys = []struct{ label, key, format string }{
+var settingKeys = []settingKey{
 	{docker.LabelBalance, "balance", "balance: %s"},
 	{docker.LabelSendProxy, "send_proxy", "send_proxy: %s"},
 	{docker.LabelCheck, "type", "check: {type: %s}"},
@@ -85,15 +87,12 @@ func newPlan(containers []docker.Container, failed, refused map[string]string, k
 
 // concerned reports whether a container says anything that a listener or a pool is made of.
 func concerned(c *docker.Container) bool {
-	if _, listens := c.Labels[docker.LabelListen]; listens {
-		return true
+	says := func(label string) bool {
+		_, has := c.Labels[label]
+		return has
 	}
-	for _, label := range []string{docker.LabelProtocol, docker.LabelSNI, docker.LabelSendProxy, docker.LabelBalance, docker.LabelCheck} {
-		if _, has := c.Labels[label]; has {
-			return true
-		}
-	}
-	return false
+	return says(docker.LabelListen) || says(docker.LabelProtocol) || says(docker.LabelSNI) ||
+		slices.ContainsFunc(settingKeys, func(k settingKey) bool { return says(k.label) })
 }
 
 // add takes down what a container says: all of it, or nothing for the reason that is returned.
